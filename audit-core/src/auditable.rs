@@ -1,0 +1,69 @@
+//! The traits that `#[derive(Auditable)]` implements.
+
+use serde::Serialize;
+
+use crate::ChangesWriter;
+
+/// A type that knows which of its fields differ between two states of a row.
+///
+/// `#[derive(Auditable)]` writes the implementation. A struct that is embedded in another one
+/// (`#[diesel(embed)]`) has only this part: it has no key and no table of its own.
+pub trait AuditFields {
+    /// Writes what changed from `old` to `new`: an insert has no `old`, a delete no `new`.
+    fn write_changes(old: Option<&Self>, new: Option<&Self>, out: &mut ChangesWriter);
+}
+
+/// A model whose changes are audited.
+///
+/// Derive it; see the derive macro's documentation for the attributes.
+pub trait Auditable: AuditFields {
+    /// What kind of thing the row is, such as `users`: the table's name, with its schema where it
+    /// has one, or what `#[audit(resource = "…")]` says.
+    fn resource_type() -> &'static str;
+
+    /// The row's primary key as text. A composite key is a JSON array.
+    fn resource_id(&self) -> String;
+}
+
+/// Builds a [`resource_id`](Auditable::resource_id) from the parts of a primary key.
+///
+/// ```
+/// use audit_core::IdWriter;
+///
+/// assert_eq!(IdWriter::new().part(&7).finish(), "7");
+/// assert_eq!(IdWriter::new().part(&"a").finish(), "a");
+/// assert_eq!(IdWriter::new().part(&"a").part(&7).finish(), r#"["a",7]"#);
+/// ```
+#[derive(Debug, Default)]
+pub struct IdWriter {
+    parts: Vec<serde_json::Value>,
+}
+
+impl IdWriter {
+    /// An id without parts.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds the value of the next key column, in the order of the table's primary key.
+    ///
+    /// A value that cannot be serialised becomes `null`, as it must not stop the user's statement.
+    #[must_use]
+    pub fn part<T: Serialize + ?Sized>(mut self, value: &T) -> Self {
+        self.parts
+            .push(serde_json::to_value(value).unwrap_or(serde_json::Value::Null));
+        self
+    }
+
+    /// The id: the bare value of a single part, a JSON array of several.
+    pub fn finish(mut self) -> String {
+        if self.parts.len() == 1 {
+            match self.parts.remove(0) {
+                serde_json::Value::String(text) => text,
+                other => other.to_string(),
+            }
+        } else {
+            serde_json::Value::Array(self.parts).to_string()
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! What changed: field → `{"old":…,"new":…}`, written straight to JSON text.
+
+use std::fmt::{Debug, Display};
+
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::value::RawValue;
+
+/// What happened to a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChangeKind {
+    /// The row is new: `{"new":…}` of every audited field.
+    Insert,
+    /// The row changed: `{"old":…,"new":…}` of the fields that differ.
+    Update,
+    /// The row is gone: `{"old":…}` of every audited field.
+    Delete,
+}
+
+impl ChangeKind {
+    /// The record's action: `insert`, `update` or `delete`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Insert => "insert",
+            Self::Update => "update",
+            Self::Delete => "delete",
+        }
+    }
+}
+
+/// The changes of one row as a JSON object: field → `{"old":…,"new":…}`.
+///
+/// A redacted field is `{"redacted":true}`; a side that does not exist (the old row of an insert)
+/// is left out, and a database NULL is `null`.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Changes(Box<RawValue>);
+
+impl Changes {
+    /// The JSON text.
+    pub fn as_json(&self) -> &str {
+        self.0.get()
+    }
+
+    /// The changes as a JSON value, for looking into them.
+    ///
+    /// # Errors
+    ///
+    /// When a number does not fit, or the text holds a lone surrogate: the text is kept as it
+    /// came, and only looking into it fails.
+    pub fn to_value(&self) -> Result<serde_json::Value, serde_json::Error> {
+        serde_json::from_str(self.0.get())
+    }
+
+    pub(crate) fn from_raw(raw: Box<RawValue>) -> Self {
+        Self(raw)
+    }
+}
+
+impl Debug for Changes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_json())
+    }
+}
+
+impl PartialEq for Changes {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_json() == other.as_json()
+    }
+}
+
+/// Collects the changed fields of one row.
+///
+/// The derive macro calls one method a field. Values are compared by `PartialEq` first, and only
+/// those that differ are serialised; a redacted one never is. Nothing is allocated until the first
+/// difference.
+#[derive(Debug)]
+pub struct ChangesWriter {
+    kind: ChangeKind,
+    json: Vec<u8>,
+    significant: bool,
+    unserializable: usize,
+}
+
+impl ChangesWriter {
+    /// A writer for one row.
+    pub fn new(kind: ChangeKind) -> Self {
+        Self {
+            kind,
+            json: Vec::new(),
+            significant: kind != ChangeKind::Update,
+            unserializable: 0,
+        }
+    }
+
+    /// An audited field: recorded when it differs.
+    pub fn field<T>(&mut self, name: &str, old: Option<&T>, new: Option<&T>)
+    where
+        T: PartialEq + Serialize + ?Sized,
+    {
+        if self.differs(old, new) {
+            self.significant = true;
+            self.write_sides(name, old, new);
+        }
+    }
+
+    /// A touch field, such as `updated_at`: it is recorded beside other changes, and makes no
+    /// record of its own.
+    pub fn touch<T>(&mut self, name: &str, old: Option<&T>, new: Option<&T>)
+    where
+        T: PartialEq + Serialize + ?Sized,
+    {
+        if self.differs(old, new) {
+            self.write_sides(name, old, new);
+        }
+    }
+
+    /// A redacted field: that it changed is recorded, and its value is never serialised.
+    pub fn redacted<T>(&mut self, name: &str, old: Option<&T>, new: Option<&T>)
+    where
+        T: PartialEq + ?Sized,
+    {
+        if self.differs(old, new) {
+            self.significant = true;
+            self.write_name(name);
+            self.json.extend_from_slice(br#"{"redacted":true}"#);
+        }
+    }
+
+    /// An audited field that is recorded through another form of its value: `with`, `display`,
+    /// `debug` and bytes. The values themselves are compared, not their forms.
+    pub fn field_as<T, V>(
+        &mut self,
+        name: &str,
+        old: Option<&T>,
+        new: Option<&T>,
+        touch: bool,
+        form: impl Fn(&T) -> V,
+    ) where
+        T: PartialEq + ?Sized,
+        V: Serialize,
+    {
+        if self.differs(old, new) {
+            self.significant |= !touch;
+            let (old, new) = (old.map(&form), new.map(&form));
+            self.write_sides(name, old.as_ref(), new.as_ref());
+        }
+    }
+
+    /// How many values could not be serialised; each stands as `{"unserializable":true}`.
+    pub fn unserializable(&self) -> usize {
+        self.unserializable
+    }
+
+    /// The changes, or `None` where an update changed nothing that makes a record.
+    pub fn finish(mut self) -> Option<Changes> {
+        if !self.significant {
+            return None;
+        }
+        if self.json.is_empty() {
+            self.json.push(b'{');
+        }
+        self.json.push(b'}');
+        let text = String::from_utf8(self.json).ok()?;
+        RawValue::from_string(text).ok().map(Changes)
+    }
+
+    fn differs<T: PartialEq + ?Sized>(&self, old: Option<&T>, new: Option<&T>) -> bool {
+        self.kind != ChangeKind::Update || old != new
+    }
+
+    fn write_name(&mut self, name: &str) {
+        self.json
+            .push(if self.json.is_empty() { b'{' } else { b',' });
+        // Writing a string to a `Vec` cannot fail.
+        let _ = serde_json::to_writer(&mut self.json, name);
+        self.json.push(b':');
+    }
+
+    fn write_sides<T: Serialize + ?Sized>(
+        &mut self,
+        name: &str,
+        old: Option<&T>,
+        new: Option<&T>,
+    ) {
+        self.write_name(name);
+        let value_at = self.json.len();
+        let written = match self.kind {
+            ChangeKind::Insert => self.write_side("{\"new\":", new),
+            ChangeKind::Delete => self.write_side("{\"old\":", old),
+            ChangeKind::Update => {
+                self.write_side("{\"old\":", old) && self.write_side(",\"new\":", new)
+            }
+        };
+        if written {
+            self.json.push(b'}');
+        } else {
+            self.json.truncate(value_at);
+            self.json.extend_from_slice(br#"{"unserializable":true}"#);
+            self.unserializable += 1;
+        }
+    }
+
+    fn write_side<T: Serialize + ?Sized>(&mut self, key: &str, value: Option<&T>) -> bool {
+        self.json.extend_from_slice(key.as_bytes());
+        serde_json::to_writer(&mut self.json, &value).is_ok()
+    }
+}
+
+/// Serialises bytes as a base64 string; the derive uses it for `Vec<u8>` and the like, and
+/// `#[audit(with = "audit_diesel::base64")]` uses it for a type that holds bytes.
+///
+/// ```
+/// assert_eq!(serde_json::to_string(&audit_core::base64(b"abc")).unwrap(), r#""YWJj""#);
+/// ```
+pub fn base64<'a, T: AsRef<[u8]> + ?Sized>(bytes: &'a T) -> impl Serialize + use<'a, T> {
+    Base64(bytes.as_ref())
+}
+
+struct Base64<'a>(&'a [u8]);
+
+impl Display for Base64<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let engine = &::base64::engine::general_purpose::STANDARD;
+        Display::fmt(&::base64::display::Base64Display::new(self.0, engine), f)
+    }
+}
+
+impl Serialize for Base64<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}

@@ -1,0 +1,217 @@
+//! Who acts, from where: a context in force for a scope of code, a closure or a future.
+
+mod actor;
+mod attach;
+mod scope;
+
+pub use actor::{Actor, Source};
+pub use attach::Attached;
+pub use scope::ContextGuard;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// Who makes the changes, and from where.
+///
+/// A context is in force for a scope ([`scope`](Self::scope)), a closure in another thread
+/// ([`wrap`](Self::wrap)) or an async task ([`attach_to`](Self::attach_to)). Scopes nest: what the
+/// inner one sets is used, and the rest comes from the outer one.
+///
+/// ```
+/// use audit_core::{Actor, AuditContext, Source};
+///
+/// let request = AuditContext::new(Actor::user("42")).organization("acme").source(Source::Api);
+/// request.scope(|| {
+///     AuditContext::default().project("p1").scope(|| {
+///         let now = AuditContext::current();
+///         assert_eq!(now.actor_ref().unwrap().id(), "42");
+///         assert_eq!(now.project_ref(), Some("p1"));
+///     });
+///     assert_eq!(AuditContext::current().project_ref(), None);
+/// });
+/// assert!(AuditContext::current().is_empty());
+/// ```
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct AuditContext {
+    fields: Arc<Fields>,
+}
+
+/// Kept behind an `Arc`, so that entering a scope and reading the context copy a pointer.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+struct Fields {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    actor: Option<Actor>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    organization: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    project: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ip: Option<IpAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source: Option<Source>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    api_key_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    oauth_client_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<String>,
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    extra: Map<String, Value>,
+}
+
+/// A text that is no IP address; see [`AuditContext::ip_text`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{text:?} is no IP address; pass it without port, such as \"192.0.2.7\" or \"2001:db8::7\"")]
+pub struct InvalidIp {
+    /// What was given.
+    pub text: String,
+}
+
+macro_rules! text_fields {
+    ($($(#[$doc:meta])* $field:ident / $getter:ident;)*) => {$(
+        $(#[$doc])*
+        #[must_use]
+        pub fn $field(mut self, value: impl Into<String>) -> Self {
+            Arc::make_mut(&mut self.fields).$field = Some(value.into());
+            self
+        }
+
+        #[doc = concat!("What [`", stringify!($field), "`](Self::", stringify!($field), ") set.")]
+        pub fn $getter(&self) -> Option<&str> {
+            self.fields.$field.as_deref()
+        }
+    )*};
+}
+
+impl AuditContext {
+    /// A context of this actor. `AuditContext::default()` has no actor: use it for an inner scope
+    /// that adds to the outer one.
+    pub fn new(actor: Actor) -> Self {
+        Self::default().actor(actor)
+    }
+
+    /// Who acts.
+    #[must_use]
+    pub fn actor(mut self, actor: Actor) -> Self {
+        Arc::make_mut(&mut self.fields).actor = Some(actor);
+        self
+    }
+
+    /// The actor, if one is set.
+    pub fn actor_ref(&self) -> Option<&Actor> {
+        self.fields.actor.as_ref()
+    }
+
+    text_fields! {
+        /// The organization (tenant, account) that the change belongs to.
+        organization / organization_ref;
+        /// The project within the organization.
+        project / project_ref;
+        /// The API key that the request was made with: its id, never the key.
+        api_key_id / api_key_id_ref;
+        /// The OAuth client that the request came through.
+        oauth_client_id / oauth_client_id_ref;
+        /// The request's id, to find it in other logs.
+        request_id / request_id_ref;
+    }
+
+    /// Where the request came from.
+    #[must_use]
+    pub fn ip(mut self, ip: impl Into<IpAddr>) -> Self {
+        Arc::make_mut(&mut self.fields).ip = Some(ip.into());
+        self
+    }
+
+    /// Where the request came from, as text.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidIp`] when the text is no IPv4 or IPv6 address.
+    pub fn ip_text(self, ip: &str) -> Result<Self, InvalidIp> {
+        match ip.parse::<IpAddr>() {
+            Ok(ip) => Ok(self.ip(ip)),
+            Err(_) => Err(InvalidIp { text: ip.into() }),
+        }
+    }
+
+    /// The IP address, if one is set.
+    pub fn ip_ref(&self) -> Option<IpAddr> {
+        self.fields.ip
+    }
+
+    /// Which part of the system the change came through.
+    #[must_use]
+    pub fn source(mut self, source: Source) -> Self {
+        Arc::make_mut(&mut self.fields).source = Some(source);
+        self
+    }
+
+    /// The source, if one is set.
+    pub fn source_ref(&self) -> Option<&Source> {
+        self.fields.source.as_ref()
+    }
+
+    /// Anything else worth keeping, such as the endpoint. It is stored as JSON in `extra`.
+    #[must_use]
+    pub fn with(mut self, key: impl Into<String>, value: impl Into<Value>) -> Self {
+        Arc::make_mut(&mut self.fields)
+            .extra
+            .insert(key.into(), value.into());
+        self
+    }
+
+    /// What [`with`](Self::with) added.
+    pub fn extra(&self) -> &Map<String, Value> {
+        &self.fields.extra
+    }
+
+    /// Whether nothing is set.
+    pub fn is_empty(&self) -> bool {
+        *self.fields == Fields::default()
+    }
+
+    /// This context, completed by `outer` where it says nothing.
+    fn within(&self, outer: &Self) -> Self {
+        if outer.is_empty() {
+            return self.clone();
+        }
+        let mut fields = (*self.fields).clone();
+        let outer = &outer.fields;
+        fields.actor = fields.actor.or_else(|| outer.actor.clone());
+        fields.organization = fields.organization.or_else(|| outer.organization.clone());
+        fields.project = fields.project.or_else(|| outer.project.clone());
+        fields.ip = fields.ip.or(outer.ip);
+        fields.source = fields.source.or_else(|| outer.source.clone());
+        fields.api_key_id = fields.api_key_id.or_else(|| outer.api_key_id.clone());
+        fields.oauth_client_id = fields
+            .oauth_client_id
+            .or_else(|| outer.oauth_client_id.clone());
+        fields.request_id = fields.request_id.or_else(|| outer.request_id.clone());
+        for (key, value) in &outer.extra {
+            if !fields.extra.contains_key(key) {
+                fields.extra.insert(key.clone(), value.clone());
+            }
+        }
+        Self {
+            fields: Arc::new(fields),
+        }
+    }
+}
+
+impl Serialize for AuditContext {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.fields.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for AuditContext {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Fields::deserialize(deserializer).map(|fields| Self {
+            fields: Arc::new(fields),
+        })
+    }
+}

@@ -1,0 +1,63 @@
+//! Events that touch no table: logins, exports, failed attempts.
+
+use serde_json::{Map, Value};
+
+use crate::Outcome;
+
+/// Something worth recording that changes no row, such as a failed login.
+///
+/// ```
+/// use audit_core::{AuditEvent, Outcome};
+///
+/// let event = AuditEvent::new("login.failed")
+///     .resource("users", "ada")
+///     .outcome(Outcome::Failure)
+///     .with("reason", "wrong password");
+/// assert_eq!(event.action(), "login.failed");
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct AuditEvent {
+    pub(crate) action: String,
+    pub(crate) resource: Option<(String, String)>,
+    pub(crate) outcome: Outcome,
+    pub(crate) extra: Map<String, Value>,
+}
+
+impl AuditEvent {
+    /// An event; the action is a name of your own, such as `login.failed`.
+    pub fn new(action: impl Into<String>) -> Self {
+        Self {
+            action: action.into(),
+            resource: None,
+            outcome: Outcome::Success,
+            extra: Map::new(),
+        }
+    }
+
+    /// What the event is about: a type, such as `users`, and an id.
+    #[must_use]
+    pub fn resource(mut self, kind: impl Into<String>, id: impl ToString) -> Self {
+        self.resource = Some((kind.into(), id.to_string()));
+        self
+    }
+
+    /// How it ended; [`Outcome::Success`] unless said.
+    #[must_use]
+    pub fn outcome(mut self, outcome: Outcome) -> Self {
+        self.outcome = outcome;
+        self
+    }
+
+    /// A detail, stored as JSON in `extra` beside what the context has there. On the same key the
+    /// event's value is kept.
+    #[must_use]
+    pub fn with(mut self, key: impl Into<String>, value: impl Into<Value>) -> Self {
+        self.extra.insert(key.into(), value.into());
+        self
+    }
+
+    /// The action.
+    pub fn action(&self) -> &str {
+        &self.action
+    }
+}

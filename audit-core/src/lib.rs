@@ -1,0 +1,22 @@
+//! What an audit record is: [`Record`], [`Changes`], [`AuditContext`], [`AuditEvent`] and the
+//! [`Queue`] that carries records. This crate knows no database, no Redis and does no I/O.
+//!
+//! Applications depend on `audit-diesel`, which re-exports everything here.
+
+#![warn(missing_docs)]
+
+mod auditable;
+mod changes;
+mod context;
+mod event;
+mod queue;
+mod record;
+mod wire;
+
+pub use auditable::{AuditFields, Auditable, IdWriter};
+pub use changes::{ChangeKind, Changes, ChangesWriter, base64};
+pub use context::{Actor, Attached, AuditContext, ContextGuard, InvalidIp, Source};
+pub use event::AuditEvent;
+pub use queue::{Batch, MemoryQueue, Payload, Queue, QueueError};
+pub use record::{Outcome, Record, TransactionRef, Unsettled};
+pub use wire::{DecodeError, WIRE_VERSION};

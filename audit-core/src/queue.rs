@@ -1,0 +1,154 @@
+//! The durable hand-over of records.
+
+mod memory;
+
+pub use memory::MemoryQueue;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A record as it travels: encoded, opaque to the queue.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Payload(Arc<[u8]>);
+
+impl Payload {
+    /// The bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl From<Vec<u8>> for Payload {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self(bytes.into())
+    }
+}
+
+impl fmt::Debug for Payload {
+    /// Shows the length only: what a payload holds belongs in the trail, not in a log.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Payload({} bytes)", self.0.len())
+    }
+}
+
+/// What a [`Queue::peek`] saw at the head of the queue; still in the queue until it is acknowledged.
+#[derive(Debug, Clone, Default)]
+pub struct Batch {
+    /// The payloads, oldest first.
+    pub payloads: Vec<Payload>,
+    /// What the queue needs to recognise the batch when it is acknowledged.
+    pub receipt: u64,
+}
+
+impl Batch {
+    /// Whether the queue had nothing.
+    pub fn is_empty(&self) -> bool {
+        self.payloads.is_empty()
+    }
+
+    /// How many payloads it holds.
+    pub fn len(&self) -> usize {
+        self.payloads.len()
+    }
+}
+
+/// Carries payloads from those who push to one who peeks and acknowledges.
+///
+/// Nothing is taken out to be worked on: [`peek`](Self::peek) looks, [`ack`](Self::ack) removes
+/// what was stored. So nothing is ever in a consumer's hands only, and nothing has to be put back.
+/// `audit_diesel::testing::queue_conformance` checks an implementation.
+pub trait Queue: Send + Sync + 'static {
+    /// The queue in messages and logs. It must hold no secret, such as a password in a URL.
+    fn name(&self) -> String;
+
+    /// Appends the payloads in order, all of them or none.
+    ///
+    /// # Errors
+    ///
+    /// [`QueueError::TooLarge`] refuses an oversized payload, and with it all of the call;
+    /// [`QueueError::Unavailable`] may mean that they were appended and the answer was lost.
+    fn push(&self, payloads: &[Payload]) -> Result<(), QueueError>;
+
+    /// Looks at the oldest payloads: at most `limit`, fewer where they are large.
+    ///
+    /// # Errors
+    ///
+    /// [`QueueError::Unavailable`] and its like; nothing has changed then.
+    fn peek(&self, limit: usize) -> Result<Batch, QueueError>;
+
+    /// Removes the batch if it is still at the head of the queue, and says how many payloads that
+    /// were. An acknowledgement that comes twice or too late removes nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`QueueError::Unavailable`] and its like; the batch may be removed or not.
+    fn ack(&self, batch: &Batch) -> Result<usize, QueueError>;
+
+    /// How many payloads wait.
+    ///
+    /// # Errors
+    ///
+    /// [`QueueError::Unavailable`] and its like.
+    fn len(&self) -> Result<u64, QueueError>;
+
+    /// Whether nothing waits.
+    ///
+    /// # Errors
+    ///
+    /// As [`len`](Self::len).
+    fn is_empty(&self) -> Result<bool, QueueError> {
+        self.len().map(|len| len == 0)
+    }
+
+    /// Waits until everything that was pushed before the call can be peeked. A queue with a
+    /// journal in front of it overrides this.
+    ///
+    /// # Errors
+    ///
+    /// [`QueueError::Unavailable`] when that takes longer than `timeout`.
+    fn settle(&self, timeout: Duration) -> Result<(), QueueError> {
+        let _ = timeout;
+        Ok(())
+    }
+}
+
+/// Why a queue could not do what it was asked to.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum QueueError {
+    /// It cannot be reached, or is not ready, now. Trying again later is right.
+    #[error("{queue} is unavailable: {reason}")]
+    Unavailable {
+        /// The queue's [name](Queue::name).
+        queue: String,
+        /// What happened.
+        reason: String,
+    },
+    /// A payload is larger than the queue takes. Nothing was pushed.
+    #[error("a record of {bytes} bytes is larger than the {max_bytes} bytes that {queue} takes")]
+    TooLarge {
+        /// The queue's [name](Queue::name).
+        queue: String,
+        /// The payload's size.
+        bytes: usize,
+        /// The queue's bound.
+        max_bytes: usize,
+    },
+    /// The queue holds as much as it may.
+    #[error("{queue} is full ({max_bytes} bytes): records cannot be taken until some are stored")]
+    Full {
+        /// The queue's [name](Queue::name).
+        queue: String,
+        /// The queue's bound.
+        max_bytes: u64,
+    },
+    /// Trying again will not help: the configuration, or what stands at the queue's place, is wrong.
+    #[error("{queue} cannot be used: {reason}")]
+    Misconfigured {
+        /// The queue's [name](Queue::name).
+        queue: String,
+        /// What is wrong, and what to do.
+        reason: String,
+    },
+}

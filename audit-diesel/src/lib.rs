@@ -1,0 +1,60 @@
+//! Audit logs for Diesel.
+
+#![warn(missing_docs)]
+
+mod model;
+
+pub use audit_core::*;
+pub use audit_derive::Auditable;
+pub use model::{AuditedBy, AuditedColumns, AuditedModel};
+
+/// What generated code refers to. Not part of the public API.
+#[doc(hidden)]
+pub mod __private {
+    pub use diesel;
+
+    use std::sync::OnceLock;
+
+    /// The table's name as it stands in SQL, without quotes: `users`, `auth.users`.
+    pub fn table_name<T>(table: T, name: &'static OnceLock<String>) -> &'static str
+    where
+        T: diesel::QuerySource,
+        T::FromClause: TableName,
+    {
+        name.get_or_init(|| table.from_clause().table_name())
+    }
+
+    /// A FROM clause that can say its table's name, on whichever backend is built in.
+    pub trait TableName {
+        /// The name without quotes.
+        fn table_name(&self) -> String;
+    }
+
+    #[cfg(feature = "postgres")]
+    impl<F: diesel::query_builder::QueryFragment<diesel::pg::Pg>> TableName for F {
+        fn table_name(&self) -> String {
+            unquoted::<diesel::pg::Pg>(self)
+        }
+    }
+
+    #[cfg(all(feature = "sqlite", not(feature = "postgres")))]
+    impl<F: diesel::query_builder::QueryFragment<diesel::sqlite::Sqlite>> TableName for F {
+        fn table_name(&self) -> String {
+            unquoted::<diesel::sqlite::Sqlite>(self)
+        }
+    }
+
+    #[cfg(any(feature = "postgres", feature = "sqlite"))]
+    fn unquoted<DB>(from_clause: &dyn diesel::query_builder::QueryFragment<DB>) -> String
+    where
+        DB: diesel::backend::Backend + Default,
+        DB::QueryBuilder: Default,
+    {
+        use diesel::query_builder::QueryBuilder;
+        let mut sql = DB::QueryBuilder::default();
+        match from_clause.to_sql(&mut sql, &DB::default()) {
+            Ok(()) => sql.finish().replace(['"', '`'], ""),
+            Err(_) => String::new(),
+        }
+    }
+}
