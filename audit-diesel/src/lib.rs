@@ -2,11 +2,35 @@
 
 #![warn(missing_docs)]
 
+mod auditor;
+mod connection;
+mod error;
 mod model;
+mod recorder;
+mod statement;
 
 pub use audit_core::*;
 pub use audit_derive::Auditable;
+pub use auditor::{
+    AuditedBackend, Auditor, AuditorBuilder, AuditorCustomizer, AuditorStats, ConfigError,
+};
+pub use connection::AuditedConnection;
+pub use error::AuditError;
 pub use model::{AuditedBy, AuditedColumns, AuditedModel};
+pub use statement::AuditedSaveChangesDsl;
+
+/// Stands where `diesel::` stood: the statements whose changes are recorded.
+pub mod audited {
+    pub use crate::statement::{delete, insert_into, update};
+
+    /// The types of audited statements, for signatures that have to name them.
+    pub mod statement {
+        pub use crate::statement::{
+            Audited, ChangeStatement, IncompleteInsert, IncompleteOnConflict, IncompleteUpdate,
+            TargetTable, UpdateStatement,
+        };
+    }
+}
 
 /// What generated code refers to. Not part of the public API.
 #[doc(hidden)]

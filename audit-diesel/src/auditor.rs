@@ -1,0 +1,285 @@
+//! The application's handle: configuration, and where records go.
+
+mod builder;
+mod customizer;
+mod stats;
+
+pub use builder::{AuditorBuilder, ConfigError};
+pub use customizer::AuditorCustomizer;
+pub use stats::AuditorStats;
+
+use std::sync::Arc;
+
+use audit_core::{Actor, AuditContext, AuditEvent, Payload, Queue, Record};
+use diesel::connection::{Connection, Instrumentation};
+
+use crate::AuditError;
+use crate::connection::AuditedConnection;
+use crate::recorder::{Dialect, Recorder};
+use stats::Counters;
+
+/// The application's handle on auditing: build one at start-up, attach it to the connections, and
+/// clone it where it is needed.
+///
+/// ```
+/// use audit_diesel::{Auditor, MemoryQueue};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let auditor = Auditor::builder().queue(MemoryQueue::new()).build()?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Auditor {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    queue: Arc<dyn Queue>,
+    settings: Settings,
+    counters: Counters,
+}
+
+/// What the builder sets beside the queue.
+#[derive(Debug, Clone)]
+struct Settings {
+    require_context: bool,
+    max_record_bytes: usize,
+    max_transaction_bytes: usize,
+}
+
+impl Auditor {
+    /// Starts to configure an auditor.
+    pub fn builder() -> AuditorBuilder {
+        AuditorBuilder::default()
+    }
+
+    fn new(queue: Arc<dyn Queue>, settings: Settings) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                queue,
+                settings,
+                counters: Counters::default(),
+            }),
+        }
+    }
+
+    /// The queue that a [`Consumer`](crate::Consumer) takes the records from.
+    pub fn queue(&self) -> Arc<dyn Queue> {
+        Arc::clone(&self.shared.queue)
+    }
+
+    /// What the auditor did since it was built.
+    pub fn stats(&self) -> AuditorStats {
+        self.shared.counters.read()
+    }
+
+    /// Attaches the auditor to a connection, so that audited statements can run on it.
+    ///
+    /// It becomes the connection's `Instrumentation` and passes every event on to the process-wide
+    /// default one. Diesel cannot hand out an instrumentation that was set on the connection
+    /// itself; to keep that, use [`attach_chained`](Self::attach_chained). Attaching again to the
+    /// same connection changes nothing.
+    pub fn attach<C>(&self, conn: &mut C)
+    where
+        C: AuditedConnection,
+        C::Backend: AuditedBackend,
+    {
+        self.attach_chained(conn, diesel::connection::get_default_instrumentation());
+    }
+
+    /// Attaches the auditor to a connection and passes every event on to `chained`.
+    pub fn attach_chained<C>(&self, conn: &mut C, chained: Option<Box<dyn Instrumentation>>)
+    where
+        C: AuditedConnection,
+        C::Backend: AuditedBackend,
+    {
+        let conn = conn.raw();
+        let attached =
+            Recorder::of(conn).is_some_and(|recorder| recorder.auditor().is_same(self));
+        if !attached {
+            let dialect = <C::Backend as AuditedBackend>::DIALECT.0;
+            conn.set_instrumentation(Recorder::new(self.clone(), dialect, chained));
+        }
+    }
+
+    /// What attaches this auditor to every connection of an r2d2 pool.
+    ///
+    /// ```no_run
+    /// # use audit_diesel::{Auditor, MemoryQueue};
+    /// # #[cfg(feature = "sqlite")] {
+    /// use diesel::SqliteConnection;
+    /// use diesel::r2d2::{ConnectionManager, Pool};
+    ///
+    /// # let auditor = Auditor::builder().queue(MemoryQueue::new()).build().unwrap();
+    /// let pool = Pool::builder()
+    ///     .connection_customizer(auditor.customizer())
+    ///     .build(ConnectionManager::<SqliteConnection>::new("app.db"));
+    /// # }
+    /// ```
+    pub fn customizer<C>(&self) -> Box<AuditorCustomizer<C>>
+    where
+        C: AuditedConnection,
+        C::Backend: AuditedBackend,
+    {
+        Box::new(AuditorCustomizer::new(self.clone()))
+    }
+
+    /// Records an event at once, in the context in force.
+    ///
+    /// # Errors
+    ///
+    /// When it is too large or not JSON, when a context is required and there is none, and when
+    /// the queue does not take it: then it is not recorded.
+    pub fn record(&self, event: AuditEvent) -> Result<(), AuditError> {
+        let payload = self.encode_event(event)?;
+        self.shared.queue.push(&[payload])?;
+        self.shared.counters.published(1);
+        Ok(())
+    }
+
+    /// Records an event with the connection's transaction: if that is rolled back, so is the
+    /// event. Outside of a transaction it is recorded at once.
+    ///
+    /// # Errors
+    ///
+    /// As [`record`](Self::record), and [`AuditError::NoAuditor`] on a connection that this
+    /// auditor is not attached to. Inside a transaction a queue that fails later is counted in
+    /// [`stats`](Self::stats), as it is for statements.
+    pub fn record_in<C: AuditedConnection>(
+        &self,
+        conn: &mut C,
+        event: AuditEvent,
+    ) -> Result<(), AuditError> {
+        let conn = conn.raw();
+        let recorder = Recorder::of(conn).ok_or(AuditError::NoAuditor)?;
+        if !recorder.auditor().is_same(self) {
+            return Err(AuditError::NoAuditor);
+        }
+        if !recorder.in_transaction() {
+            return self.record(event);
+        }
+        let record = Record::from_event(event, self.context()?);
+        self.check_event_size(&record)?;
+        recorder.record([record], None)
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared)
+    }
+
+    pub(crate) fn max_transaction_bytes(&self) -> usize {
+        self.shared.settings.max_transaction_bytes
+    }
+
+    /// The context in force, with the actor `unknown` where it names none.
+    pub(crate) fn context(&self) -> Result<AuditContext, AuditError> {
+        let context = AuditContext::current();
+        if context.actor_ref().is_some_and(|actor| !actor.is_unknown()) {
+            return Ok(context);
+        }
+        if self.shared.settings.require_context {
+            return Err(AuditError::NoContext);
+        }
+        self.shared.counters.without_actor();
+        tracing::debug!("a change is recorded without an actor: no audit context is in force");
+        Ok(context.actor(Actor::unknown()))
+    }
+
+    /// Encodes the record of a change. The change is done, so this finds a way: a record that is
+    /// too large keeps which fields changed, with their sizes in place of their values.
+    pub(crate) fn encode_change(&self, record: Record) -> Option<Payload> {
+        let max_bytes = self.shared.settings.max_record_bytes;
+        let (id, what) = (record.id, record.resource_type.clone());
+        let encoded = record.encode().map(|payload| {
+            if payload.as_bytes().len() <= max_bytes {
+                return Some(payload);
+            }
+            self.shared.counters.oversized();
+            tracing::warn!(
+                record = %id,
+                resource = what.as_deref(),
+                bytes = payload.as_bytes().len(),
+                max_bytes,
+                "a record is too large: its values are replaced by their sizes"
+            );
+            record.shrunk_to(max_bytes).encode().ok()
+        });
+        let payload = encoded.ok().flatten();
+        if payload.is_none() {
+            self.shared.counters.failed(1);
+            tracing::error!(record = %id, resource = what.as_deref(), "a record cannot be written as JSON and is lost");
+        }
+        payload
+    }
+
+    fn encode_event(&self, event: AuditEvent) -> Result<Payload, AuditError> {
+        let record = Record::from_event(event, self.context()?);
+        self.check_event_size(&record)
+    }
+
+    fn check_event_size(&self, record: &Record) -> Result<Payload, AuditError> {
+        let payload = record.encode().map_err(AuditError::Unserializable)?;
+        let bytes = payload.as_bytes().len();
+        let max_bytes = self.shared.settings.max_record_bytes;
+        if bytes > max_bytes {
+            return Err(AuditError::RecordTooLarge { bytes, max_bytes });
+        }
+        Ok(payload)
+    }
+
+    /// Hands records over whose change the database has kept. It must not fail the user's
+    /// operation, so a queue that refuses is counted and said aloud.
+    pub(crate) fn publish(&self, payloads: &[Payload]) {
+        if payloads.is_empty() {
+            return;
+        }
+        match self.shared.queue.push(payloads) {
+            Ok(()) => self.shared.counters.published(payloads.len()),
+            Err(error) => {
+                self.shared.counters.failed(payloads.len());
+                tracing::error!(
+                    records = payloads.len(),
+                    %error,
+                    "audit records could not be handed over and are lost"
+                );
+            }
+        }
+    }
+
+    /// Counts records whose change was rolled back.
+    pub(crate) fn discarded(&self, records: usize) {
+        self.shared.counters.discarded(records);
+    }
+}
+
+impl std::fmt::Debug for Auditor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Auditor")
+            .field("queue", &self.shared.queue.name())
+            .field("settings", &self.shared.settings)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A Diesel backend that audited statements run on.
+pub trait AuditedBackend: diesel::backend::Backend {
+    /// How the backend ends transactions.
+    #[doc(hidden)]
+    const DIALECT: BackendDialect;
+}
+
+/// Keeps [`Dialect`] out of the public API.
+#[doc(hidden)]
+#[derive(Debug, Clone, Copy)]
+pub struct BackendDialect(pub(crate) Dialect);
+
+#[cfg(feature = "postgres")]
+impl AuditedBackend for diesel::pg::Pg {
+    const DIALECT: BackendDialect = BackendDialect(Dialect::Postgres);
+}
+
+#[cfg(feature = "sqlite")]
+impl AuditedBackend for diesel::sqlite::Sqlite {
+    const DIALECT: BackendDialect = BackendDialect(Dialect::Sqlite);
+}

@@ -1,0 +1,67 @@
+//! What can go wrong on the application's side of the queue.
+
+use audit_core::QueueError;
+
+/// Why something could not be recorded.
+///
+/// An audited statement returns it inside [`diesel::result::Error::QueryBuilderError`]; use
+/// [`AuditError::of`] to look for it there.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AuditError {
+    /// An audited statement ran on a connection that no auditor was attached to. Nothing was
+    /// written.
+    #[error(
+        "this connection has no auditor, so nothing was written: attach one with \
+         `auditor.attach(&mut conn)`, or with `.connection_customizer(auditor.customizer())` on \
+         the pool; a later `set_instrumentation` removes it again"
+    )]
+    NoAuditor,
+    /// There is no context, or one without an actor, and the auditor was built with
+    /// `require_context()`. Nothing was written.
+    #[error(
+        "no audit context names an actor, and this auditor requires one, so nothing was written: \
+         run this inside `AuditContext::new(Actor::…).scope(…)`; for threads and tasks use \
+         `wrap` and `attach_to`"
+    )]
+    NoContext,
+    /// The open transaction holds more records than the auditor may keep in memory.
+    #[error(
+        "the records of this transaction exceed {max_bytes} bytes, so it must be rolled back: \
+         commit in smaller steps, or raise `max_transaction_bytes` on the auditor's builder"
+    )]
+    TransactionTooLarge {
+        /// The bound, in bytes.
+        max_bytes: usize,
+    },
+    /// An event is larger than a record may be. It was not recorded.
+    #[error("the event is {bytes} bytes long and a record may have {max_bytes}: it was not recorded")]
+    RecordTooLarge {
+        /// The encoded event's size.
+        bytes: usize,
+        /// The bound, in bytes.
+        max_bytes: usize,
+    },
+    /// A value of an event cannot be written as JSON. It was not recorded.
+    #[error("the event cannot be written as JSON: {0}")]
+    Unserializable(#[source] serde_json::Error),
+    /// The queue did not take it.
+    #[error(transparent)]
+    Queue(#[from] QueueError),
+}
+
+impl AuditError {
+    /// The audit error inside Diesel's error, if that is what it is.
+    pub fn of(error: &diesel::result::Error) -> Option<&Self> {
+        match error {
+            diesel::result::Error::QueryBuilderError(inner) => inner.downcast_ref(),
+            _ => None,
+        }
+    }
+}
+
+impl From<AuditError> for diesel::result::Error {
+    fn from(error: AuditError) -> Self {
+        Self::QueryBuilderError(Box::new(error))
+    }
+}

@@ -1,0 +1,184 @@
+//! `audited::…` in place of `diesel::…`: the statement runs as Diesel would run it, and its changes
+//! are recorded.
+
+mod delete;
+mod insert;
+#[cfg(feature = "postgres")]
+mod postgres;
+mod returning;
+mod row;
+mod save_changes;
+#[cfg(feature = "sqlite")]
+mod sqlite;
+mod update;
+mod where_clause;
+
+pub use delete::delete;
+pub use insert::{IncompleteInsert, IncompleteOnConflict, insert_into};
+pub use save_changes::AuditedSaveChangesDsl;
+pub use update::{IncompleteUpdate, UpdateStatement, update};
+
+use std::marker::PhantomData;
+
+use audit_core::ChangeKind;
+use diesel::connection::Connection;
+use diesel::query_dsl::methods::ExecuteDsl;
+use diesel::query_dsl::{LoadQuery, RunQueryDsl};
+use diesel::result::{Error, QueryResult};
+
+use crate::AuditError;
+use crate::connection::AuditedConnection;
+use crate::model::AuditedModel;
+use crate::recorder::Recorder;
+use returning::{AllColumns, Returning, ReturningClause, TransactionId};
+use row::{Extra, Output, RowChange};
+
+/// A statement whose changes are recorded when it runs.
+///
+/// It runs through Diesel's own [`RunQueryDsl`]: `execute`, `get_result`, `get_results`, `load`.
+/// All rows are read before the call returns.
+#[derive(Debug, Clone)]
+#[must_use = "statements are only executed when calling `execute`, `get_result` or similar"]
+pub struct Audited<S, M, R = AllColumns> {
+    statement: S,
+    returning: R,
+    model: PhantomData<fn() -> M>,
+}
+
+impl<S, M> Audited<S, M> {
+    fn new(statement: S) -> Self {
+        Self {
+            statement,
+            returning: AllColumns,
+            model: PhantomData,
+        }
+    }
+}
+
+impl<S: TargetTable, M> Audited<S, M> {
+    /// Says what the statement returns, as Diesel's `returning` does.
+    pub fn returning<E>(self, returns: E) -> Audited<S, M, Returning<E>>
+    where
+        E: diesel::SelectableExpression<S::Table>,
+    {
+        Audited {
+            statement: self.statement,
+            returning: Returning(returns),
+            model: PhantomData,
+        }
+    }
+}
+
+impl<S, M, R> Audited<S, M, R> {
+    fn map<T>(self, change: impl FnOnce(S) -> T) -> Audited<T, M, R> {
+        Audited {
+            statement: change(self.statement),
+            returning: self.returning,
+            model: PhantomData,
+        }
+    }
+}
+
+/// The table that a statement writes.
+pub trait TargetTable {
+    /// The table.
+    type Table: diesel::Table;
+}
+
+/// A statement that can run on `Conn` and say what it changed. Diesel's bounds are met here, in
+/// one place a statement and backend.
+///
+/// `E` is what the statement returns beside the rows of the model, and `X` what that loads into.
+pub trait ChangeStatement<'query, Conn, M, E, X> {
+    /// Runs the statement and records its changes.
+    fn run(self, extra: E, conn: &mut Conn) -> QueryResult<Vec<X>>;
+}
+
+impl<S, M, R, Conn> RunQueryDsl<Conn> for Audited<S, M, R> {}
+
+impl<'query, Conn, S, M, R, U> LoadQuery<'query, Conn, U> for Audited<S, M, R>
+where
+    Conn: AuditedConnection,
+    S: TargetTable,
+    R: ReturningClause<S::Table>,
+    S: ChangeStatement<'query, Conn::Raw, M, (TransactionId, R::Expression), Extra<U>>,
+{
+    type RowIter<'conn>
+        = std::vec::IntoIter<QueryResult<U>>
+    where
+        Conn: 'conn;
+
+    fn internal_load(self, conn: &mut Conn) -> QueryResult<Self::RowIter<'_>> {
+        let extra = (TransactionId, self.returning.into_expression());
+        let rows = audited(conn.raw(), |conn| self.statement.run(extra, conn))?;
+        let outputs: Vec<_> = rows.into_iter().map(Extra::into_output).collect();
+        Ok(outputs.into_iter())
+    }
+}
+
+impl<Conn, S, M, R> ExecuteDsl<Conn> for Audited<S, M, R>
+where
+    Conn: AuditedConnection,
+    S: for<'query> ChangeStatement<'query, Conn::Raw, M, TransactionId, i64>,
+{
+    fn execute(query: Self, conn: &mut Conn) -> QueryResult<usize> {
+        let rows = audited(conn.raw(), |conn| query.statement.run(TransactionId, conn))?;
+        Ok(rows.len())
+    }
+}
+
+/// Refuses before anything is written where the change could not be recorded, and tells the
+/// recorder that what runs is ours.
+fn audited<C: Connection, T>(
+    conn: &mut C,
+    run: impl FnOnce(&mut C) -> QueryResult<T>,
+) -> QueryResult<T> {
+    let recorder = Recorder::of(conn).ok_or(AuditError::NoAuditor)?;
+    recorder.context()?;
+    run(conn)
+}
+
+/// Runs a statement of ours, whose SQL needs no reading.
+fn own<C: Connection, T>(conn: &mut C, run: impl FnOnce(&mut C) -> T) -> T {
+    if let Some(recorder) = Recorder::of(conn) {
+        recorder.set_own_statement(true);
+    }
+    let result = run(conn);
+    if let Some(recorder) = Recorder::of(conn) {
+        recorder.set_own_statement(false);
+    }
+    result
+}
+
+/// What a statement changed, and what else it returned.
+struct Changed<M, X> {
+    rows: Vec<RowChange<M>>,
+    outputs: Vec<X>,
+}
+
+/// Records what a statement changed, and passes on what else it returned.
+fn record_changes<C, M, X>(conn: &mut C, changed: Changed<M, X>) -> QueryResult<Vec<X>>
+where
+    C: Connection,
+    M: AuditedModel,
+    X: Output,
+{
+    let recorder = Recorder::of(conn).ok_or(AuditError::NoAuditor)?;
+    let context = recorder.context()?;
+    let xid = changed.outputs.first().and_then(Output::xid);
+    let records = changed
+        .rows
+        .into_iter()
+        .filter_map(|row| row.into_record(&context));
+    recorder.record(records, xid).map_err(Error::from)?;
+    Ok(changed.outputs)
+}
+
+/// The rows of an insert or a delete.
+fn changed<M, X>(kind: ChangeKind, rows: Vec<row::Loaded<M, X>>) -> Changed<M, X> {
+    let (rows, outputs) = rows
+        .into_iter()
+        .map(|row| (RowChange::of_one(kind, row.change), row.extra))
+        .unzip();
+    Changed { rows, outputs }
+}

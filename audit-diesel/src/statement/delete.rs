@@ -1,0 +1,74 @@
+//! `audited::delete`.
+
+use audit_core::ChangeKind;
+use diesel::connection::Connection;
+use diesel::dsl::{self, Filter, IntoBoxed, OrFilter};
+use diesel::query_builder::{DeleteStatement, IntoUpdateTarget, Query};
+use diesel::query_dsl::methods::{BoxedDsl, FilterDsl, OrFilterDsl};
+use diesel::query_dsl::{LoadQuery, RunQueryDsl};
+use diesel::result::QueryResult;
+use diesel::{QuerySource, SelectableExpression, Table};
+
+use super::row::{Loaded, Output};
+use super::{Audited, ChangeStatement, TargetTable, changed, own, record_changes};
+use crate::model::{AuditedBy, AuditedColumns, AuditedModel};
+
+/// Deletes rows and records each of them; stands where `diesel::delete` stood.
+///
+/// The deleted rows are read by the same statement.
+pub fn delete<T, M>(source: T) -> Audited<DeleteStatement<T::Table, T::WhereClause>, M>
+where
+    T: IntoUpdateTarget,
+    T::Table: AuditedBy<M>,
+    M: AuditedModel<Table = T::Table>,
+{
+    Audited::new(diesel::delete(source))
+}
+
+impl<T: QuerySource, U, M, R> Audited<DeleteStatement<T, U>, M, R> {
+    /// Adds a predicate with AND, as Diesel's `filter` does.
+    pub fn filter<P>(self, predicate: P) -> Audited<Filter<DeleteStatement<T, U>, P>, M, R>
+    where
+        DeleteStatement<T, U>: FilterDsl<P>,
+    {
+        self.map(|statement| statement.filter(predicate))
+    }
+
+    /// Adds a predicate with OR, as Diesel's `or_filter` does.
+    pub fn or_filter<P>(self, predicate: P) -> Audited<OrFilter<DeleteStatement<T, U>, P>, M, R>
+    where
+        DeleteStatement<T, U>: OrFilterDsl<P>,
+    {
+        self.map(|statement| statement.or_filter(predicate))
+    }
+
+    /// Boxes the WHERE clause, as Diesel's `into_boxed` does.
+    pub fn into_boxed<'a, DB>(self) -> Audited<IntoBoxed<'a, DeleteStatement<T, U>, DB>, M, R>
+    where
+        DB: diesel::backend::Backend,
+        DeleteStatement<T, U>: BoxedDsl<'a, DB>,
+    {
+        self.map(|statement| statement.into_boxed())
+    }
+}
+
+impl<T: Table, U> TargetTable for DeleteStatement<T, U> {
+    type Table = T;
+}
+
+impl<'query, Conn, T, U, M, E, X> ChangeStatement<'query, Conn, M, E, X> for DeleteStatement<T, U>
+where
+    Conn: Connection,
+    T: Table,
+    M: AuditedModel<Table = T>,
+    X: Output,
+    (M::Columns, E): SelectableExpression<T>,
+    dsl::Returning<Self, (<M as AuditedColumns>::Columns, E)>:
+        Query + LoadQuery<'query, Conn, Loaded<M, X>>,
+{
+    fn run(self, extra: E, conn: &mut Conn) -> QueryResult<Vec<X>> {
+        let statement = self.returning((M::columns(), extra));
+        let rows = own(conn, |conn| statement.load(conn))?;
+        record_changes(conn, changed(ChangeKind::Delete, rows))
+    }
+}

@@ -1,0 +1,211 @@
+//! `audited::insert_into`.
+//!
+//! Diesel's insert statement keeps the traits behind `on_conflict` and `into_columns` to itself, so
+//! these two are written here; everything else is Diesel's statement.
+
+mod on_conflict;
+mod select;
+
+pub use on_conflict::IncompleteOnConflict;
+
+use std::marker::PhantomData;
+
+use audit_core::ChangeKind;
+use diesel::backend::Backend;
+use diesel::connection::Connection;
+use diesel::dsl;
+use diesel::expression::{Expression, NonAggregate};
+use diesel::insertable::Insertable;
+use diesel::query_builder::{AstPass, InsertStatement, Query, QueryFragment, QueryId};
+use diesel::query_dsl::{LoadQuery, RunQueryDsl};
+use diesel::result::QueryResult;
+use diesel::{SelectableExpression, Table};
+
+use super::row::{Loaded, Output};
+use select::InsertFromSelect;
+use super::{Audited, ChangeStatement, TargetTable, changed, own, record_changes};
+use crate::model::{AuditedBy, AuditedColumns, AuditedModel};
+
+/// Inserts rows and records each of them; stands where `diesel::insert_into` stood.
+///
+/// The new rows are read by the same statement, with what the database filled in.
+pub fn insert_into<T, M>(target: T) -> IncompleteInsert<T, M>
+where
+    T: AuditedBy<M>,
+    M: AuditedModel<Table = T>,
+{
+    IncompleteInsert {
+        table: target,
+        model: PhantomData,
+    }
+}
+
+/// An audited insert without values; see [`insert_into`].
+#[derive(Debug, Clone)]
+#[must_use = "statements are only executed when calling `execute`, `get_result` or similar"]
+pub struct IncompleteInsert<T, M> {
+    table: T,
+    model: PhantomData<fn() -> M>,
+}
+
+impl<T: Table, M> IncompleteInsert<T, M> {
+    /// Says what to insert, as Diesel's `values` does: one or many structs or tuples, or a select.
+    pub fn values<V>(self, records: V) -> Audited<InsertValues<T, V>, M>
+    where
+        V: Insertable<T>,
+    {
+        Audited::new(InsertValues {
+            table: self.table,
+            records,
+        })
+    }
+
+    /// Inserts a row of default values, as Diesel's `default_values` does.
+    pub fn default_values(self) -> Audited<InsertDefaults<T>, M> {
+        Audited::new(InsertDefaults {
+            from_clause: self.table.from_clause(),
+        })
+    }
+}
+
+/// An insert of values; see [`IncompleteInsert::values`].
+#[derive(Debug, Clone)]
+pub struct InsertValues<T, V> {
+    table: T,
+    records: V,
+}
+
+impl<T: Table, V> TargetTable for InsertValues<T, V> {
+    type Table = T;
+}
+
+type Values<T, V> = <V as Insertable<T>>::Values;
+type ReturningRows<T, V, M, E> =
+    dsl::Returning<InsertStatement<T, Values<T, V>>, (<M as AuditedColumns>::Columns, E)>;
+
+impl<'query, Conn, T, V, M, E, X> ChangeStatement<'query, Conn, M, E, X> for InsertValues<T, V>
+where
+    Conn: Connection,
+    T: Table,
+    V: Insertable<T>,
+    M: AuditedModel<Table = T>,
+    X: Output,
+    ReturningRows<T, V, M, E>: Query + LoadQuery<'query, Conn, Loaded<M, X>>,
+{
+    fn run(self, extra: E, conn: &mut Conn) -> QueryResult<Vec<X>> {
+        let statement = diesel::insert_into(self.table)
+            .values(self.records)
+            .returning((M::columns(), extra));
+        let rows = own(conn, |conn| statement.load(conn))?;
+        record_changes(conn, changed(ChangeKind::Insert, rows))
+    }
+}
+
+/// An insert of default values; see [`IncompleteInsert::default_values`].
+#[derive(Debug, Clone)]
+pub struct InsertDefaults<T: Table> {
+    from_clause: T::FromClause,
+}
+
+impl<T: Table> TargetTable for InsertDefaults<T> {
+    type Table = T;
+}
+
+impl<T: Table> QueryId for InsertDefaults<T> {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl<T, DB> QueryFragment<DB> for InsertDefaults<T>
+where
+    DB: Backend,
+    T: Table,
+    T::FromClause: QueryFragment<DB>,
+{
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, DB>) -> QueryResult<()> {
+        out.push_sql("INSERT INTO ");
+        self.from_clause.walk_ast(out.reborrow())?;
+        out.push_sql(" DEFAULT VALUES");
+        Ok(())
+    }
+}
+
+/// An insert that Diesel's types cannot be asked to complete, with what it returns.
+#[derive(Debug)]
+pub struct InsertReturning<S, C, R> {
+    insert: S,
+    conflict: C,
+    returning: R,
+}
+
+impl<S, C, R> QueryId for InsertReturning<S, C, R> {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl<S, C, R: Expression> Query for InsertReturning<S, C, R> {
+    type SqlType = R::SqlType;
+}
+
+impl<S, C, R, Conn> RunQueryDsl<Conn> for InsertReturning<S, C, R> {}
+
+impl<S, C, R, DB> QueryFragment<DB> for InsertReturning<S, C, R>
+where
+    DB: Backend,
+    S: QueryFragment<DB>,
+    C: QueryFragment<DB>,
+    R: QueryFragment<DB>,
+{
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, DB>) -> QueryResult<()> {
+        self.insert.walk_ast(out.reborrow())?;
+        self.conflict.walk_ast(out.reborrow())?;
+        out.push_sql(" RETURNING ");
+        self.returning.walk_ast(out.reborrow())
+    }
+}
+
+/// Bounds of an insert that is completed here: it renders, and what it returns loads.
+trait RunInsert<'query, Conn, M, X>: Sized {
+    fn run_insert(self, conn: &mut Conn) -> QueryResult<Vec<X>>;
+}
+
+impl<'query, Conn, M, X, S, C, E> RunInsert<'query, Conn, M, X>
+    for InsertReturning<S, C, (M::Columns, E)>
+where
+    Conn: Connection,
+    M: AuditedModel,
+    X: Output,
+    (M::Columns, E): SelectableExpression<M::Table> + NonAggregate,
+    Self: LoadQuery<'query, Conn, Loaded<M, X>>,
+{
+    fn run_insert(self, conn: &mut Conn) -> QueryResult<Vec<X>> {
+        let rows = own(conn, |conn| self.load(conn))?;
+        record_changes(conn, changed(ChangeKind::Insert, rows))
+    }
+}
+
+/// No conflict clause.
+#[derive(Debug, Clone, Copy)]
+pub struct NoConflict;
+
+impl<DB: Backend> QueryFragment<DB> for NoConflict {
+    fn walk_ast<'b>(&'b self, _: AstPass<'_, 'b, DB>) -> QueryResult<()> {
+        Ok(())
+    }
+}
+
+impl<'query, Conn, T, M, E, X> ChangeStatement<'query, Conn, M, E, X> for InsertDefaults<T>
+where
+    T: Table,
+    M: AuditedModel<Table = T>,
+    InsertReturning<Self, NoConflict, (M::Columns, E)>: RunInsert<'query, Conn, M, X>,
+{
+    fn run(self, extra: E, conn: &mut Conn) -> QueryResult<Vec<X>> {
+        InsertReturning {
+            insert: self,
+            conflict: NoConflict,
+            returning: (M::columns(), extra),
+        }
+        .run_insert(conn)
+    }
+}

@@ -1,0 +1,151 @@
+//! `on_conflict_do_nothing` and `on_conflict(target).do_nothing()`.
+
+use diesel::backend::Backend;
+use diesel::connection::Connection;
+use diesel::expression::Expression;
+use diesel::insertable::Insertable;
+use diesel::query_builder::{AstPass, InsertStatement, QueryFragment};
+use diesel::result::QueryResult;
+use diesel::{SelectableExpression, Table};
+
+use super::select::{rendered, unqualified};
+use super::{InsertDefaults, InsertFromSelect, InsertReturning, InsertValues, RunInsert};
+use crate::model::AuditedModel;
+use crate::statement::{Audited, ChangeStatement, TargetTable};
+
+/// An insert that skips rows which exist already. Skipped rows make no record.
+#[derive(Debug, Clone)]
+pub struct OnConflictDoNothing<S, T> {
+    insert: S,
+    target: T,
+}
+
+/// An insert with a conflict target, before `do_nothing`.
+#[derive(Debug, Clone)]
+#[must_use = "call `do_nothing()`"]
+pub struct IncompleteOnConflict<S, M, R, T> {
+    insert: Audited<S, M, R>,
+    target: T,
+}
+
+impl<S: Insert, M, R> Audited<S, M, R> {
+    /// Skips rows that violate any unique constraint, as Diesel's `on_conflict_do_nothing` does.
+    pub fn on_conflict_do_nothing(self) -> Audited<OnConflictDoNothing<S, AnyConflict>, M, R> {
+        self.map(|insert| OnConflictDoNothing {
+            insert,
+            target: AnyConflict,
+        })
+    }
+
+    /// Names the columns whose unique constraint may be violated, as Diesel's `on_conflict` does.
+    pub fn on_conflict<C>(self, columns: C) -> IncompleteOnConflict<S, M, R, ConflictTarget<C>>
+    where
+        C: Expression + SelectableExpression<S::Table>,
+    {
+        IncompleteOnConflict {
+            insert: self,
+            target: ConflictTarget(columns),
+        }
+    }
+}
+
+impl<S, M, R, T> IncompleteOnConflict<S, M, R, T> {
+    /// Skips rows that violate it.
+    pub fn do_nothing(self) -> Audited<OnConflictDoNothing<S, T>, M, R> {
+        let target = self.target;
+        self.insert
+            .map(|insert| OnConflictDoNothing { insert, target })
+    }
+}
+
+impl<S: TargetTable, T> TargetTable for OnConflictDoNothing<S, T> {
+    type Table = S::Table;
+}
+
+/// Any unique constraint.
+#[derive(Debug, Clone, Copy)]
+pub struct AnyConflict;
+
+impl<DB: Backend> QueryFragment<DB> for AnyConflict {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, DB>) -> QueryResult<()> {
+        out.push_sql(" ON CONFLICT DO NOTHING");
+        Ok(())
+    }
+}
+
+/// The unique constraint over these columns.
+#[derive(Debug, Clone, Copy)]
+pub struct ConflictTarget<C>(C);
+
+impl<C, DB> QueryFragment<DB> for ConflictTarget<C>
+where
+    DB: Backend + Default,
+    DB::QueryBuilder: Default,
+    C: QueryFragment<DB>,
+{
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, DB>) -> QueryResult<()> {
+        out.push_sql(" ON CONFLICT (");
+        out.push_sql(&unqualified(&rendered(&self.0)?));
+        out.push_sql(") DO NOTHING");
+        Ok(())
+    }
+}
+
+/// An insert as a fragment that a conflict clause can follow.
+pub trait Insert: TargetTable {
+    /// `INSERT INTO … VALUES …`
+    type Fragment;
+
+    /// The fragment.
+    fn into_fragment(self) -> Self::Fragment;
+}
+
+impl<T: Table, V: Insertable<T>> Insert for InsertValues<T, V> {
+    type Fragment = InsertStatement<T, V::Values>;
+
+    fn into_fragment(self) -> Self::Fragment {
+        diesel::insert_into(self.table).values(self.records)
+    }
+}
+
+impl<T: Table> Insert for InsertDefaults<T> {
+    type Fragment = Self;
+
+    fn into_fragment(self) -> Self {
+        self
+    }
+}
+
+impl<T: Table, V, C> Insert for InsertFromSelect<T, V, C> {
+    type Fragment = Self;
+
+    fn into_fragment(self) -> Self {
+        self
+    }
+}
+
+impl<'query, Conn, S, C, M, E, X> ChangeStatement<'query, Conn, M, E, X>
+    for OnConflictDoNothing<S, C>
+where
+    Conn: Connection,
+    Conn::Backend: Default,
+    <Conn::Backend as Backend>::QueryBuilder: Default,
+    S: Insert,
+    S::Fragment: QueryFragment<Conn::Backend>,
+    M: AuditedModel<Table = S::Table>,
+    InsertReturning<S::Fragment, C, (M::Columns, E)>: RunInsert<'query, Conn, M, X>,
+{
+    fn run(self, extra: E, conn: &mut Conn) -> QueryResult<Vec<X>> {
+        let insert = self.insert.into_fragment();
+        // Diesel renders an insert of no rows as a SELECT, which no conflict clause may follow.
+        if rendered(&insert)?.starts_with("SELECT") {
+            return Ok(Vec::new());
+        }
+        InsertReturning {
+            insert,
+            conflict: self.target,
+            returning: (M::columns(), extra),
+        }
+        .run_insert(conn)
+    }
+}

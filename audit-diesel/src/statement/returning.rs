@@ -1,0 +1,74 @@
+//! What a statement returns beside the rows of the model.
+
+use diesel::expression::{
+    AppearsOnTable, Expression, SelectableExpression, ValidGrouping, is_aggregate,
+};
+use diesel::query_builder::{AstPass, QueryFragment, QueryId};
+use diesel::result::QueryResult;
+use diesel::sql_types::BigInt;
+use diesel::{QuerySource, Table};
+
+/// No `returning` was called: all columns of the table, as Diesel does.
+#[derive(Debug, Clone, Copy)]
+pub struct AllColumns;
+
+/// What was passed to `returning`.
+#[derive(Debug, Clone, Copy)]
+pub struct Returning<E>(pub(super) E);
+
+/// What a statement on `T` returns to the caller.
+pub trait ReturningClause<T: QuerySource> {
+    /// The expression.
+    type Expression;
+
+    /// The expression.
+    fn into_expression(self) -> Self::Expression;
+}
+
+impl<T: Table> ReturningClause<T> for AllColumns {
+    type Expression = T::AllColumns;
+
+    fn into_expression(self) -> T::AllColumns {
+        T::all_columns()
+    }
+}
+
+impl<T: QuerySource, E> ReturningClause<T> for Returning<E> {
+    type Expression = E;
+
+    fn into_expression(self) -> E {
+        self.0
+    }
+}
+
+/// PostgreSQL's id of the running transaction: should the connection be lost during COMMIT, the
+/// database can be asked by it what became of the transaction. 0 on other databases.
+#[derive(Debug, Clone, Copy, QueryId)]
+pub struct TransactionId;
+
+impl Expression for TransactionId {
+    type SqlType = BigInt;
+}
+
+impl<QS> AppearsOnTable<QS> for TransactionId {}
+impl<QS> SelectableExpression<QS> for TransactionId {}
+
+impl<G> ValidGrouping<G> for TransactionId {
+    type IsAggregate = is_aggregate::Never;
+}
+
+#[cfg(feature = "postgres")]
+impl QueryFragment<diesel::pg::Pg> for TransactionId {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, diesel::pg::Pg>) -> QueryResult<()> {
+        out.push_sql("txid_current()");
+        Ok(())
+    }
+}
+
+#[cfg(feature = "sqlite")]
+impl QueryFragment<diesel::sqlite::Sqlite> for TransactionId {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, diesel::sqlite::Sqlite>) -> QueryResult<()> {
+        out.push_sql("0");
+        Ok(())
+    }
+}

@@ -1,0 +1,45 @@
+//! `audited_save_changes`, beside Diesel's `save_changes`.
+
+use diesel::associations::HasTable;
+use diesel::query_builder::{AsChangeset, IntoUpdateTarget};
+use diesel::query_dsl::{LoadQuery, RunQueryDsl};
+use diesel::result::QueryResult;
+
+use super::where_clause::Target;
+use super::{Audited, UpdateStatement, update};
+use crate::model::{AuditedBy, AuditedModel};
+
+type Save<T, M> = Audited<
+    UpdateStatement<
+        <T as HasTable>::Table,
+        Target<<T as IntoUpdateTarget>::WhereClause>,
+        <T as AsChangeset>::Changeset,
+    >,
+    M,
+>;
+
+/// Saves a struct that is both `Identifiable` and `AsChangeset`, and records the change.
+pub trait AuditedSaveChangesDsl<M>: Copy + IntoUpdateTarget {
+    /// `audited::update(self).set(self).get_result(conn)`.
+    ///
+    /// # Errors
+    ///
+    /// Diesel's, and those of an audited statement.
+    fn audited_save_changes<'query, U, Conn>(self, conn: &mut Conn) -> QueryResult<U>
+    where
+        Self: AsChangeset<Target = <Self as HasTable>::Table>,
+        Self::Table: AuditedBy<M>,
+        M: AuditedModel<Table = Self::Table>,
+        Save<Self, M>: LoadQuery<'query, Conn, U>,
+    {
+        update(self).set(self).get_result(conn)
+    }
+}
+
+impl<T, M> AuditedSaveChangesDsl<M> for T
+where
+    T: Copy + IntoUpdateTarget,
+    T::Table: AuditedBy<M>,
+    M: AuditedModel<Table = T::Table>,
+{
+}

@@ -1,0 +1,227 @@
+//! SQLite: RETURNING cannot see the old row, so an update reads it first, holding the write lock.
+
+use std::collections::HashMap;
+use std::marker::PhantomData;
+use std::rc::Rc;
+
+use audit_core::ChangeKind;
+use diesel::connection::Connection;
+use diesel::expression::Expression;
+use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
+use diesel::query_dsl::{LoadQuery, RunQueryDsl};
+use diesel::result::{EmptyChangeset, Error, QueryResult};
+use diesel::sqlite::Sqlite;
+use diesel::{SelectableExpression, SqliteConnection, Table};
+
+use super::row::{Loaded, Output, RowChange};
+use super::update::UpdateStatement;
+use super::{ChangeStatement, Changed, own, record_changes};
+use crate::model::AuditedModel;
+use crate::recorder::Recorder;
+
+/// `UPDATE t SET key = key WHERE 0`: takes the write lock, as the update itself would, before the
+/// old rows are read. A transaction that reads first and writes later could be refused the lock.
+#[derive(Debug)]
+struct TakeWriteLock<'a, F> {
+    from_clause: &'a F,
+    key: &'static str,
+}
+
+impl<F> QueryId for TakeWriteLock<'_, F> {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl<F: QueryFragment<Sqlite>> QueryFragment<Sqlite> for TakeWriteLock<'_, F> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
+        out.push_sql("UPDATE ");
+        self.from_clause.walk_ast(out.reborrow())?;
+        out.push_sql(" SET ");
+        out.push_identifier(self.key)?;
+        out.push_sql(" = ");
+        out.push_identifier(self.key)?;
+        out.push_sql(" WHERE 0");
+        Ok(())
+    }
+}
+
+/// Both statements of an update read the same one.
+type Shared<T, W, C> = Rc<UpdateStatement<T, W, C>>;
+
+/// The rows that the update will change, as they are.
+pub struct SelectOld<T: Table, W, C, M> {
+    update: Shared<T, W, C>,
+    model: PhantomData<fn() -> M>,
+}
+
+impl<T: Table, W, C, M> QueryId for SelectOld<T, W, C, M> {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl<T: Table, W, C, M> Query for SelectOld<T, W, C, M>
+where
+    M: AuditedModel,
+    M::Columns: Expression,
+{
+    type SqlType = <M::Columns as Expression>::SqlType;
+}
+
+impl<T: Table, W, C, M, Conn> RunQueryDsl<Conn> for SelectOld<T, W, C, M> {}
+
+impl<T, W, C, M> QueryFragment<Sqlite> for SelectOld<T, W, C, M>
+where
+    T: Table,
+    T::FromClause: QueryFragment<Sqlite>,
+    W: QueryFragment<Sqlite>,
+    M: AuditedModel,
+{
+    fn walk_ast<'b>(&'b self, out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
+        self.update.walk_select_old::<Sqlite, M>(out)
+    }
+}
+
+/// The update, returning the rows as they are after it.
+pub struct UpdateReturning<T: Table, W, C, R> {
+    update: Shared<T, W, C>,
+    returning: R,
+}
+
+impl<T: Table, W, C, R> QueryId for UpdateReturning<T, W, C, R> {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl<T: Table, W, C, R: Expression> Query for UpdateReturning<T, W, C, R> {
+    type SqlType = R::SqlType;
+}
+
+impl<T: Table, W, C, R, Conn> RunQueryDsl<Conn> for UpdateReturning<T, W, C, R> {}
+
+impl<T, W, C, R> QueryFragment<Sqlite> for UpdateReturning<T, W, C, R>
+where
+    T: Table,
+    T::FromClause: QueryFragment<Sqlite>,
+    W: QueryFragment<Sqlite>,
+    C: QueryFragment<Sqlite>,
+    R: QueryFragment<Sqlite>,
+{
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
+        self.update.walk_update_set(out.reborrow())?;
+        self.update.where_clause.walk_ast(out.reborrow())?;
+        out.push_sql(" RETURNING ");
+        self.returning.walk_ast(out.reborrow())
+    }
+}
+
+impl<'query, T, W, C, M, E, X> ChangeStatement<'query, SqliteConnection, M, E, X>
+    for UpdateStatement<T, W, C>
+where
+    T: Table,
+    T::FromClause: QueryFragment<Sqlite>,
+    C: QueryFragment<Sqlite>,
+    M: AuditedModel<Table = T>,
+    X: Output,
+    (M::Columns, E): SelectableExpression<T>,
+    SelectOld<T, W, C, M>: LoadQuery<'query, SqliteConnection, M>,
+    UpdateReturning<T, W, C, (M::Columns, E)>: LoadQuery<'query, SqliteConnection, Loaded<M, X>>,
+{
+    fn run(self, extra: E, conn: &mut SqliteConnection) -> QueryResult<Vec<X>> {
+        if self.changes.is_noop(&Sqlite)? {
+            return Err(Error::QueryBuilderError(Box::new(EmptyChangeset)));
+        }
+        let in_transaction = Recorder::of(conn).is_some_and(|r| r.in_transaction());
+        let update = Rc::new(self);
+        let run = |conn: &mut SqliteConnection| {
+            let changes = own(conn, |conn| read_and_update(&update, extra, conn))?;
+            record_changes(conn, changes)
+        };
+        if in_transaction {
+            run(conn)
+        } else {
+            conn.immediate_transaction(run)
+        }
+    }
+}
+
+fn read_and_update<'query, T, W, C, M, E, X>(
+    update: &Shared<T, W, C>,
+    extra: E,
+    conn: &mut SqliteConnection,
+) -> QueryResult<Changed<M, X>>
+where
+    T: Table,
+    T::FromClause: QueryFragment<Sqlite>,
+    M: AuditedModel<Table = T>,
+    SelectOld<T, W, C, M>: LoadQuery<'query, SqliteConnection, M>,
+    UpdateReturning<T, W, C, (M::Columns, E)>: LoadQuery<'query, SqliteConnection, Loaded<M, X>>,
+{
+    take_write_lock::<M, _>(&update.from_clause, conn)?;
+    let select = SelectOld {
+        update: Rc::clone(update),
+        model: PhantomData,
+    };
+    let old: Option<Vec<M>> = match select.load(conn) {
+        Ok(old) => Some(old),
+        // A model that does not fit the table must not stop the update.
+        Err(Error::DeserializationError(_)) => None,
+        Err(error) => return Err(error),
+    };
+    let update = UpdateReturning {
+        update: Rc::clone(update),
+        returning: (M::columns(), extra),
+    };
+    let (new, outputs): (Vec<_>, Vec<_>) = update
+        .load(conn)?
+        .into_iter()
+        .map(|row: Loaded<M, X>| (row.change.ok(), row.extra))
+        .unzip();
+    let rows = match old {
+        Some(old) => paired(old, new),
+        None => new.iter().map(|_| RowChange::Unreadable(ChangeKind::Update)).collect(),
+    };
+    Ok(Changed { rows, outputs })
+}
+
+fn take_write_lock<M, F>(from_clause: &F, conn: &mut SqliteConnection) -> QueryResult<()>
+where
+    M: AuditedModel,
+    F: QueryFragment<Sqlite>,
+{
+    let mut key = None;
+    M::visit_key(&mut |column| key = key.or(Some(column)));
+    if let Some(key) = key {
+        conn.execute_returning_count(&TakeWriteLock { from_clause, key })?;
+    }
+    Ok(())
+}
+
+/// Pairs rows by their key. A row whose key changed is left over on both sides: one such row is
+/// paired with the other, and of several it is recorded what became of each key.
+fn paired<M: AuditedModel>(old: Vec<M>, new: Vec<Option<M>>) -> Vec<RowChange<M>> {
+    let mut by_key: HashMap<String, M> = old.into_iter().map(|m| (m.resource_id(), m)).collect();
+    let mut changes = Vec::with_capacity(new.len());
+    let mut moved = Vec::new();
+    for new in new {
+        match new {
+            None => changes.push(RowChange::Unreadable(ChangeKind::Update)),
+            Some(new) => match by_key.remove(&new.resource_id()) {
+                Some(old) => changes.push(RowChange::Update { old, new }),
+                None => moved.push(new),
+            },
+        }
+    }
+    changes.extend(pair_moved(by_key.into_values().collect(), moved));
+    changes
+}
+
+fn pair_moved<M>(mut old: Vec<M>, mut new: Vec<M>) -> Vec<RowChange<M>> {
+    match (old.len(), new.len(), old.pop(), new.pop()) {
+        (1, 1, Some(old), Some(new)) => vec![RowChange::Update { old, new }],
+        (_, _, last_old, last_new) => {
+            let gone = old.into_iter().chain(last_old).map(RowChange::Delete);
+            let come = new.into_iter().chain(last_new).map(RowChange::Insert);
+            gone.chain(come).collect()
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! `audited::update`.
+
+use std::marker::PhantomData;
+
+use diesel::backend::Backend;
+use diesel::expression::{AppearsOnTable, Expression};
+use diesel::query_builder::{AsChangeset, AstPass, IntoUpdateTarget, QueryFragment, QueryId};
+use diesel::result::{EmptyChangeset, Error, QueryResult};
+use diesel::sql_types::BoolOrNullableBool;
+use diesel::{QuerySource, Table};
+
+use super::where_clause::{AndFilter, Boxed, Target};
+use super::{Audited, TargetTable};
+use crate::model::{AuditedBy, AuditedModel};
+
+/// Updates rows and records what changed in each of them; stands where `diesel::update` stood.
+///
+/// On PostgreSQL the old rows are locked and read by the update itself, in one round trip. On
+/// SQLite they are read first, in the same immediate transaction; there rows are paired by their
+/// key, so that an update which gives several rows new keys at once is recorded as what became of
+/// each key.
+pub fn update<T, M>(source: T) -> IncompleteUpdate<T::Table, Target<T::WhereClause>, M>
+where
+    T: IntoUpdateTarget,
+    T::Table: AuditedBy<M>,
+    M: AuditedModel<Table = T::Table>,
+{
+    let target = source.into_update_target();
+    IncompleteUpdate {
+        from_clause: target.table.from_clause(),
+        where_clause: Target(target.where_clause),
+        model: PhantomData,
+    }
+}
+
+/// An audited update before `set`; see [`update`].
+#[derive(Debug, Clone)]
+#[must_use = "statements are only executed when calling `execute`, `get_result` or similar"]
+pub struct IncompleteUpdate<T: QuerySource, W, M> {
+    from_clause: T::FromClause,
+    where_clause: W,
+    model: PhantomData<fn() -> M>,
+}
+
+impl<T: Table, W, M> IncompleteUpdate<T, W, M> {
+    /// Adds a predicate with AND, as Diesel's `filter` does.
+    pub fn filter<P>(self, predicate: P) -> IncompleteUpdate<T, W::Output, M>
+    where
+        W: AndFilter<P>,
+        P: AppearsOnTable<T> + Expression,
+        P::SqlType: BoolOrNullableBool,
+    {
+        IncompleteUpdate {
+            from_clause: self.from_clause,
+            where_clause: self.where_clause.and_filter(predicate),
+            model: PhantomData,
+        }
+    }
+
+    /// Says what to change, as Diesel's `set` does.
+    pub fn set<V>(self, values: V) -> Audited<UpdateStatement<T, W, V::Changeset>, M>
+    where
+        V: AsChangeset<Target = T>,
+    {
+        Audited::new(UpdateStatement {
+            from_clause: self.from_clause,
+            where_clause: self.where_clause,
+            changes: values.as_changeset(),
+        })
+    }
+}
+
+/// An update of `T` where `W` sets `C`.
+#[derive(Debug, Clone)]
+pub struct UpdateStatement<T: QuerySource, W, C> {
+    pub(super) from_clause: T::FromClause,
+    pub(super) where_clause: W,
+    pub(super) changes: C,
+}
+
+impl<T: Table, W, C> TargetTable for UpdateStatement<T, W, C> {
+    type Table = T;
+}
+
+impl<T: Table, W, C, M, R> Audited<UpdateStatement<T, W, C>, M, R> {
+    /// Adds a predicate with AND, as Diesel's `filter` does.
+    pub fn filter<P>(self, predicate: P) -> Audited<UpdateStatement<T, W::Output, C>, M, R>
+    where
+        W: AndFilter<P>,
+        P: AppearsOnTable<T> + Expression,
+        P::SqlType: BoolOrNullableBool,
+    {
+        self.map(|update| UpdateStatement {
+            from_clause: update.from_clause,
+            where_clause: update.where_clause.and_filter(predicate),
+            changes: update.changes,
+        })
+    }
+
+    /// Boxes the WHERE clause, as Diesel's `into_boxed` does.
+    pub fn into_boxed<'a, DB>(self) -> Audited<UpdateStatement<T, Boxed<'a, DB>, C>, M, R>
+    where
+        DB: Backend,
+        W: QueryFragment<DB> + Send + 'a,
+    {
+        self.map(|update| UpdateStatement {
+            from_clause: update.from_clause,
+            where_clause: Boxed::new(update.where_clause),
+            changes: update.changes,
+        })
+    }
+}
+
+impl<T: QuerySource, W, C> UpdateStatement<T, W, C> {
+    /// Writes `UPDATE t SET …`.
+    ///
+    /// # Errors
+    ///
+    /// Diesel's error for a changeset that changes nothing.
+    pub(super) fn walk_update_set<'b, DB>(&'b self, mut out: AstPass<'_, 'b, DB>) -> QueryResult<()>
+    where
+        DB: Backend,
+        T::FromClause: QueryFragment<DB>,
+        C: QueryFragment<DB>,
+    {
+        if self.changes.is_noop(out.backend())? {
+            return Err(Error::QueryBuilderError(Box::new(EmptyChangeset)));
+        }
+        out.push_sql("UPDATE ");
+        self.from_clause.walk_ast(out.reborrow())?;
+        out.push_sql(" SET ");
+        self.changes.walk_ast(out.reborrow())
+    }
+
+    /// Writes `SELECT columns FROM t WHERE …`, with the columns of the model.
+    pub(super) fn walk_select_old<'b, DB, M>(&'b self, mut out: AstPass<'_, 'b, DB>) -> QueryResult<()>
+    where
+        DB: Backend,
+        M: AuditedModel,
+        T::FromClause: QueryFragment<DB>,
+        W: QueryFragment<DB>,
+    {
+        out.push_sql("SELECT ");
+        push_columns::<DB, M>(None, &mut out)?;
+        out.push_sql(" FROM ");
+        self.from_clause.walk_ast(out.reborrow())?;
+        self.where_clause.walk_ast(out.reborrow())
+    }
+}
+
+impl<T: QuerySource, W, C> QueryId for UpdateStatement<T, W, C> {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+/// Writes the model's columns, with `alias` in front of each where there is one.
+pub(super) fn push_columns<DB, M>(alias: Option<&str>, out: &mut AstPass<'_, '_, DB>) -> QueryResult<()>
+where
+    DB: Backend,
+    M: AuditedModel,
+{
+    let mut columns = Vec::new();
+    M::visit_columns(&mut |column| columns.push(column));
+    for (place, column) in columns.into_iter().enumerate() {
+        if place > 0 {
+            out.push_sql(", ");
+        }
+        if let Some(alias) = alias {
+            out.push_identifier(alias)?;
+            out.push_sql(".");
+        }
+        out.push_identifier(column)?;
+    }
+    Ok(())
+}
