@@ -4,10 +4,12 @@
 
 mod auditor;
 mod connection;
+mod consumer;
 mod error;
 mod model;
 mod recorder;
 mod statement;
+mod store;
 
 pub use audit_core::*;
 pub use audit_derive::Auditable;
@@ -15,9 +17,17 @@ pub use auditor::{
     AuditedBackend, Auditor, AuditorBuilder, AuditorCustomizer, AuditorStats, ConfigError,
 };
 pub use connection::AuditedConnection;
+pub use consumer::{
+    AuditStore, Consumer, ConsumerBuilder, ConsumerError, ConsumerStats, FlushError, StopError,
+};
 pub use error::AuditError;
 pub use model::{AuditedBy, AuditedColumns, AuditedModel};
 pub use statement::AuditedSaveChangesDsl;
+#[cfg(feature = "postgres")]
+pub use store::postgres;
+#[cfg(feature = "sqlite")]
+pub use store::sqlite;
+pub use store::{AuditLog, QuarantinedRecord};
 
 /// Stands where `diesel::` stood: the statements whose changes are recorded.
 pub mod audited {

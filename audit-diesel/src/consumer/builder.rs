@@ -1,0 +1,94 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use audit_core::{Queue, QueueError};
+use diesel::r2d2::{ConnectionManager, Pool};
+
+use super::store::{AuditStore, StoreSink};
+use super::{Consumer, ConsumerError, Settings, Worker};
+
+/// Configures a [`Consumer`].
+#[must_use = "call `spawn()`"]
+pub struct ConsumerBuilder<C: AuditStore> {
+    queue: Arc<dyn Queue>,
+    pool: Pool<ConnectionManager<C>>,
+    batch_size: usize,
+    interval: Duration,
+}
+
+impl<C: AuditStore> ConsumerBuilder<C> {
+    pub(super) fn new(queue: Arc<dyn Queue>, pool: Pool<ConnectionManager<C>>) -> Self {
+        Self {
+            queue,
+            pool,
+            batch_size: 1_000,
+            interval: Duration::from_secs(30),
+        }
+    }
+
+    /// Sets how many records one transaction stores at most; 1,000 unless said, up to 10,000.
+    pub fn batch_size(mut self, records: usize) -> Self {
+        self.batch_size = records;
+        self
+    }
+
+    /// Sets how often the consumer looks at the queue; every 30 s unless said. Each time it goes
+    /// on until the queue is empty.
+    pub fn interval(mut self, interval: Duration) -> Self {
+        self.interval = interval;
+        self
+    }
+
+    /// Checks the tables and the queue, and starts the thread.
+    ///
+    /// A queue that cannot be reached now is no error: the consumer goes on trying.
+    ///
+    /// # Errors
+    ///
+    /// [`ConsumerError`] where the database cannot be reached, where the migrations did not run,
+    /// where the queue is configured wrongly, and for settings out of range.
+    pub fn spawn(self) -> Result<Consumer, ConsumerError> {
+        self.check_settings()?;
+        let mut conn = self.pool.get().map_err(ConsumerError::NoConnection)?;
+        C::check_tables(&mut conn)?;
+        drop(conn);
+        match self.queue.len() {
+            Err(QueueError::Unavailable { .. }) | Ok(_) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let settings = Settings {
+            name: "audit-consumer",
+            batch_size: self.batch_size,
+            interval: self.interval,
+        };
+        let worker = Worker::spawn(self.queue, StoreSink::new(self.pool), settings)
+            .map_err(ConsumerError::Thread)?;
+        Ok(Consumer { worker })
+    }
+
+    fn check_settings(&self) -> Result<(), ConsumerError> {
+        if !(1..=10_000).contains(&self.batch_size) {
+            return Err(ConsumerError::OutOfRange {
+                setting: "batch_size",
+                range: "between 1 and 10,000",
+            });
+        }
+        if self.interval.is_zero() {
+            return Err(ConsumerError::OutOfRange {
+                setting: "interval",
+                range: "more than 0",
+            });
+        }
+        Ok(())
+    }
+}
+
+impl<C: AuditStore> std::fmt::Debug for ConsumerBuilder<C> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ConsumerBuilder")
+            .field("queue", &self.queue.name())
+            .field("batch_size", &self.batch_size)
+            .field("interval", &self.interval)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,77 @@
+//! Storing in SQLite.
+
+use chrono::{DateTime, Utc};
+use diesel::SqliteConnection;
+use diesel::prelude::*;
+use diesel::result::QueryResult;
+
+use super::store::{self, AuditStore, Backend, BatchToStore, StoredBatch, TransactionStatus};
+use super::{ConsumerError, store::missing_migration};
+use crate::sqlite::{NewAuditLog, NewQuarantined, audit_logs, audit_quarantine};
+use crate::store::{AuditLog, EntryToStore, QuarantinedRecord, Refused};
+
+impl AuditStore for SqliteConnection {
+    fn check_tables(conn: &mut Self) -> Result<(), ConsumerError> {
+        audit_logs::table
+            .select(AuditLog::as_select())
+            .limit(0)
+            .load(conn)
+            .map_err(missing_migration("audit_logs", "sqlite"))?;
+        audit_quarantine::table
+            .select(QuarantinedRecord::as_select())
+            .limit(0)
+            .load(conn)
+            .map_err(missing_migration("audit_quarantine", "sqlite"))?;
+        Ok(())
+    }
+
+    fn store(conn: &mut Self, batch: BatchToStore) -> QueryResult<StoredBatch> {
+        store::store(conn, batch)
+    }
+}
+
+impl Backend for SqliteConnection {
+    /// Takes the write lock at once: SQLite lets one transaction write at a time.
+    fn batch<T>(&mut self, run: impl FnOnce(&mut Self) -> QueryResult<T>) -> QueryResult<T> {
+        self.immediate_transaction(run)
+    }
+
+    fn try_lock(&mut self) -> QueryResult<bool> {
+        Ok(true)
+    }
+
+    fn insert_new(&mut self, entries: &[&EntryToStore], now: DateTime<Utc>) -> QueryResult<usize> {
+        self.insert_missing(entries, now)
+    }
+
+    fn insert_missing(
+        &mut self,
+        entries: &[&EntryToStore],
+        now: DateTime<Utc>,
+    ) -> QueryResult<usize> {
+        let mut stored = 0;
+        for entry in entries {
+            stored += diesel::insert_into(audit_logs::table)
+                .values(NewAuditLog::new(entry, now))
+                .on_conflict_do_nothing()
+                .execute(self)?;
+        }
+        Ok(stored)
+    }
+
+    fn quarantine(&mut self, refused: &[Refused]) -> QueryResult<usize> {
+        let mut quarantined = 0;
+        for refused in refused {
+            quarantined += diesel::insert_into(audit_quarantine::table)
+                .values(NewQuarantined::new(refused))
+                .on_conflict_do_nothing()
+                .execute(self)?;
+        }
+        Ok(quarantined)
+    }
+
+    /// SQLite's COMMIT cannot be lost halfway: nothing is in doubt.
+    fn transaction_status(&mut self, _xid: i64) -> QueryResult<TransactionStatus> {
+        Ok(TransactionStatus::Unknown)
+    }
+}

@@ -1,0 +1,23 @@
+/// What a consumer did since it was started.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct ConsumerStats {
+    /// Records stored.
+    pub stored: u64,
+    /// Records that were stored already: redeliveries.
+    pub duplicates: u64,
+    /// Records put into `audit_quarantine`.
+    pub quarantined: u64,
+    /// Records dropped because the database says that their transaction was rolled back.
+    pub rolled_back: u64,
+    /// Batches committed.
+    pub batches: u64,
+    /// Times that a batch was put off because the queue or the database was not available.
+    pub outages: u64,
+    /// Panics of the consumer's thread. It goes on after one; it is a defect all the same.
+    pub panics: u64,
+    /// The problem of the latest try, gone once a try succeeds.
+    pub last_error: Option<String>,
+    /// Whether the thread runs.
+    pub running: bool,
+}

@@ -1,0 +1,384 @@
+//! The loop that drains a queue into a sink, and its life: the consumer and the journal's
+//! forwarder are both this.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use audit_core::{Payload, Queue, QueueError};
+
+use super::stats::ConsumerStats;
+use super::{FlushError, StopError, backoff};
+
+/// Where a worker puts what it takes from its queue.
+pub(crate) trait Sink: Send + 'static {
+    /// Delivers payloads, durably, before it returns. An error means that nothing is known to be
+    /// delivered and that trying again later is right.
+    fn deliver(&mut self, payloads: &[Payload]) -> Result<Delivery, String>;
+}
+
+/// What became of a batch.
+#[derive(Debug)]
+pub(crate) enum Delivery {
+    /// It is delivered, and can be acknowledged.
+    Done(Tally),
+    /// Another worker is at it.
+    StandBy,
+}
+
+/// What a delivered batch consisted of.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) stored: usize,
+    pub(crate) duplicates: usize,
+    pub(crate) quarantined: usize,
+    pub(crate) rolled_back: usize,
+    /// Payloads that have to wait: they go to the end of the queue.
+    pub(crate) put_off: Vec<Payload>,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub(crate) name: &'static str,
+    pub(crate) batch_size: usize,
+    pub(crate) interval: Duration,
+}
+
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often a worker that stands by looks again while somebody waits for a flush.
+const STAND_BY: Duration = Duration::from_millis(20);
+
+/// A worker's thread and what it shares with its handle.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    shared: Arc<Shared>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+struct Shared {
+    queue: Arc<dyn Queue>,
+    settings: Settings,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    stop: bool,
+    wake: bool,
+    /// Counts the flushes asked for, and those done.
+    flush_asked: u64,
+    flush_done: u64,
+    stats: ConsumerStats,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared")
+            .field("queue", &self.queue.name())
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Worker {
+    /// Starts the thread.
+    pub(crate) fn spawn(
+        queue: Arc<dyn Queue>,
+        sink: impl Sink,
+        settings: Settings,
+    ) -> std::io::Result<Self> {
+        let shared = Arc::new(Shared {
+            queue,
+            state: Mutex::new(State {
+                stats: ConsumerStats {
+                    running: true,
+                    ..ConsumerStats::default()
+                },
+                ..State::default()
+            }),
+            changed: Condvar::new(),
+            settings,
+        });
+        let run = Run {
+            shared: Arc::clone(&shared),
+            sink,
+            failures: 0,
+        };
+        let thread = std::thread::Builder::new()
+            .name(shared.settings.name.to_owned())
+            .spawn(move || run.run())?;
+        Ok(Self {
+            shared,
+            thread: Mutex::new(Some(thread)),
+        })
+    }
+
+    /// Lets the worker look at its queue now.
+    pub(crate) fn wake(&self) {
+        self.shared.lock().wake = true;
+        self.shared.changed.notify_all();
+    }
+
+    /// Waits until everything that was in the queue at the call is delivered.
+    pub(crate) fn flush(&self, timeout: Duration) -> Result<(), FlushError> {
+        let started = Instant::now();
+        let settled = self.shared.queue.settle(timeout);
+        let mut state = self.shared.lock();
+        state.flush_asked += 1;
+        let ticket = state.flush_asked;
+        self.shared.changed.notify_all();
+        loop {
+            if state.flush_done >= ticket && settled.is_ok() {
+                return Ok(());
+            }
+            if state.stop || !state.stats.running {
+                return Err(FlushError::Stopped);
+            }
+            let left = timeout.saturating_sub(started.elapsed());
+            if left.is_zero() {
+                let problem = settled.err().map(|error| error.to_string());
+                return Err(FlushError::Timeout {
+                    waited: timeout,
+                    last_error: problem.or_else(|| state.stats.last_error.clone()),
+                });
+            }
+            state = self.shared.wait(state, left);
+        }
+    }
+
+    /// Asks the thread to end and waits for that.
+    pub(crate) fn stop(&self) -> Result<(), StopError> {
+        self.stop_within(STOP_TIMEOUT)
+    }
+
+    fn stop_within(&self, timeout: Duration) -> Result<(), StopError> {
+        let deadline = Instant::now() + timeout;
+        let mut state = self.shared.lock();
+        state.stop = true;
+        self.shared.changed.notify_all();
+        while state.stats.running {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(StopError { waited: timeout });
+            }
+            state = self.shared.wait(state, left);
+        }
+        drop(state);
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread {
+            // The thread has said that it ends, and its panics are caught and counted.
+            let _ = thread.join();
+        }
+        Ok(())
+    }
+
+    pub(crate) fn stats(&self) -> ConsumerStats {
+        self.shared.lock().stats.clone()
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        if let Err(error) = self.stop() {
+            tracing::warn!(worker = self.shared.settings.name, %error, "dropped while it works");
+        }
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Every change of the state is complete before anything can panic.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait<'a>(&self, state: MutexGuard<'a, State>, timeout: Duration) -> MutexGuard<'a, State> {
+        self.changed
+            .wait_timeout(state, timeout)
+            .unwrap_or_else(PoisonError::into_inner)
+            .0
+    }
+}
+
+/// How a pass over the queue ended.
+enum Pass {
+    Empty,
+    /// What is left has to wait: another worker is at it, or it was put off.
+    Waiting,
+    Stopped,
+}
+
+/// What the thread owns.
+struct Run<S> {
+    shared: Arc<Shared>,
+    sink: S,
+    failures: u32,
+}
+
+impl<S: Sink> Run<S> {
+    fn run(mut self) {
+        // Sets `running` to false also where this function should panic itself.
+        let _ended = Ended(Arc::clone(&self.shared));
+        loop {
+            let pass = catch_unwind(AssertUnwindSafe(|| self.drain()));
+            let pause = match pass {
+                Ok(Ok(Pass::Stopped)) => return,
+                Ok(Ok(Pass::Empty)) => self.succeeded(self.shared.settings.interval),
+                Ok(Ok(Pass::Waiting)) => self.succeeded(self.stand_by()),
+                Ok(Err(problem)) => self.failed(problem, false),
+                Err(panic) => self.failed(message_of(panic.as_ref()), true),
+            };
+            if self.pause(pause) {
+                return;
+            }
+        }
+    }
+
+    /// Delivers batch after batch until the queue is empty.
+    fn drain(&mut self) -> Result<Pass, String> {
+        let mut flush = FlushTarget::default();
+        let mut acked = 0;
+        loop {
+            if self.shared.lock().stop {
+                return Ok(Pass::Stopped);
+            }
+            self.note_flush(&mut flush, acked)?;
+            let batch = self.peek()?;
+            if batch.is_empty() {
+                self.flushed(&flush);
+                return Ok(Pass::Empty);
+            }
+            let tally = match self.sink.deliver(&batch.payloads)? {
+                Delivery::StandBy => return Ok(Pass::Waiting),
+                Delivery::Done(tally) => tally,
+            };
+            let only_put_off = tally.put_off.len() == batch.len();
+            if !tally.put_off.is_empty() {
+                // Pushed before it is acknowledged: it may be there twice, and never not at all.
+                self.shared.queue.push(&tally.put_off).map_err(text)?;
+            }
+            acked += self.shared.queue.ack(&batch).map_err(text)? as u64;
+            self.count(&tally);
+            if acked >= flush.target {
+                self.flushed(&flush);
+            }
+            if only_put_off {
+                return Ok(Pass::Waiting);
+            }
+        }
+    }
+
+    fn peek(&self) -> Result<audit_core::Batch, String> {
+        let limit = self.shared.settings.batch_size;
+        self.shared.queue.peek(limit).map_err(text)
+    }
+
+    /// A flush that is asked for is done once as many are acknowledged as wait now.
+    fn note_flush(&self, flush: &mut FlushTarget, acked: u64) -> Result<(), String> {
+        let asked = self.shared.lock().flush_asked;
+        if asked > flush.ticket {
+            flush.ticket = asked;
+            flush.target = acked + self.shared.queue.len().map_err(text)?;
+        }
+        Ok(())
+    }
+
+    fn flushed(&self, flush: &FlushTarget) {
+        let mut state = self.shared.lock();
+        if state.flush_done < flush.ticket {
+            state.flush_done = flush.ticket;
+            self.shared.changed.notify_all();
+        }
+    }
+
+    fn count(&mut self, tally: &Tally) {
+        self.failures = 0;
+        let mut state = self.shared.lock();
+        let stats = &mut state.stats;
+        stats.stored += tally.stored as u64;
+        stats.duplicates += tally.duplicates as u64;
+        stats.quarantined += tally.quarantined as u64;
+        stats.rolled_back += tally.rolled_back as u64;
+        stats.batches += 1;
+        stats.last_error = None;
+    }
+
+    fn succeeded(&mut self, pause: Duration) -> Duration {
+        self.failures = 0;
+        self.shared.lock().stats.last_error = None;
+        pause
+    }
+
+    fn failed(&mut self, problem: String, panicked: bool) -> Duration {
+        self.failures = self.failures.saturating_add(1);
+        let worker = self.shared.settings.name;
+        if panicked {
+            tracing::error!(worker, problem, "panicked; it goes on");
+        } else if self.failures == 1 {
+            tracing::warn!(worker, problem, "cannot deliver audit records now; it tries again");
+        }
+        let stats = &mut self.shared.lock().stats;
+        stats.outages += u64::from(!panicked);
+        stats.panics += u64::from(panicked);
+        stats.last_error = Some(problem);
+        backoff::delay(self.failures)
+    }
+
+    fn stand_by(&self) -> Duration {
+        let state = self.shared.lock();
+        if state.flush_asked > state.flush_done {
+            STAND_BY
+        } else {
+            self.shared.settings.interval
+        }
+    }
+
+    /// Waits, unless there is something to do, and says whether to end.
+    fn pause(&self, pause: Duration) -> bool {
+        let until = Instant::now() + pause;
+        let mut state = self.shared.lock();
+        let asked = state.flush_asked;
+        loop {
+            if state.stop {
+                return true;
+            }
+            // After a failure a flush waits for the back-off like everything else.
+            let asked_anew = state.flush_asked > asked
+                || (state.flush_asked > state.flush_done && self.failures == 0 && pause > STAND_BY);
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() || ((state.wake || asked_anew) && self.failures == 0) {
+                state.wake = false;
+                return false;
+            }
+            state = self.shared.wait(state, left);
+        }
+    }
+}
+
+#[derive(Default)]
+struct FlushTarget {
+    ticket: u64,
+    target: u64,
+}
+
+struct Ended(Arc<Shared>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.0.lock().stats.running = false;
+        self.0.changed.notify_all();
+    }
+}
+
+fn text(error: QueueError) -> String {
+    error.to_string()
+}
+
+fn message_of(panic: &(dyn std::any::Any + Send)) -> String {
+    let message = panic
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned());
+    message.unwrap_or_else(|| "a panic without a message".to_owned())
+}

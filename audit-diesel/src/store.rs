@@ -1,0 +1,15 @@
+//! Where records end up: `audit_logs`, and `audit_quarantine` for those that it cannot take.
+
+mod entry;
+mod json;
+mod log;
+#[cfg(feature = "postgres")]
+pub mod postgres;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
+mod tables;
+
+pub use log::{AuditLog, QuarantinedRecord};
+
+pub(crate) use entry::{EntryToStore, Refused};
+pub(crate) use json::RawJson;

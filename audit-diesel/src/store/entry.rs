@@ -1,0 +1,61 @@
+use audit_core::{Payload, Record};
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+/// A payload read as the record that it is, ready to be stored.
+#[derive(Debug)]
+pub(crate) struct EntryToStore {
+    pub(crate) payload: Payload,
+    pub(crate) record: Record,
+    pub(crate) occurred_at: DateTime<Utc>,
+    /// What the context and the event said beyond their columns, as JSON.
+    pub(crate) extra: Option<String>,
+}
+
+/// A payload that cannot be stored, and why.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    pub(crate) payload: Payload,
+    pub(crate) reason: String,
+}
+
+/// Makes a quarantined payload's id: any UUID that is used for nothing else.
+const QUARANTINE: Uuid = Uuid::from_u128(0x3f0c_9a52_6f0e_4a8f_9d4b_2d4c_56a1_77e3);
+
+impl Refused {
+    /// The same for the same payload, so that a redelivery is not quarantined again.
+    pub(crate) fn id(&self) -> Uuid {
+        Uuid::new_v5(&QUARANTINE, self.payload.as_bytes())
+    }
+}
+
+impl EntryToStore {
+    /// Reads a payload.
+    pub(crate) fn read(payload: &Payload) -> Result<Self, Refused> {
+        let refuse = |reason: String| Refused {
+            payload: payload.clone(),
+            reason,
+        };
+        let record = Record::decode(payload.as_bytes()).map_err(|e| refuse(e.to_string()))?;
+        let occurred_at = DateTime::from_timestamp_micros(record.occurred_at)
+            .ok_or_else(|| refuse("occurred_at is out of range".to_owned()))?;
+        let extra = extra(&record).map_err(|e| refuse(e.to_string()))?;
+        Ok(Self {
+            payload: payload.clone(),
+            record,
+            occurred_at,
+            extra,
+        })
+    }
+}
+
+fn extra(record: &Record) -> Result<Option<String>, serde_json::Error> {
+    let mut extra = record.context.extra().clone();
+    for (key, value) in &record.extra {
+        extra.insert(key.clone(), value.clone());
+    }
+    if extra.is_empty() {
+        return Ok(None);
+    }
+    serde_json::to_string(&extra).map(Some)
+}

@@ -1,0 +1,40 @@
+CREATE TABLE audit_logs (
+    id uuid PRIMARY KEY,
+    -- When the statement ran, by the clock of the application.
+    occurred_at timestamptz NOT NULL,
+    -- When the record arrived here, by the clock of this database.
+    stored_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    action text NOT NULL,
+    resource_type text,
+    resource_id text,
+    outcome text NOT NULL,
+    actor_type text,
+    actor_id text,
+    organization text,
+    project text,
+    request_id text,
+    ip text,
+    source text,
+    api_key_id text,
+    oauth_client_id text,
+    transaction_id uuid,
+    transaction_seq integer,
+    changes jsonb,
+    extra jsonb
+);
+
+-- The history of one row.
+CREATE INDEX audit_logs_resource ON audit_logs (resource_type, resource_id, occurred_at);
+-- What one actor did.
+CREATE INDEX audit_logs_actor ON audit_logs (actor_type, actor_id, occurred_at);
+-- What happened in one organization since.
+CREATE INDEX audit_logs_organization ON audit_logs (organization, occurred_at);
+
+-- Records that could not be stored, as they came, with the reason.
+CREATE TABLE audit_quarantine (
+    -- Computed from the payload, so that a redelivery is the same row.
+    id uuid PRIMARY KEY,
+    quarantined_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    reason text NOT NULL,
+    payload bytea NOT NULL
+);
