@@ -3,10 +3,16 @@
 #![warn(missing_docs)]
 
 mod model;
+mod queue;
+pub mod testing;
 
 pub use audit_core::*;
 pub use audit_derive::Auditable;
 pub use model::{AuditedBy, AuditedColumns, AuditedModel};
+#[cfg(feature = "journal")]
+pub use queue::{Fsync, Journal, JournalBuilder};
+#[cfg(feature = "redis")]
+pub use queue::{RedisQueue, RedisQueueBuilder};
 
 /// What generated code refers to. Not part of the public API.
 #[doc(hidden)]
