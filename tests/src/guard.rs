@@ -4,15 +4,12 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 /// Waits for the end of its input, which comes when the test process is gone, and then removes
-/// what that one can no longer remove. It looks at the command line first, as the server may be
-/// gone and its number given to somebody else.
+/// what that one can no longer remove. The server's number is still its own then: until that
+/// moment the test process had not collected it.
 const SCRIPT: &str = r#"
 trap '' INT TERM HUP
 read -r _
-if tr '\0' ' ' <"/proc/$1/cmdline" 2>/dev/null | grep -qF -- "$2" ||
-   ps -o args= -p "$1" 2>/dev/null | grep -qF -- "$2"; then
-  kill -9 "$1"
-fi
+kill -9 "$1"
 rm -rf -- "$2"
 "#;
 
@@ -20,7 +17,7 @@ rm -rf -- "$2"
 pub(crate) struct Guard(Child);
 
 impl Guard {
-    /// Watches over the server with this process id, which names `folder` in its command line.
+    /// Watches over the server with this process id, and over its folder.
     pub(crate) fn over(process: u32, folder: &Path) -> Self {
         let child = Command::new("sh")
             .args(["-c", SCRIPT, "guard", &process.to_string()])

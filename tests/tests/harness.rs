@@ -1,6 +1,10 @@
 //! The servers that other tests rely on.
 
-use audit_tests::{PostgresServer, RedisServer, TestDatabase, TestRedis};
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use audit_tests::{PostgresServer, RedisServer, TestDatabase, TestRedis, wait_until};
 use diesel::prelude::*;
 
 fn one(connection: &mut PgConnection) -> QueryResult<i32> {
@@ -86,4 +90,39 @@ fn a_private_redis_can_be_killed_and_restarted() {
         .query(&mut server.connection())
         .unwrap();
     assert_eq!(value, 1);
+}
+
+/// Not a test of its own: it starts servers, names them, and waits to be killed.
+#[test]
+#[ignore = "a child process of another test"]
+fn child() {
+    if std::env::var_os("AUDIT_TEST_CHILD").is_some() {
+        let (postgres, redis) = (PostgresServer::start(), RedisServer::start(&[]));
+        println!("{}", postgres.url());
+        println!("{}", redis.url());
+        let _ = std::io::stdin().read_line(&mut String::new());
+    }
+}
+
+#[test]
+fn servers_end_with_a_test_that_is_killed() {
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["child", "--exact", "--ignored", "--nocapture"])
+        .env("AUDIT_TEST_CHILD", "1")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut urls = lines
+        .map_while(Result::ok)
+        .filter(|line| line.contains("://"));
+    let (postgres, redis) = (urls.next().unwrap(), urls.next().unwrap());
+    assert!(PgConnection::establish(&postgres).is_ok());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    wait_until("the servers' end", Duration::from_secs(10), || {
+        let client = redis::Client::open(redis.as_str()).unwrap();
+        PgConnection::establish(&postgres).is_err() && client.get_connection().is_err()
+    });
 }
