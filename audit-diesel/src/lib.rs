@@ -7,9 +7,11 @@ mod connection;
 mod consumer;
 mod error;
 mod model;
+mod queue;
 mod recorder;
 mod statement;
 mod store;
+pub mod testing;
 
 pub use audit_core::*;
 pub use audit_derive::Auditable;
@@ -22,6 +24,10 @@ pub use consumer::{
 };
 pub use error::AuditError;
 pub use model::{AuditedBy, AuditedColumns, AuditedModel};
+#[cfg(feature = "journal")]
+pub use queue::{Fsync, Journal, JournalBuilder};
+#[cfg(feature = "redis")]
+pub use queue::{RedisQueue, RedisQueueBuilder};
 pub use statement::AuditedSaveChangesDsl;
 #[cfg(feature = "postgres")]
 pub use store::postgres;

@@ -9,9 +9,28 @@ use super::{Auditor, Settings};
 #[must_use = "call `build()`"]
 pub struct AuditorBuilder {
     queue: Option<Arc<dyn Queue>>,
+    #[cfg(feature = "redis")]
+    redis: Option<Redis>,
+    #[cfg(feature = "journal")]
+    journal: Option<JournalAt>,
+    without_journal: bool,
     require_context: bool,
     max_record_bytes: Option<usize>,
     max_transaction_bytes: Option<usize>,
+}
+
+/// A Redis list, as a URL or built already.
+#[cfg(feature = "redis")]
+enum Redis {
+    Url(String),
+    Built(crate::RedisQueue),
+}
+
+/// A journal, as a path or open already.
+#[cfg(feature = "journal")]
+enum JournalAt {
+    Path(std::path::PathBuf),
+    Open(crate::Journal),
 }
 
 /// Why an auditor was not built.
@@ -24,6 +43,18 @@ pub enum ConfigError {
          or `.queue(…)` with one of your own"
     )]
     NoQueue,
+    /// Two calls say different things about where records go.
+    #[error("`.queue(…)` stands alone: drop it, or `.redis(…)` and `.journal(…)`")]
+    TwoQueues,
+    /// Redis without a journal, and nobody said that this is meant.
+    #[error(
+        "without a journal, records made while Redis is away are lost: add `.journal(path)`, or \
+         say `.without_journal()` if that is acceptable here"
+    )]
+    NoJournal,
+    /// `.without_journal()` beside a journal.
+    #[error("`.journal(…)` and `.without_journal()` contradict each other: drop one of them")]
+    JournalAndNone,
     /// A bound is zero.
     #[error("{setting} must be more than 0")]
     Zero {
@@ -33,12 +64,57 @@ pub enum ConfigError {
     /// A queue cannot be used as configured.
     #[error(transparent)]
     Queue(#[from] QueueError),
+    /// The operating system gave no thread to carry the journal on.
+    #[error("the forwarder's thread cannot be started: {0}")]
+    Thread(#[source] std::io::Error),
 }
 
-const DEFAULT_MAX_RECORD_BYTES: usize = 1 << 20;
+/// Below the 1 MiB that the queues take, as a record grows a little on its way.
+const DEFAULT_MAX_RECORD_BYTES: usize = 1_000_000;
 const DEFAULT_MAX_TRANSACTION_BYTES: usize = 256 << 20;
 
+/// What a record may grow by after the auditor has measured it.
+#[cfg(any(feature = "redis", feature = "journal"))]
+const GROWTH: usize = 1 << 10;
+
 impl AuditorBuilder {
+    /// Records go to the list `audit:queue` of the Redis server at this URL. Use it with
+    /// [`journal`](Self::journal), which keeps them while Redis is away.
+    #[cfg(feature = "redis")]
+    pub fn redis(mut self, url: impl Into<String>) -> Self {
+        self.redis = Some(Redis::Url(url.into()));
+        self
+    }
+
+    /// As [`redis`](Self::redis), with a key, time-outs or a pool size of your own.
+    #[cfg(feature = "redis")]
+    pub fn redis_queue(mut self, queue: crate::RedisQueue) -> Self {
+        self.redis = Some(Redis::Built(queue));
+        self
+    }
+
+    /// Records are written to a journal in this file before anything else happens to them. With
+    /// Redis a thread carries them on; alone, the journal is the queue.
+    #[cfg(feature = "journal")]
+    pub fn journal(mut self, path: impl Into<std::path::PathBuf>) -> Self {
+        self.journal = Some(JournalAt::Path(path.into()));
+        self
+    }
+
+    /// As [`journal`](Self::journal), with an fsync policy or bounds of your own.
+    #[cfg(feature = "journal")]
+    pub fn journal_queue(mut self, journal: crate::Journal) -> Self {
+        self.journal = Some(JournalAt::Open(journal));
+        self
+    }
+
+    /// Says that Redis alone is meant: records made while it is away are lost, and counted.
+    #[cfg(feature = "redis")]
+    pub fn without_journal(mut self) -> Self {
+        self.without_journal = true;
+        self
+    }
+
     /// Records go to a queue of your own, such as [`MemoryQueue`](crate::MemoryQueue) in tests.
     pub fn queue(mut self, queue: impl Queue) -> Self {
         self.queue = Some(Arc::new(queue));
@@ -52,9 +128,9 @@ impl AuditorBuilder {
         self
     }
 
-    /// Sets how large an encoded record may be, in bytes; 1 MiB unless said. A larger record of a
-    /// change keeps the names of the fields, with sizes in place of values; a larger event is
-    /// refused.
+    /// Sets how large an encoded record may be, in bytes; 1,000,000 unless said. A larger record of
+    /// a change keeps the names of the fields, with sizes in place of values; a larger event is
+    /// refused. A queue that was built elsewhere has a bound of its own: let it be larger.
     pub fn max_record_bytes(mut self, max_bytes: usize) -> Self {
         self.max_record_bytes = Some(max_bytes);
         self
@@ -73,7 +149,7 @@ impl AuditorBuilder {
     ///
     /// [`ConfigError`] where records would have nowhere to go, or could be lost without anybody
     /// having said so.
-    pub fn build(self) -> Result<Auditor, ConfigError> {
+    pub fn build(mut self) -> Result<Auditor, ConfigError> {
         let settings = Settings {
             require_context: self.require_context,
             max_record_bytes: positive(
@@ -87,9 +163,78 @@ impl AuditorBuilder {
                 DEFAULT_MAX_TRANSACTION_BYTES,
             )?,
         };
-        let queue = self.queue.ok_or(ConfigError::NoQueue)?;
+        let own = self.queue.take();
+        let redis = self.open_redis(settings.max_record_bytes)?;
+        let journal = self.open_journal(settings.max_record_bytes)?;
+        if self.without_journal && journal.is_some() {
+            return Err(ConfigError::JournalAndNone);
+        }
+        let queue = match (own, redis, journal) {
+            (Some(own), None, None) => own,
+            (Some(_), _, _) => return Err(ConfigError::TwoQueues),
+            (None, Some(redis), Some(journal)) => forwarded(journal, redis)?,
+            (None, Some(redis), None) if self.without_journal => redis,
+            (None, Some(_), None) => return Err(ConfigError::NoJournal),
+            (None, None, Some(journal)) => journal,
+            (None, None, None) => return Err(ConfigError::NoQueue),
+        };
         Ok(Auditor::new(queue, settings))
     }
+
+    #[cfg(feature = "redis")]
+    fn open_redis(&mut self, max_record_bytes: usize) -> Result<Opened, ConfigError> {
+        Ok(match self.redis.take() {
+            None => None,
+            Some(Redis::Built(queue)) => Some(Arc::new(queue)),
+            Some(Redis::Url(url)) => Some(Arc::new(
+                crate::RedisQueue::builder(url)
+                    .max_record_bytes(max_record_bytes + GROWTH)
+                    .build()?,
+            )),
+        })
+    }
+
+    #[cfg(not(feature = "redis"))]
+    fn open_redis(&mut self, _: usize) -> Result<Opened, ConfigError> {
+        Ok(None)
+    }
+
+    #[cfg(feature = "journal")]
+    fn open_journal(&mut self, max_record_bytes: usize) -> Result<Opened, ConfigError> {
+        Ok(match self.journal.take() {
+            None => None,
+            Some(JournalAt::Open(journal)) => Some(Arc::new(journal)),
+            Some(JournalAt::Path(path)) => Some(Arc::new(
+                crate::Journal::builder(path)
+                    .max_record_bytes(max_record_bytes + GROWTH)
+                    .open()?,
+            )),
+        })
+    }
+
+    #[cfg(not(feature = "journal"))]
+    fn open_journal(&mut self, _: usize) -> Result<Opened, ConfigError> {
+        Ok(None)
+    }
+}
+
+/// A queue, if one is configured.
+type Opened = Option<Arc<dyn Queue>>;
+
+#[cfg(feature = "journal")]
+fn forwarded(
+    journal: Arc<dyn Queue>,
+    target: Arc<dyn Queue>,
+) -> Result<Arc<dyn Queue>, ConfigError> {
+    let queue =
+        crate::queue::ForwardedQueue::start(journal, target).map_err(ConfigError::Thread)?;
+    Ok(Arc::new(queue))
+}
+
+/// Without the feature there is no journal that could be forwarded.
+#[cfg(not(feature = "journal"))]
+fn forwarded(_: Arc<dyn Queue>, target: Arc<dyn Queue>) -> Result<Arc<dyn Queue>, ConfigError> {
+    Ok(target)
 }
 
 fn positive(

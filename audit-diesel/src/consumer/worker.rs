@@ -66,7 +66,6 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     stop: bool,
-    wake: bool,
     /// Counts the flushes asked for, and those done.
     flush_asked: u64,
     flush_done: u64,
@@ -113,12 +112,6 @@ impl Worker {
             shared,
             thread: Mutex::new(Some(thread)),
         })
-    }
-
-    /// Lets the worker look at its queue now.
-    pub(crate) fn wake(&self) {
-        self.shared.lock().wake = true;
-        self.shared.changed.notify_all();
     }
 
     /// Waits until everything that was in the queue at the call is delivered.
@@ -347,8 +340,7 @@ impl<S: Sink> Run<S> {
             let asked_anew = state.flush_asked > asked
                 || (state.flush_asked > state.flush_done && self.failures == 0 && pause > STAND_BY);
             let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() || ((state.wake || asked_anew) && self.failures == 0) {
-                state.wake = false;
+            if left.is_zero() || (asked_anew && self.failures == 0) {
                 return false;
             }
             state = self.shared.wait(state, left);

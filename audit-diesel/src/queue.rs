@@ -1,0 +1,72 @@
+//! The queues that outlive the process: a Redis list, and a journal in a SQLite file.
+#![cfg(any(feature = "redis", feature = "journal"))]
+
+#[cfg(feature = "journal")]
+mod forwarded;
+#[cfg(feature = "journal")]
+mod journal;
+#[cfg(feature = "redis")]
+mod redis;
+
+#[cfg(feature = "journal")]
+pub(crate) use forwarded::ForwardedQueue;
+#[cfg(feature = "journal")]
+pub use journal::{Fsync, Journal, JournalBuilder};
+#[cfg(feature = "redis")]
+pub use redis::{RedisQueue, RedisQueueBuilder};
+
+use audit_core::{Payload, QueueError};
+
+/// The most that one peek holds in memory, so that a backlog of large records cannot exhaust it.
+/// A single larger payload still comes through, alone.
+const PEEK_BYTES: usize = 8 << 20;
+
+/// The default bound of one payload.
+const MAX_RECORD_BYTES: usize = 1 << 20;
+
+/// What went wrong, before it is known which queue says so.
+#[derive(Debug)]
+enum Fault {
+    /// Trying again later is right.
+    Away(String),
+    /// Trying again will not help.
+    Wrong(String),
+}
+
+impl Fault {
+    fn away(reason: impl Into<String>) -> Self {
+        Self::Away(reason.into())
+    }
+
+    fn wrong(reason: impl Into<String>) -> Self {
+        Self::Wrong(reason.into())
+    }
+
+    fn of(self, queue: String) -> QueueError {
+        match self {
+            Self::Away(reason) => QueueError::Unavailable { queue, reason },
+            Self::Wrong(reason) => QueueError::Misconfigured { queue, reason },
+        }
+    }
+}
+
+/// Refuses the call that holds an oversized payload; otherwise says how many bytes it holds.
+fn total_bytes(
+    payloads: &[Payload],
+    max_bytes: usize,
+    queue: impl Fn() -> String,
+) -> Result<usize, QueueError> {
+    let mut total = 0;
+    for payload in payloads {
+        let bytes = payload.as_bytes().len();
+        if bytes > max_bytes {
+            return Err(QueueError::TooLarge {
+                queue: queue(),
+                bytes,
+                max_bytes,
+            });
+        }
+        total += bytes;
+    }
+    Ok(total)
+}

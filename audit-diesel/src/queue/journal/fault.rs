@@ -1,0 +1,33 @@
+//! What an error of SQLite means for the journal. Diesel passes on SQLite's words only.
+
+use diesel::result::Error;
+
+use super::Fault;
+
+/// What the error means.
+pub(super) fn of(error: &Error) -> Fault {
+    of_words(&error.to_string())
+}
+
+/// What SQLite's words mean. The ones that are not named here, such as "disk I/O error", are an
+/// outage: waiting, or making room, may heal them.
+pub(super) fn of_words(words: &str) -> Fault {
+    match words {
+        "file is not a database" => Fault::wrong(
+            "the file is something else than a SQLite database, and is left as it is: name \
+             another path, or move the file away",
+        ),
+        "database disk image is malformed" => Fault::wrong(
+            "the file is damaged, and is left as it is: move it and its -wal and -shm files away \
+             to start a new one, and save what can be read with `sqlite3 FILE .recover`",
+        ),
+        "attempt to write a readonly database" | "unable to open database file" => Fault::wrong(
+            "the file or its folder cannot be written: check their owner and permissions",
+        ),
+        "database is locked" | "database table is locked" => {
+            Fault::away("another process is writing it and does not finish")
+        }
+        "database or disk is full" => Fault::away("the disk is full"),
+        other => Fault::away(other),
+    }
+}

@@ -1,0 +1,169 @@
+//! The journal's file: creating it, checking it, connecting to it.
+
+use std::fs::OpenOptions;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use diesel::connection::{InstrumentationEvent, SimpleConnection};
+use diesel::prelude::*;
+use diesel::result::Error;
+
+use super::{Fault, Fsync, fault, statements};
+
+/// The form of the tables that this crate writes, and the newest that it reads.
+const VERSION: i64 = 1;
+
+const TABLES: &str = "
+CREATE TABLE audit_journal_state (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    version INTEGER NOT NULL,
+    next_seq INTEGER NOT NULL,
+    bytes INTEGER NOT NULL
+);
+INSERT INTO audit_journal_state (id, version, next_seq, bytes) VALUES (1, 1, 1, 0);
+CREATE TABLE audit_journal (
+    seq INTEGER PRIMARY KEY,
+    payload BLOB NOT NULL
+);
+";
+
+/// A file that was found to be a journal.
+pub(super) struct JournalFile {
+    /// Absolute: a change of the working directory must not lead to another file, and SQLite
+    /// reads names such as `:memory:` and `file:…` in ways of its own.
+    path: String,
+    fsync: Fsync,
+    busy_timeout: Duration,
+}
+
+impl JournalFile {
+    pub(super) fn create(path: &Path, fsync: Fsync, busy_timeout: Duration) -> Result<Self, Fault> {
+        let path = usable(path)?;
+        touch(&path)?;
+        let path = path.into_os_string().into_string();
+        let file = Self {
+            path: path.map_err(|_| Fault::wrong("its path is not valid UTF-8"))?,
+            fsync,
+            busy_timeout,
+        };
+        let mut connection = file.open()?;
+        match connection.immediate_transaction(prepare)? {
+            Tables::Ready => Ok(file),
+            Tables::Newer(version) => Err(Fault::wrong(format!(
+                "version {version} of the journal's tables was made by a newer audit-diesel, and \
+                 this one knows {VERSION}: upgrade it"
+            ))),
+            Tables::Foreign => Err(Fault::wrong(
+                "the file holds other tables: name a file that is for the journal alone",
+            )),
+        }
+    }
+
+    pub(super) fn busy_timeout(&self) -> Duration {
+        self.busy_timeout
+    }
+
+    /// A connection to the journal. A file that has vanished since is not made again: what it
+    /// held is missed then, and somebody has to know.
+    pub(super) fn connect(&self) -> Result<SqliteConnection, Fault> {
+        if !Path::new(&self.path).exists() {
+            return Err(Fault::wrong("its file was removed while in use"));
+        }
+        let mut connection = self.open()?;
+        self.use_wal(&mut connection)?;
+        Ok(connection)
+    }
+
+    fn open(&self) -> Result<SqliteConnection, Fault> {
+        let mut connection =
+            SqliteConnection::establish(&self.path).map_err(|error| match error {
+                ConnectionError::BadConnection(words) => fault::of_words(&words),
+                other => Fault::away(other.to_string()),
+            })?;
+        // An instrumentation for all of the application's connections would see payloads, and
+        // might write to the journal itself.
+        connection.set_instrumentation(|_: InstrumentationEvent<'_>| {});
+        let busy_ms = self.busy_timeout.as_millis().min(i32::MAX as u128);
+        connection.batch_execute(&format!("PRAGMA busy_timeout = {busy_ms}"))?;
+        Ok(connection)
+    }
+
+    fn use_wal(&self, connection: &mut SqliteConnection) -> Result<(), Fault> {
+        let synchronous = match self.fsync {
+            Fsync::Os => "NORMAL",
+            Fsync::Always => "FULL",
+        };
+        let mode = statements::journal_mode_wal(connection)?;
+        if mode != "wal" {
+            return Err(Fault::wrong(
+                "its file system does not support SQLite's WAL: put it on a local disk",
+            ));
+        }
+        connection.batch_execute(&format!(
+            "PRAGMA synchronous = {synchronous}; PRAGMA journal_size_limit = 67108864"
+        ))?;
+        Ok(())
+    }
+}
+
+/// What a file holds.
+enum Tables {
+    Ready,
+    Newer(i64),
+    Foreign,
+}
+
+fn prepare(connection: &mut SqliteConnection) -> Result<Tables, Error> {
+    if let Some(version) = statements::version(connection)? {
+        return Ok(if version > VERSION {
+            Tables::Newer(version)
+        } else {
+            Tables::Ready
+        });
+    }
+    if statements::has_tables(connection)? {
+        return Ok(Tables::Foreign);
+    }
+    connection.batch_execute(TABLES)?;
+    Ok(Tables::Ready)
+}
+
+/// The absolute path, if a file can be there.
+fn usable(path: &Path) -> Result<PathBuf, Fault> {
+    if path.as_os_str().is_empty() {
+        return Err(Fault::wrong("its path is empty"));
+    }
+    let path = std::path::absolute(path).map_err(|error| Fault::wrong(error.to_string()))?;
+    if path.is_dir() {
+        return Err(Fault::wrong("its path is a folder: name a file in it"));
+    }
+    match path.parent() {
+        Some(folder) if !folder.is_dir() => Err(Fault::wrong(format!(
+            "the folder {} does not exist: create it",
+            folder.display()
+        ))),
+        _ => Ok(path),
+    }
+}
+
+/// Creates the file where there is none, before SQLite would with wider permissions.
+fn touch(path: &Path) -> Result<(), Fault> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    match options.open(path) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+            Err(Fault::away("the disk is full"))
+        }
+        Err(error) => Err(Fault::wrong(format!("the file cannot be written: {error}"))),
+    }
+}
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Self {
+        fault::of(&error)
+    }
+}

@@ -1,0 +1,89 @@
+//! One connection that threads take turns on.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use diesel::prelude::*;
+
+use super::{Fault, JournalFile, fault};
+
+/// Hands a connection from thread to thread. The lock covers the handing over only, so that
+/// waiting for a connection can be bounded, however long SQLite keeps it.
+pub(super) struct Lane {
+    file: Arc<JournalFile>,
+    place: Mutex<Place>,
+    freed: Condvar,
+}
+
+enum Place {
+    Free(Box<SqliteConnection>),
+    Taken,
+    /// The connection was in an unknown state and is gone.
+    Closed,
+}
+
+impl Lane {
+    pub(super) fn new(file: Arc<JournalFile>, connection: SqliteConnection) -> Self {
+        Self {
+            file,
+            place: Mutex::new(Place::Free(Box::new(connection))),
+            freed: Condvar::new(),
+        }
+    }
+
+    pub(super) fn run<T>(
+        &self,
+        work: impl FnOnce(&mut SqliteConnection) -> QueryResult<T>,
+    ) -> Result<T, Fault> {
+        let mut turn = self.take()?;
+        let mut connection = match turn.kept.take() {
+            Some(connection) => connection,
+            None => Box::new(self.file.connect()?),
+        };
+        let outcome = work(&mut connection);
+        // A connection that reported trouble is replaced: it may sit in a half-done transaction.
+        if outcome.is_ok() {
+            turn.kept = Some(connection);
+        }
+        outcome.map_err(|error| fault::of(&error))
+    }
+
+    fn take(&self) -> Result<Turn<'_>, Fault> {
+        let deadline = Instant::now() + self.file.busy_timeout();
+        let mut place = self.lock();
+        while matches!(*place, Place::Taken) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(Fault::away("it is busy with other threads"));
+            }
+            let waited = self.freed.wait_timeout(place, left);
+            place = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        let kept = match std::mem::replace(&mut *place, Place::Taken) {
+            Place::Free(connection) => Some(connection),
+            Place::Taken | Place::Closed => None,
+        };
+        Ok(Turn { lane: self, kept })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Place> {
+        // Every change of the place is complete before anything can panic.
+        self.place.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The right to use the connection; gives it back also when the work panics.
+struct Turn<'a> {
+    lane: &'a Lane,
+    kept: Option<Box<SqliteConnection>>,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        *self.lane.lock() = match self.kept.take() {
+            Some(connection) => Place::Free(connection),
+            None => Place::Closed,
+        };
+        self.lane.freed.notify_one();
+    }
+}

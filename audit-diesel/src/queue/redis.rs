@@ -1,0 +1,288 @@
+//! The queue as a Redis list: RPUSH at the tail, peek and acknowledge at the head.
+
+mod fault;
+mod links;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use audit_core::{Batch, Payload, Queue, QueueError};
+use redis::{Cmd, Connection, RedisResult, Script};
+use sha1_smol::Sha1;
+
+use super::{Fault, MAX_RECORD_BYTES, PEEK_BYTES, total_bytes};
+use links::{Links, Server};
+
+/// What one RPUSH carries at most, so that a call stays well within its time-out and within what
+/// Redis buffers for a client.
+const PUSH_BYTES: usize = 8 << 20;
+
+/// Redis refuses a command of more than 1,048,576 arguments.
+const PUSH_PAYLOADS: usize = 1_000_000;
+
+/// One script, so that a batch is what the list held at one moment, however many pages it takes
+/// and whoever acknowledges meanwhile.
+const PEEK: &str = r"
+local limit, budget = tonumber(ARGV[1]), tonumber(ARGV[2])
+local found, count, bytes, at = {}, 0, 0, 0
+while at < limit do
+  local page = redis.call('LRANGE', KEYS[1], at, math.min(at + 32, limit) - 1)
+  for _, payload in ipairs(page) do
+    bytes = bytes + #payload
+    if bytes > budget and count > 0 then return found end
+    count = count + 1
+    found[count] = payload
+  end
+  if #page < 32 then break end
+  at = at + 32
+end
+return found
+";
+
+/// Compares all of the batch, not its first payload only: after a push that timed out and was
+/// repeated the same payload stands in the list twice, and a late acknowledgement that looked at
+/// the head alone could remove what nobody has stored.
+///
+/// There is one write. Redis 7.0 can lose later writes after a power cut inside a script with
+/// several. LTRIM works where RPUSH is refused for want of memory.
+const ACK: &str = r"
+local batch = redis.call('LRANGE', KEYS[1], 0, ARGV[1] - 1)
+if #batch ~= tonumber(ARGV[1]) then return 0 end
+local lengths = {}
+for i, payload in ipairs(batch) do lengths[i] = #payload end
+if redis.sha1hex(table.concat(lengths, ' ') .. ' ' .. table.concat(batch)) ~= ARGV[2] then return 0 end
+redis.call('LTRIM', KEYS[1], ARGV[1], -1)
+return #batch
+";
+
+/// A queue in a Redis list, shared by every process that names the same server and key.
+///
+/// Clones share the same connections. It needs Redis 6.0 or later, with persistence: what Redis
+/// forgets is gone, unless a journal stands in front of it.
+///
+/// Every wait is bounded: for a free connection and for a new one by the connect time-out, for
+/// an answer by the I/O time-out. A connection that Redis closed while it was idle is replaced
+/// without an error.
+///
+/// A push goes out as a single RPUSH of up to 8 MiB, which Redis does wholly or not at all. A
+/// larger push takes several, in order; where a later one fails, the first ones stay, and pushing
+/// all again makes duplicates. So does a push that timed out and is repeated. Records carry ids,
+/// and duplicates are stored once.
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use audit_diesel::RedisQueue;
+///
+/// let queue = RedisQueue::builder("redis://127.0.0.1/")
+///     .io_timeout(Duration::from_millis(500))
+///     .build()?;
+/// # Ok::<(), audit_diesel::QueueError>(())
+/// ```
+#[derive(Clone)]
+pub struct RedisQueue(Arc<Inner>);
+
+struct Inner {
+    name: String,
+    key: String,
+    max_record_bytes: usize,
+    links: Links,
+    peek: Script,
+    ack: Script,
+}
+
+impl RedisQueue {
+    /// A queue at `redis://[user:password@]host[:port][/database]`, or at
+    /// `unix:///path/to/socket`. Special characters of a password have to be percent-encoded.
+    pub fn builder(url: impl Into<String>) -> RedisQueueBuilder {
+        RedisQueueBuilder {
+            url: url.into(),
+            key: "audit:queue".to_owned(),
+            connect_timeout: Duration::from_secs(1),
+            io_timeout: Duration::from_secs(2),
+            max_record_bytes: MAX_RECORD_BYTES,
+            pool_size: 8,
+        }
+    }
+
+    fn run<T>(&self, work: impl Fn(&mut Connection) -> RedisResult<T>) -> Result<T, QueueError> {
+        let Inner { links, name, .. } = &*self.0;
+        links.run(work).map_err(|fault| fault.of(name.clone()))
+    }
+
+    fn rpush(&self, payloads: &[Payload]) -> Result<(), QueueError> {
+        let mut command = redis::cmd("RPUSH");
+        command.arg(&self.0.key);
+        for payload in payloads {
+            command.arg(payload.as_bytes());
+        }
+        self.run(|connection| command.exec(connection))
+    }
+}
+
+impl fmt::Debug for RedisQueue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("RedisQueue").field(&self.0.name).finish()
+    }
+}
+
+impl Queue for RedisQueue {
+    fn name(&self) -> String {
+        self.0.name.clone()
+    }
+
+    fn push(&self, payloads: &[Payload]) -> Result<(), QueueError> {
+        total_bytes(payloads, self.0.max_record_bytes, || self.name())?;
+        chunks(payloads).try_for_each(|chunk| self.rpush(chunk))
+    }
+
+    fn peek(&self, limit: usize) -> Result<Batch, QueueError> {
+        if limit == 0 {
+            return Ok(Batch::default());
+        }
+        let mut script = self.0.peek.key(&self.0.key);
+        script.arg(limit).arg(PEEK_BYTES);
+        let payloads: Vec<Vec<u8>> = self.run(|connection| script.invoke(connection))?;
+        Ok(Batch {
+            payloads: payloads.into_iter().map(Payload::from).collect(),
+            receipt: 0,
+        })
+    }
+
+    fn ack(&self, batch: &Batch) -> Result<usize, QueueError> {
+        if batch.is_empty() {
+            return Ok(0);
+        }
+        let mut script = self.0.ack.key(&self.0.key);
+        script.arg(batch.len()).arg(digest(&batch.payloads));
+        self.run(|connection| script.invoke(connection))
+    }
+
+    fn len(&self) -> Result<u64, QueueError> {
+        let mut command = Cmd::new();
+        command.arg("LLEN").arg(&self.0.key);
+        self.run(|connection| command.query(connection))
+    }
+}
+
+/// What the acknowledging script computes: the lengths first, so that no two batches look alike.
+fn digest(payloads: &[Payload]) -> String {
+    let mut sha1 = Sha1::new();
+    for payload in payloads {
+        sha1.update(format!("{} ", payload.as_bytes().len()).as_bytes());
+    }
+    for payload in payloads {
+        sha1.update(payload.as_bytes());
+    }
+    sha1.digest().to_string()
+}
+
+/// Cuts a push into what one RPUSH carries.
+fn chunks(mut rest: &[Payload]) -> impl Iterator<Item = &[Payload]> {
+    std::iter::from_fn(move || {
+        let mut bytes = 0;
+        let fitting = rest.iter().take(PUSH_PAYLOADS).take_while(|payload| {
+            bytes += payload.as_bytes().len();
+            bytes <= PUSH_BYTES
+        });
+        let taken = fitting.count().max(1).min(rest.len());
+        let (chunk, left) = rest.split_at(taken);
+        rest = left;
+        (!chunk.is_empty()).then_some(chunk)
+    })
+}
+
+/// Sets up a [`RedisQueue`].
+#[derive(Clone)]
+#[must_use]
+pub struct RedisQueueBuilder {
+    url: String,
+    key: String,
+    connect_timeout: Duration,
+    io_timeout: Duration,
+    max_record_bytes: usize,
+    pool_size: u32,
+}
+
+impl fmt::Debug for RedisQueueBuilder {
+    /// Leaves out the URL, which may hold a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisQueueBuilder")
+            .field("key", &self.key)
+            .field("connect_timeout", &self.connect_timeout)
+            .field("io_timeout", &self.io_timeout)
+            .field("max_record_bytes", &self.max_record_bytes)
+            .field("pool_size", &self.pool_size)
+            .finish_non_exhaustive()
+    }
+}
+
+impl RedisQueueBuilder {
+    /// The list's key. Default: `audit:queue`.
+    pub fn key(mut self, key: impl Into<String>) -> Self {
+        self.key = key.into();
+        self
+    }
+
+    /// How long to wait for a free connection, and for each address of the host when connecting.
+    /// Default: 1 s.
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = timeout;
+        self
+    }
+
+    /// How long to wait for Redis to answer, or to take more data. Default: 2 s.
+    pub fn io_timeout(mut self, timeout: Duration) -> Self {
+        self.io_timeout = timeout;
+        self
+    }
+
+    /// The bound of one record, in bytes. Default: 1 MiB.
+    pub fn max_record_bytes(mut self, bytes: usize) -> Self {
+        self.max_record_bytes = bytes;
+        self
+    }
+
+    /// How many connections there may be; they are made when needed. Default: 8.
+    pub fn pool_size(mut self, connections: u32) -> Self {
+        self.pool_size = connections;
+        self
+    }
+
+    /// The queue. Nothing is connected yet: an application starts without Redis.
+    ///
+    /// # Errors
+    ///
+    /// [`QueueError::Misconfigured`] where the URL or a setting cannot be right. It does not show
+    /// the URL.
+    pub fn build(self) -> Result<RedisQueue, QueueError> {
+        self.check()
+            .and_then(|()| Server::parse(&self.url, self.connect_timeout, self.io_timeout))
+            .map(|server| self.connect_later(server))
+            .map_err(|fault| fault.of(format!("the Redis list {}", self.key)))
+    }
+
+    fn check(&self) -> Result<(), Fault> {
+        if self.key.is_empty() {
+            return Err(Fault::wrong("its key is empty"));
+        }
+        if self.connect_timeout.is_zero() || self.io_timeout.is_zero() {
+            return Err(Fault::wrong("a time-out of zero never lets it answer"));
+        }
+        if self.pool_size == 0 {
+            return Err(Fault::wrong("a pool of no connections cannot reach it"));
+        }
+        Ok(())
+    }
+
+    fn connect_later(&self, server: Server) -> RedisQueue {
+        RedisQueue(Arc::new(Inner {
+            name: format!("the Redis list {} at {}", self.key, server.address()),
+            key: self.key.clone(),
+            max_record_bytes: self.max_record_bytes,
+            links: Links::new(server, self.pool_size),
+            peek: Script::new(PEEK),
+            ack: Script::new(ACK),
+        }))
+    }
+}

@@ -1,0 +1,173 @@
+//! Redis for tests.
+
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::Command;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use crate::server::{Server, find_program, folder, free_port};
+
+/// A key of its own on the Redis that all tests share.
+pub struct TestRedis {
+    url: String,
+    key: String,
+}
+
+impl TestRedis {
+    /// A key that nobody else uses; removed on drop.
+    #[expect(clippy::new_without_default, reason = "it does more than a default")]
+    pub fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        Self {
+            url: shared_url().to_owned(),
+            key: format!("audit:test:{}:{number}", std::process::id()),
+        }
+    }
+
+    /// The server.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The key.
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// A connection to look with.
+    pub fn connection(&self) -> redis::Connection {
+        connect(&self.url)
+    }
+}
+
+impl Drop for TestRedis {
+    fn drop(&mut self) {
+        let _ = redis::cmd("DEL")
+            .arg(&self.key)
+            .exec(&mut self.connection());
+    }
+}
+
+fn shared_url() -> &'static str {
+    static URL: OnceLock<String> = OnceLock::new();
+    static OWN: OnceLock<RedisServer> = OnceLock::new();
+    URL.get_or_init(|| {
+        std::env::var("AUDIT_TEST_REDIS_URL")
+            .unwrap_or_else(|_| OWN.get_or_init(|| RedisServer::start(&[])).url())
+    })
+}
+
+fn connect(url: &str) -> redis::Connection {
+    let client = redis::Client::open(url).expect("a Redis URL");
+    client
+        .get_connection_with_timeout(Duration::from_secs(10))
+        .expect("Redis answers")
+}
+
+/// A Redis of a test's own, on a free port and in a temporary folder; killed on drop.
+pub struct RedisServer {
+    server: Server,
+    port: u16,
+    args: Vec<String>,
+    folder: tempfile::TempDir,
+}
+
+impl RedisServer {
+    /// Starts one with further arguments of `redis-server`, and waits until it is ready. Without
+    /// any it saves nothing.
+    ///
+    /// # Panics
+    ///
+    /// When it does not start.
+    pub fn start(args: &[&str]) -> Self {
+        let folder = folder(None);
+        let mut redis = Self {
+            server: Server::new(folder.path()),
+            port: 0,
+            args: args.iter().map(|arg| arg.to_string()).collect(),
+            folder,
+        };
+        // Somebody may take the port between our look and the server's.
+        let started = (0..5).any(|_| {
+            redis.port = free_port();
+            redis.launch()
+        });
+        assert!(started, "redis-server: {}", redis.server.log_text());
+        redis
+    }
+
+    fn launch(&mut self) -> bool {
+        let socket = self.folder.path().join("redis.sock");
+        let _ = std::fs::remove_file(&socket);
+        let mut command = Command::new(find_program("redis-server", &[]));
+        command
+            .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1"])
+            .args(["--save", "", "--daemonize", "no", "--unixsocket"])
+            .arg(&socket)
+            .arg("--dir")
+            .arg(self.folder.path())
+            .args(&self.args);
+        self.server.start(&mut command, || is_ready(&socket))
+    }
+
+    /// The URL without a password.
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}/", self.port)
+    }
+
+    /// The port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// A connection to look with, as long as no password is asked for.
+    pub fn connection(&self) -> redis::Connection {
+        connect(&self.url())
+    }
+
+    /// Ends the server as an operator would.
+    pub fn stop(&mut self) {
+        self.server.stop("TERM");
+    }
+
+    /// Kills the server.
+    pub fn kill9(&mut self) {
+        self.server.kill9();
+    }
+
+    /// Makes the server silent: it keeps its connections and answers nothing.
+    pub fn suspend(&self) {
+        self.server.signal("STOP");
+    }
+
+    /// Ends [`suspend`](Self::suspend).
+    pub fn resume(&self) {
+        self.server.signal("CONT");
+    }
+
+    /// Starts it again on the same port with the same folder, and waits until it is ready.
+    ///
+    /// # Panics
+    ///
+    /// When it does not start.
+    pub fn restart(&mut self) {
+        self.server.stop("TERM");
+        assert!(self.launch(), "redis-server: {}", self.server.log_text());
+    }
+}
+
+/// Asks through the socket in the server's folder, which no other server can have.
+fn is_ready(socket: &Path) -> bool {
+    let answer = UnixStream::connect(socket).and_then(|mut stream| {
+        stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+        stream.write_all(b"PING\r\n")?;
+        let mut answer = [0; 5];
+        stream.read_exact(&mut answer)?;
+        Ok(answer)
+    });
+    matches!(answer.as_ref(), Ok(b"+PONG" | b"-NOAU"))
+}

@@ -1,0 +1,470 @@
+//! The journal: what it survives, and what it refuses to be.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use audit_diesel::{Fsync, Journal, Payload, Queue, QueueError};
+use diesel::connection::SimpleConnection;
+use diesel::prelude::*;
+use tempfile::TempDir;
+
+fn open(path: &Path) -> Journal {
+    Journal::builder(path).open().unwrap()
+}
+
+fn payload(text: impl ToString) -> Payload {
+    Payload::from(text.to_string().into_bytes())
+}
+
+fn texts(journal: &Journal) -> Vec<String> {
+    let batch = journal.peek(usize::MAX).unwrap();
+    let text = |payload: &Payload| String::from_utf8(payload.as_bytes().to_vec()).unwrap();
+    batch.payloads.iter().map(text).collect()
+}
+
+fn refused(path: &Path) -> String {
+    let error = Journal::builder(path).open().unwrap_err();
+    assert!(
+        matches!(error, QueueError::Misconfigured { .. }),
+        "{error:?}"
+    );
+    let said = error.to_string();
+    assert!(said.contains(&path.display().to_string()), "{said}");
+    said
+}
+
+#[test]
+fn a_new_journal_is_its_owners_only() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("journal.db");
+    let journal = open(&path);
+    journal.push(&[payload("a")]).unwrap();
+    for file in fs::read_dir(folder.path()).unwrap() {
+        let file = file.unwrap();
+        let mode = file.metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{:?}", file.path());
+    }
+    assert_eq!(journal.path(), path);
+    assert_eq!(journal.name(), format!("the journal {}", path.display()));
+}
+
+#[test]
+fn it_holds_what_it_held_when_it_is_opened_again() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("journal.db");
+    for round in 0..3 {
+        let journal = open(&path);
+        journal
+            .push(&[payload(round * 2), payload(round * 2 + 1)])
+            .unwrap();
+    }
+    let journal = open(&path);
+    assert_eq!(texts(&journal), ["0", "1", "2", "3", "4", "5"]);
+    let batch = journal.peek(4).unwrap();
+    drop(journal);
+    let journal = open(&path);
+    assert_eq!(
+        journal.ack(&batch).unwrap(),
+        4,
+        "a receipt outlives the handle"
+    );
+    assert_eq!(journal.bytes().unwrap(), 2);
+    let rest = journal.peek(4).unwrap();
+    assert_eq!(journal.ack(&rest).unwrap(), 2);
+    drop(journal);
+    let journal = open(&path);
+    journal.push(&[payload("new"), payload("new")]).unwrap();
+    assert_eq!(
+        journal.ack(&rest).unwrap(),
+        0,
+        "an emptied journal starts no second count"
+    );
+    assert_eq!(journal.ack(&batch).unwrap(), 0);
+}
+
+#[test]
+fn a_path_where_no_journal_can_be_is_refused() {
+    let folder = TempDir::new().unwrap();
+    let said = refused(&folder.path().join("missing").join("journal.db"));
+    assert!(said.contains("does not exist: create it"), "{said}");
+    let said = refused(folder.path());
+    assert!(said.contains("is a folder"), "{said}");
+    assert!(refused(Path::new("")).contains("empty"));
+    // Nobody, root included, can create a file here.
+    assert!(refused(Path::new("/proc/self/journal.db")).contains("cannot be written"));
+}
+
+#[test]
+fn a_file_that_may_not_be_written_is_refused() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("journal.db");
+    open(&path);
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o400)).unwrap();
+    if fs::OpenOptions::new().write(true).open(&path).is_ok() {
+        // Root may write it all the same.
+        return;
+    }
+    assert!(refused(&path).contains("cannot be written"));
+}
+
+#[test]
+fn names_that_sqlite_reads_in_its_own_way_are_just_names() {
+    let folder = TempDir::new().unwrap();
+    for name in [":memory:", "file:journal.db?mode=memory", "a b%20'c.db"] {
+        let path = folder.path().join(name);
+        open(&path).push(&[payload("a")]).unwrap();
+        assert!(path.is_file());
+        assert_eq!(texts(&open(&path)), ["a"]);
+    }
+}
+
+#[test]
+fn a_file_of_another_kind_is_refused_and_left_as_it_is() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("notes.txt");
+    let text = "Not a database. ".repeat(1_000);
+    fs::write(&path, &text).unwrap();
+    assert!(refused(&path).contains("something else than a SQLite database"));
+    assert_eq!(fs::read_to_string(&path).unwrap(), text);
+}
+
+#[test]
+fn another_database_is_refused_and_left_as_it_is() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("app.db");
+    let mut app = SqliteConnection::establish(path.to_str().unwrap()).unwrap();
+    app.batch_execute("CREATE TABLE users (id INTEGER)")
+        .unwrap();
+    let before = fs::read(&path).unwrap();
+    assert!(refused(&path).contains("other tables"));
+    assert!(fs::read(&path).unwrap() == before);
+}
+
+#[test]
+fn a_journal_of_a_newer_version_is_refused() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("journal.db");
+    open(&path).push(&[payload("a")]).unwrap();
+    let mut raw = SqliteConnection::establish(path.to_str().unwrap()).unwrap();
+    raw.batch_execute("UPDATE audit_journal_state SET version = 2")
+        .unwrap();
+    let said = refused(&path);
+    assert!(
+        said.contains("version 2") && said.contains("upgrade"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_damaged_file_is_named_and_left_as_it_is() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("journal.db");
+    let journal = open(&path);
+    let many: Vec<_> = (0..500)
+        .map(|n| Payload::from(vec![n as u8; 500]))
+        .collect();
+    journal.push(&many).unwrap();
+    drop(journal);
+    let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
+    let size = file.metadata().unwrap().len();
+    for page in 2..size / 4096 {
+        file.write_all_at(&[0xa5; 4096], page * 4096).unwrap();
+    }
+    let error = Journal::builder(&path)
+        .open()
+        .and_then(|journal| journal.peek(1_000).map(drop))
+        .unwrap_err();
+    assert!(
+        matches!(error, QueueError::Misconfigured { .. }),
+        "{error:?}"
+    );
+    let said = error.to_string();
+    assert!(
+        said.contains("damaged") && said.contains(path.to_str().unwrap()),
+        "{said}"
+    );
+    assert_eq!(fs::metadata(&path).unwrap().len(), size);
+}
+
+#[test]
+fn a_full_journal_refuses_and_takes_again() {
+    let folder = TempDir::new().unwrap();
+    let journal = Journal::builder(folder.path().join("journal.db"))
+        .max_bytes(10)
+        .open()
+        .unwrap();
+    journal.push(&[payload("12345"), payload("1234")]).unwrap();
+    let full = journal.push(&[payload("1"), payload("2")]).unwrap_err();
+    assert!(
+        matches!(full, QueueError::Full { max_bytes: 10, .. }),
+        "{full:?}"
+    );
+    assert_eq!(journal.len().unwrap(), 2, "nothing of a refused push");
+    journal.push(&[payload("1")]).unwrap();
+    assert_eq!(journal.bytes().unwrap(), 10);
+    let more = journal.push(&[payload("12345678901")]).unwrap_err();
+    assert!(matches!(more, QueueError::Full { .. }));
+    assert_eq!(journal.ack(&journal.peek(1).unwrap()).unwrap(), 1);
+    journal.push(&[payload("54321")]).unwrap();
+    assert_eq!(texts(&journal), ["1234", "1", "54321"]);
+}
+
+#[test]
+fn an_oversized_record_is_refused() {
+    let folder = TempDir::new().unwrap();
+    let journal = Journal::builder(folder.path().join("j.db"))
+        .max_record_bytes(3)
+        .open()
+        .unwrap();
+    journal.push(&[payload("123")]).unwrap();
+    let error = journal.push(&[payload("1"), payload("1234")]).unwrap_err();
+    assert!(matches!(
+        error,
+        QueueError::TooLarge {
+            bytes: 4,
+            max_bytes: 3,
+            ..
+        }
+    ));
+    assert_eq!(journal.len().unwrap(), 1);
+}
+
+#[test]
+fn a_peek_is_bounded_in_bytes() {
+    let folder = TempDir::new().unwrap();
+    let journal = open(&folder.path().join("journal.db"));
+    let large: Vec<_> = (0..20).map(|n| Payload::from(vec![n; 1 << 20])).collect();
+    journal.push(&large).unwrap();
+    let mut seen = Vec::new();
+    while let batch = journal.peek(100).unwrap()
+        && !batch.is_empty()
+    {
+        assert!(batch.len() <= 8, "{} MiB at once", batch.len());
+        assert_eq!(journal.ack(&batch).unwrap(), batch.len());
+        seen.extend(batch.payloads);
+    }
+    assert_eq!(seen, large);
+    assert_eq!(journal.bytes().unwrap(), 0);
+}
+
+#[test]
+fn rows_removed_by_hand_end_a_batch() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("journal.db");
+    let journal = open(&path);
+    journal
+        .push(&["1", "2", "3", "4", "5"].map(payload))
+        .unwrap();
+    let mut raw = SqliteConnection::establish(path.to_str().unwrap()).unwrap();
+    raw.batch_execute("DELETE FROM audit_journal WHERE seq = 3")
+        .unwrap();
+    let batch = journal.peek(10).unwrap();
+    assert_eq!(batch.len(), 2);
+    assert_eq!(journal.ack(&batch).unwrap(), 2);
+    assert_eq!(texts(&journal), ["4", "5"]);
+}
+
+#[test]
+fn two_handles_share_a_file() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("journal.db");
+    let handles = [open(&path), open(&path)];
+    thread::scope(|scope| {
+        for (handle, journal) in handles.iter().enumerate() {
+            for thread in 0..2 {
+                scope.spawn(move || {
+                    for number in 0..50 {
+                        let text = format!("{handle}-{thread}-{number:02}");
+                        journal.push(&[payload(text)]).unwrap();
+                    }
+                });
+            }
+        }
+    });
+    let seen = texts(&handles[0]);
+    assert_eq!(seen.len(), 200);
+    for prefix in ["0-0", "0-1", "1-0", "1-1"] {
+        let own: Vec<_> = seen
+            .iter()
+            .filter(|text| text.starts_with(prefix))
+            .collect();
+        assert!(own.is_sorted() && own.len() == 50, "{own:?}");
+    }
+    let [first, second] = handles.map(|journal| (journal.peek(60).unwrap(), journal));
+    assert_eq!(first.1.ack(&first.0).unwrap(), 60);
+    assert_eq!(
+        second.1.ack(&second.0).unwrap(),
+        0,
+        "the other handle was faster"
+    );
+    assert_eq!(second.1.len().unwrap(), 140);
+}
+
+#[test]
+fn waiting_for_another_writer_is_bounded() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("journal.db");
+    let journal = Journal::builder(&path)
+        .busy_timeout(Duration::from_millis(200))
+        .open()
+        .unwrap();
+    let mut other = SqliteConnection::establish(path.to_str().unwrap()).unwrap();
+    other.batch_execute("BEGIN IMMEDIATE").unwrap();
+    let start = Instant::now();
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let error = journal.push(&[payload("a")]).unwrap_err();
+                assert!(matches!(error, QueueError::Unavailable { .. }), "{error:?}");
+            });
+        }
+    });
+    assert!(
+        start.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        start.elapsed()
+    );
+    assert!(journal.is_empty().unwrap(), "a peek waits for no writer");
+    other.batch_execute("COMMIT").unwrap();
+    journal.push(&[payload("a")]).unwrap();
+    assert_eq!(texts(&journal), ["a"]);
+}
+
+/// Not a test of its own: it pushes `FROM`, `FROM + 1`, … into the journal that the environment
+/// names, and writes each number that was acknowledged to its output, until it is killed.
+#[test]
+#[ignore = "a child process of other tests"]
+fn child() {
+    let Ok(path) = std::env::var("AUDIT_TEST_JOURNAL") else {
+        return;
+    };
+    let from: u64 = std::env::var("AUDIT_TEST_FROM").unwrap().parse().unwrap();
+    let journal = open(Path::new(&path));
+    let mut out = std::io::stdout();
+    for number in from.. {
+        if let Err(error) = journal.push(&[payload(number)]) {
+            writeln!(out, "failed: {error:?}").unwrap();
+            return;
+        }
+        writeln!(out, "pushed: {number}").unwrap();
+    }
+}
+
+fn child_command(command: &mut Command, path: &Path, from: u64) -> Child {
+    command
+        .env("AUDIT_TEST_JOURNAL", path)
+        .env("AUDIT_TEST_FROM", from.to_string())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+fn pushed(line: &str) -> Option<u64> {
+    line.strip_prefix("pushed: ")?.parse().ok()
+}
+
+const CHILD_ARGS: [&str; 4] = ["child", "--exact", "--ignored", "--nocapture"];
+
+#[test]
+fn kill_9_loses_nothing_that_was_acknowledged() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("journal.db");
+    let mut next = 0;
+    for round in 0..8 {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        let mut child = child_command(command.args(CHILD_ARGS), &path, next);
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let enough = next + 20 + round * 61;
+        let reached = |line: &String| pushed(line).is_some_and(|number| number >= enough);
+        assert!(
+            lines
+                .by_ref()
+                .map_while(Result::ok)
+                .any(|line| reached(&line))
+        );
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let last = lines
+            .map_while(Result::ok)
+            .filter_map(|line| pushed(&line))
+            .last();
+        let acknowledged = last.unwrap_or(enough);
+
+        let seen = texts(&open(&path));
+        assert!(
+            seen.len() as u64 > acknowledged,
+            "{} of {acknowledged}",
+            seen.len()
+        );
+        assert!(
+            seen.iter()
+                .enumerate()
+                .all(|(n, text)| *text == n.to_string()),
+            "order"
+        );
+        next = seen.len() as u64;
+    }
+}
+
+#[test]
+fn a_full_disk_is_an_outage_that_loses_nothing() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("journal.db");
+    open(&path);
+    // A limit on the size of files, which the child's writes run into as into a full disk.
+    let mut command = Command::new("bash");
+    command
+        .args(["-c", "trap '' XFSZ; ulimit -f 64; exec \"$@\"", "bash"])
+        .arg(std::env::current_exe().unwrap())
+        .args(CHILD_ARGS);
+    let mut child = child_command(&mut command, &path, 0);
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let lines: Vec<_> = lines.map_while(Result::ok).collect();
+    child.wait().unwrap();
+    let acknowledged = lines.iter().filter_map(|line| pushed(line)).count();
+    let failed = lines.iter().find(|line| line.starts_with("failed: "));
+    let failed = failed.unwrap_or_else(|| panic!("no failure in {lines:?}"));
+    assert!(failed.contains("Unavailable"), "{failed}");
+    let seen = texts(&open(&path)).len();
+    assert!(
+        acknowledged > 0 && seen >= acknowledged,
+        "{seen} of {acknowledged}"
+    );
+}
+
+#[test]
+fn processes_share_a_file() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("journal.db");
+    let journal = Journal::builder(&path).fsync(Fsync::Always).open().unwrap();
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    let mut child = child_command(command.args(CHILD_ARGS), &path, 1_000_000);
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let started = |line: String| pushed(&line).is_some();
+    assert!(lines.by_ref().map_while(Result::ok).any(started));
+    let (mut mine, mut theirs) = (0..100, 1_000_000..);
+    for number in mine.clone() {
+        journal.push(&[payload(number)]).unwrap();
+        let batch = journal.peek(1_000).unwrap();
+        assert_eq!(journal.ack(&batch).unwrap(), batch.len());
+        for payload in batch.payloads {
+            let number: u64 = String::from_utf8(payload.as_bytes().to_vec())
+                .unwrap()
+                .parse()
+                .unwrap();
+            let expected = if number < 1_000_000 {
+                mine.next()
+            } else {
+                theirs.next()
+            };
+            assert_eq!(Some(number), expected);
+        }
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+}

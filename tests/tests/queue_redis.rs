@@ -1,0 +1,457 @@
+//! The Redis queue where Redis is away, wrong, full or silent.
+
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use audit_diesel::{Payload, Queue, QueueError, RedisQueue};
+use audit_tests::{RedisServer, TestRedis, wait_until};
+
+const PASSWORD: &str = "s3cr3t-w0rd";
+
+fn payloads(texts: &[&str]) -> Vec<Payload> {
+    texts
+        .iter()
+        .map(|text| Payload::from(text.as_bytes().to_vec()))
+        .collect()
+}
+
+fn texts(queue: &RedisQueue) -> Vec<String> {
+    let batch = queue.peek(1_000).unwrap();
+    let text = |payload: &Payload| String::from_utf8(payload.as_bytes().to_vec()).unwrap();
+    batch.payloads.iter().map(text).collect()
+}
+
+fn queue(url: impl Into<String>) -> RedisQueue {
+    RedisQueue::builder(url)
+        .connect_timeout(Duration::from_millis(300))
+        .io_timeout(Duration::from_millis(400))
+        .build()
+        .unwrap()
+}
+
+/// What the queue says to each of its calls; all of them fail.
+fn errors(queue: &RedisQueue) -> Vec<QueueError> {
+    let payload = payloads(&["a"]);
+    let batch = audit_diesel::Batch {
+        payloads: payload.clone(),
+        receipt: 0,
+    };
+    vec![
+        queue.push(&payload).unwrap_err(),
+        queue.peek(1).unwrap_err(),
+        queue.ack(&batch).unwrap_err(),
+        queue.len().unwrap_err(),
+    ]
+}
+
+fn assert_away(error: &QueueError, words: &str) {
+    assert!(matches!(error, QueueError::Unavailable { .. }), "{error:?}");
+    assert!(error.to_string().contains(words), "{error}");
+    assert_discreet(error);
+}
+
+fn assert_wrong(error: &QueueError, words: &str) {
+    assert!(
+        matches!(error, QueueError::Misconfigured { .. }),
+        "{error:?}"
+    );
+    assert!(error.to_string().contains(words), "{error}");
+    assert_discreet(error);
+}
+
+fn assert_discreet(said: &impl std::fmt::Debug) {
+    let said = format!("{said:?}");
+    assert!(!said.contains(PASSWORD) && !said.contains("ada"), "{said}");
+}
+
+#[test]
+fn a_url_that_cannot_be_right_is_refused_without_showing_it() {
+    for url in [
+        String::new(),
+        "redis".to_owned(),
+        format!("http://ada:{PASSWORD}@127.0.0.1/"),
+        format!("redis://ada:{PASSWORD}@127.0.0.1:port/"),
+        format!("redis://ada:{PASSWORD}@127.0.0.1/first"),
+        format!("redis://ada:{PASSWORD}/1@127.0.0.1/"),
+        format!("redis://{PASSWORD}#ada@127.0.0.1/"),
+        format!("redis://ada:{PASSWORD}@/"),
+        format!("ada:{PASSWORD}"),
+    ] {
+        let error = RedisQueue::builder(&url).build().unwrap_err();
+        assert_wrong(&error, "its URL is malformed");
+    }
+    let tls = RedisQueue::builder(format!("rediss://ada:{PASSWORD}@127.0.0.1/"));
+    assert_wrong(&tls.build().unwrap_err(), "tls-rustls");
+}
+
+#[test]
+fn settings_that_cannot_work_are_refused() {
+    let builder = || RedisQueue::builder("redis://127.0.0.1/");
+    for builder in [
+        builder().key(""),
+        builder().connect_timeout(Duration::ZERO),
+        builder().io_timeout(Duration::ZERO),
+        builder().pool_size(0),
+    ] {
+        assert_wrong(&builder.build().unwrap_err(), "it");
+    }
+}
+
+#[test]
+fn its_name_and_debug_text_show_no_password() {
+    let builder = RedisQueue::builder(format!("redis://ada:{PASSWORD}@127.0.0.1:6400/3"));
+    assert_discreet(&builder);
+    let queue = builder.build().unwrap();
+    assert_eq!(
+        queue.name(),
+        "the Redis list audit:queue at 127.0.0.1:6400/3"
+    );
+    assert_discreet(&queue);
+}
+
+#[test]
+fn an_unreachable_server_is_an_outage_and_noticed_at_once() {
+    let mut server = RedisServer::start(&[]);
+    let url = server.url();
+    server.kill9();
+    let queue = RedisQueue::builder(url)
+        .connect_timeout(Duration::from_secs(30))
+        .build();
+    let queue = queue.unwrap();
+    let start = Instant::now();
+    for error in errors(&queue) {
+        assert_away(&error, "refused");
+    }
+    assert!(
+        start.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        start.elapsed()
+    );
+    server.restart();
+    queue.push(&payloads(&["a"])).unwrap();
+}
+
+#[test]
+fn a_silent_server_holds_nobody_up() {
+    // The kernel takes the connection, and nobody ever answers.
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    for url in [
+        format!("redis://{address}/"),
+        format!("redis://ada:{PASSWORD}@{address}/2"),
+    ] {
+        let queue = queue(url);
+        for _ in 0..2 {
+            let start = Instant::now();
+            for error in errors(&queue) {
+                assert_away(&error, "no answer within 400ms");
+            }
+            assert!(
+                start.elapsed() < Duration::from_secs(8),
+                "{:?}",
+                start.elapsed()
+            );
+        }
+    }
+}
+
+#[test]
+fn waiting_for_a_connection_is_bounded() {
+    let server = RedisServer::start(&[]);
+    let queue = RedisQueue::builder(server.url())
+        .pool_size(1)
+        .connect_timeout(Duration::from_millis(200))
+        .io_timeout(Duration::from_secs(3))
+        .build()
+        .unwrap();
+    queue.push(&payloads(&["a"])).unwrap();
+    server.suspend();
+    thread::scope(|scope| {
+        let calls = [(); 4].map(|()| {
+            scope.spawn(|| {
+                let start = Instant::now();
+                (queue.len().unwrap_err().to_string(), start.elapsed())
+            })
+        });
+        let answers = calls.map(|call| call.join().unwrap());
+        let busy = answers.iter().filter(|(error, _)| error.contains("busy"));
+        assert_eq!(busy.count(), 3, "{answers:?}");
+        for (error, took) in &answers {
+            assert!(*took < Duration::from_secs(8), "{error}: {took:?}");
+        }
+    });
+    server.resume();
+}
+
+#[test]
+fn an_answer_that_comes_late_is_not_taken_for_the_next_one() {
+    let server = RedisServer::start(&[]);
+    let queue = queue(server.url());
+    queue.push(&payloads(&["a"])).unwrap();
+    server.suspend();
+    assert_away(&queue.push(&payloads(&["b"])).unwrap_err(), "no answer");
+    server.resume();
+    wait_until("the late push", Duration::from_secs(10), || {
+        queue.len() == Ok(2)
+    });
+    assert_eq!(texts(&queue), ["a", "b"]);
+}
+
+#[test]
+fn a_restart_between_two_calls_is_not_noticed() {
+    let mut server = RedisServer::start(&["--appendonly", "yes"]);
+    let queue = queue(server.url());
+    queue.push(&payloads(&["a"])).unwrap();
+    server.restart();
+    queue.push(&payloads(&["b"])).unwrap();
+    server.restart();
+    let batch = queue.peek(10).unwrap();
+    server.restart();
+    assert_eq!(queue.ack(&batch).unwrap(), 2);
+    server.restart();
+    assert_eq!(queue.len().unwrap(), 0);
+}
+
+#[test]
+fn every_pooled_connection_survives_a_restart() {
+    let mut server = RedisServer::start(&["--appendonly", "yes"]);
+    let queue = queue(server.url());
+    let push_from_all = || {
+        thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| queue.push(&payloads(&["a"])).unwrap());
+            }
+        });
+    };
+    push_from_all();
+    server.restart();
+    push_from_all();
+    assert_eq!(queue.len().unwrap(), 16);
+}
+
+#[test]
+fn a_wrong_password_is_told_at_once() {
+    let server = RedisServer::start(&["--requirepass", PASSWORD]);
+    let port = server.port();
+    let cases = [
+        (
+            format!("redis://:{PASSWORD}x@127.0.0.1:{port}/"),
+            "user or password",
+        ),
+        (
+            format!("redis://ada:{PASSWORD}@127.0.0.1:{port}/"),
+            "user or password",
+        ),
+        (format!("redis://127.0.0.1:{port}/"), "asks for a password"),
+        (format!("redis://127.0.0.1:{port}/2"), "asks for a password"),
+        (
+            format!("redis://:{PASSWORD}@127.0.0.1:{port}/99"),
+            "no database",
+        ),
+    ];
+    for (url, words) in cases {
+        for error in errors(&queue(url)) {
+            assert_wrong(&error, words);
+        }
+    }
+    let right = queue(format!("redis://:{PASSWORD}@127.0.0.1:{port}/2"));
+    right.push(&payloads(&["a"])).unwrap();
+    assert_eq!(texts(&right), ["a"]);
+}
+
+#[test]
+fn a_password_that_the_server_does_not_want_is_told() {
+    let server = RedisServer::start(&[]);
+    let queue = queue(format!("redis://:{PASSWORD}@127.0.0.1:{}/", server.port()));
+    for error in errors(&queue) {
+        assert_wrong(&error, "no password set");
+    }
+}
+
+#[test]
+fn missing_permissions_are_told() {
+    let server = RedisServer::start(&[]);
+    redis::cmd("ACL")
+        .arg(&[
+            "SETUSER",
+            "ada",
+            "on",
+            &format!(">{PASSWORD}"),
+            "~*",
+            "+ping",
+        ])
+        .exec(&mut server.connection())
+        .unwrap();
+    let queue = queue(format!(
+        "redis://ada:{PASSWORD}@127.0.0.1:{}/",
+        server.port()
+    ));
+    for error in errors(&queue) {
+        assert_wrong(&error, "may not do what the queue does");
+    }
+}
+
+#[test]
+fn a_key_of_another_type_is_told() {
+    let redis = TestRedis::new();
+    redis::cmd("SET")
+        .arg(redis.key())
+        .arg("text")
+        .exec(&mut redis.connection())
+        .unwrap();
+    let queue = RedisQueue::builder(redis.url())
+        .key(redis.key())
+        .build()
+        .unwrap();
+    for error in errors(&queue) {
+        assert_wrong(&error, "no list");
+    }
+}
+
+#[test]
+fn a_replica_is_an_outage() {
+    let server = RedisServer::start(&["--replicaof", "127.0.0.1", "1"]);
+    let error = queue(server.url()).push(&payloads(&["a"])).unwrap_err();
+    assert_away(&error, "read-only replica");
+}
+
+#[test]
+fn too_many_clients_are_an_outage() {
+    let server = RedisServer::start(&["--maxclients", "1"]);
+    let _only_one = server.connection();
+    let open = queue(server.url());
+    let locked = queue(format!("redis://:{PASSWORD}@127.0.0.1:{}/1", server.port()));
+    for queue in [open, locked] {
+        for error in errors(&queue) {
+            assert!(matches!(error, QueueError::Unavailable { .. }), "{error:?}");
+        }
+    }
+}
+
+#[test]
+fn a_full_server_takes_nothing_and_still_drains() {
+    let server = RedisServer::start(&["--maxmemory", "4mb", "--maxmemory-policy", "noeviction"]);
+    let writer = queue(server.url());
+    let chunk: Vec<_> = (0..20).map(|n| Payload::from(vec![n; 1_000])).collect();
+    let mut pushed = 0;
+    let error = loop {
+        match writer.push(&chunk) {
+            Ok(()) => pushed += chunk.len(),
+            Err(error) => break error,
+        }
+    };
+    assert_away(&error, "maxmemory");
+    // A consumer that starts now: neither a connection nor a script is there yet.
+    let consumer = queue(server.url());
+    let mut drained = 0;
+    while let batch @ 1.. = consumer
+        .peek(100)
+        .map(|b| {
+            drained += consumer.ack(&b).unwrap();
+            b.len()
+        })
+        .unwrap()
+    {
+        assert!(batch <= 100);
+    }
+    assert_eq!(drained, pushed);
+    writer.push(&chunk).unwrap();
+}
+
+#[test]
+fn a_peek_is_bounded_in_bytes() {
+    let redis = TestRedis::new();
+    let queue = RedisQueue::builder(redis.url())
+        .key(redis.key())
+        .build()
+        .unwrap();
+    let large: Vec<_> = (0..20).map(|n| Payload::from(vec![n; 1 << 20])).collect();
+    queue.push(&large).unwrap();
+    assert_eq!(queue.len().unwrap(), 20, "more than one RPUSH carries");
+    let mut seen = Vec::new();
+    while let batch = queue.peek(100).unwrap()
+        && !batch.is_empty()
+    {
+        assert!(batch.len() <= 8, "{} MiB at once", batch.len());
+        assert_eq!(queue.ack(&batch).unwrap(), batch.len());
+        seen.extend(batch.payloads);
+    }
+    assert_eq!(seen, large);
+}
+
+#[test]
+fn a_payload_beyond_the_bound_of_a_peek_comes_through_alone() {
+    let redis = TestRedis::new();
+    let queue = RedisQueue::builder(redis.url())
+        .key(redis.key())
+        .max_record_bytes(9 << 20)
+        .build()
+        .unwrap();
+    let huge = Payload::from(vec![1; 9 << 20]);
+    queue.push(&[huge.clone(), huge]).unwrap();
+    let batch = queue.peek(10).unwrap();
+    assert_eq!(batch.len(), 1);
+    assert_eq!(queue.ack(&batch).unwrap(), 1);
+}
+
+#[test]
+fn an_oversized_record_is_refused() {
+    let redis = TestRedis::new();
+    let queue = RedisQueue::builder(redis.url())
+        .key(redis.key())
+        .max_record_bytes(10)
+        .build()
+        .unwrap();
+    queue.push(&payloads(&["0123456789"])).unwrap();
+    let error = queue.push(&payloads(&["a", "01234567890"])).unwrap_err();
+    assert!(matches!(
+        error,
+        QueueError::TooLarge {
+            bytes: 11,
+            max_bytes: 10,
+            ..
+        }
+    ));
+    assert_eq!(queue.len().unwrap(), 1);
+}
+
+/// Answers every command with the same line.
+fn answering(line: &'static str) -> u16 {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            thread::spawn(move || {
+                let (mut input, mut output) = (&stream, &stream);
+                while let Ok(1..) = input.read(&mut [0; 4096]) {
+                    let _ = output.write_all(line.as_bytes());
+                }
+            });
+        }
+    });
+    port
+}
+
+#[test]
+fn what_a_server_quotes_is_not_repeated() {
+    let port =
+        answering("-ERR unknown command 'AUTH', with args beginning with: 's3cr3t-w0rd' 'ada'\r\n");
+    for url in [
+        format!("redis://127.0.0.1:{port}/"),
+        format!("redis://:{PASSWORD}@127.0.0.1:{port}/"),
+    ] {
+        for error in errors(&queue(url)) {
+            assert_discreet(&error);
+        }
+    }
+}
+
+#[test]
+fn something_else_at_the_port_is_told() {
+    let port = answering("HTTP/1.1 400 Bad Request\r\n\r\n");
+    for error in errors(&queue(format!("redis://127.0.0.1:{port}/"))) {
+        assert_wrong(&error, "does not speak like Redis");
+    }
+}
