@@ -2,6 +2,11 @@
 
 #![warn(missing_docs)]
 
+#[cfg(not(any(feature = "postgres", feature = "sqlite")))]
+compile_error!(
+    "audit-diesel needs a database: enable its feature `postgres` or `sqlite`, as for Diesel"
+);
+
 mod auditor;
 mod connection;
 mod consumer;

@@ -50,6 +50,10 @@ pub(super) trait Backend: Connection {
 
 /// What became of a transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(
+    not(feature = "postgres"),
+    expect(dead_code, reason = "only PostgreSQL can leave a transaction in doubt")
+)]
 pub(super) enum TransactionStatus {
     Committed,
     Aborted,

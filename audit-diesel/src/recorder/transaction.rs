@@ -8,6 +8,10 @@ use crate::AuditError;
 
 /// What differs between databases in how a transaction ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(
+    not(feature = "postgres"),
+    expect(dead_code, reason = "only PostgreSQL has this dialect")
+)]
 pub(crate) enum Dialect {
     /// An error aborts the transaction; COMMIT then succeeds and rolls back. COMMIT always ends
     /// the transaction, whatever it returns.

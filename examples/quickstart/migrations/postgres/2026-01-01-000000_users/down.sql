@@ -1,0 +1,1 @@
+DROP TABLE quickstart_users;

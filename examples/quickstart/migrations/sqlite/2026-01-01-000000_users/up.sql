@@ -1,0 +1,7 @@
+CREATE TABLE quickstart_users (
+    id integer NOT NULL PRIMARY KEY AUTOINCREMENT,
+    email text NOT NULL UNIQUE,
+    role text NOT NULL DEFAULT 'member',
+    api_token text NOT NULL,
+    updated_at timestamp NOT NULL DEFAULT CURRENT_TIMESTAMP
+);
