@@ -8,9 +8,22 @@ use crate::ChangesWriter;
 ///
 /// `#[derive(Auditable)]` writes the implementation. A struct that is embedded in another one
 /// (`#[diesel(embed)]`) has only this part: it has no key and no table of its own.
+#[diagnostic::on_unimplemented(
+    message = "the changes of a `{Self}` cannot be told: it does not derive `Auditable`",
+    label = "does not derive `Auditable`",
+    note = "derive `Auditable` for it; a struct that another one embeds is `#[audit(embedded)]` as well"
+)]
 pub trait AuditFields {
     /// Writes what changed from `old` to `new`: an insert has no `old`, a delete no `new`.
     fn write_changes(old: Option<&Self>, new: Option<&Self>, out: &mut ChangesWriter);
+}
+
+/// An embedded struct that may be missing. Where it is, its columns are NULL.
+impl<T: AuditFields> AuditFields for Option<T> {
+    fn write_changes(old: Option<&Self>, new: Option<&Self>, out: &mut ChangesWriter) {
+        let (old, new) = (old.and_then(Self::as_ref), new.and_then(Self::as_ref));
+        T::write_changes(old, new, out);
+    }
 }
 
 /// A model whose changes are audited.

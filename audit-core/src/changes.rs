@@ -68,6 +68,31 @@ impl PartialEq for Changes {
     }
 }
 
+/// What a redacted field's type has to be, and the type of a field that is recorded in another
+/// form. Every type with `PartialEq` is.
+#[diagnostic::on_unimplemented(
+    message = "whether a `{Self}` changed cannot be told: an audited field's type needs `PartialEq`",
+    label = "cannot be compared",
+    note = "derive `PartialEq` for it, or write `#[audit(skip)]` on the field to leave it out of the trail"
+)]
+pub trait Compared: PartialEq {}
+
+#[diagnostic::do_not_recommend]
+impl<T: PartialEq + ?Sized> Compared for T {}
+
+/// What the type of an audited field has to be. Every type with `PartialEq` and
+/// `serde::Serialize` is.
+#[diagnostic::on_unimplemented(
+    message = "a `{Self}` cannot be recorded: an audited field's type needs `PartialEq` and `serde::Serialize`",
+    label = "cannot be compared and serialised",
+    note = "derive both for it, or say on the field how it is recorded: `#[audit(display)]`, \
+            `#[audit(debug)]`, `#[audit(with = \"path\")]`, `#[audit(redact)]` or `#[audit(skip)]`"
+)]
+pub trait Recorded: PartialEq + Serialize {}
+
+#[diagnostic::do_not_recommend]
+impl<T: PartialEq + Serialize + ?Sized> Recorded for T {}
+
 /// Collects the changed fields of one row.
 ///
 /// The derive macro calls one method a field. Values are compared by `PartialEq` first, and only
@@ -95,7 +120,7 @@ impl ChangesWriter {
     /// An audited field: recorded when it differs.
     pub fn field<T>(&mut self, name: &str, old: Option<&T>, new: Option<&T>)
     where
-        T: PartialEq + Serialize + ?Sized,
+        T: Recorded + ?Sized,
     {
         if self.differs(old, new) {
             self.significant = true;
@@ -107,7 +132,7 @@ impl ChangesWriter {
     /// record of its own.
     pub fn touch<T>(&mut self, name: &str, old: Option<&T>, new: Option<&T>)
     where
-        T: PartialEq + Serialize + ?Sized,
+        T: Recorded + ?Sized,
     {
         if self.differs(old, new) {
             self.write_sides(name, old, new);
@@ -117,7 +142,7 @@ impl ChangesWriter {
     /// A redacted field: that it changed is recorded, and its value is never serialised.
     pub fn redacted<T>(&mut self, name: &str, old: Option<&T>, new: Option<&T>)
     where
-        T: PartialEq + ?Sized,
+        T: Compared + ?Sized,
     {
         if self.differs(old, new) {
             self.significant = true;
@@ -128,15 +153,15 @@ impl ChangesWriter {
 
     /// An audited field that is recorded through another form of its value: `with`, `display`,
     /// `debug` and bytes. The values themselves are compared, not their forms.
-    pub fn field_as<T, V>(
+    pub fn field_as<'a, T, V>(
         &mut self,
         name: &str,
-        old: Option<&T>,
-        new: Option<&T>,
+        old: Option<&'a T>,
+        new: Option<&'a T>,
         touch: bool,
-        form: impl Fn(&T) -> V,
+        form: impl Fn(&'a T) -> V,
     ) where
-        T: PartialEq + ?Sized,
+        T: Compared + ?Sized,
         V: Serialize,
     {
         if self.differs(old, new) {
@@ -176,12 +201,7 @@ impl ChangesWriter {
         self.json.push(b':');
     }
 
-    fn write_sides<T: Serialize + ?Sized>(
-        &mut self,
-        name: &str,
-        old: Option<&T>,
-        new: Option<&T>,
-    ) {
+    fn write_sides<T: Serialize + ?Sized>(&mut self, name: &str, old: Option<&T>, new: Option<&T>) {
         self.write_name(name);
         let value_at = self.json.len();
         let written = match self.kind {

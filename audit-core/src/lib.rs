@@ -14,7 +14,7 @@ mod record;
 mod wire;
 
 pub use auditable::{AuditFields, Auditable, IdWriter};
-pub use changes::{ChangeKind, Changes, ChangesWriter, base64};
+pub use changes::{ChangeKind, Changes, ChangesWriter, Compared, Recorded, base64};
 pub use context::{Actor, Attached, AuditContext, ContextGuard, InvalidIp, Source};
 pub use event::AuditEvent;
 pub use queue::{Batch, MemoryQueue, Payload, Queue, QueueError};

@@ -1,11 +1,25 @@
-//! The macros of `audit-diesel`.
+//! The macros of `audit-diesel`, which re-exports them: applications depend on that crate.
 
 #![warn(missing_docs)]
 
-use proc_macro::TokenStream;
+mod attr;
+mod errors;
+mod expand;
+mod model;
+mod validate;
 
-/// Makes a Diesel model auditable.
+use proc_macro::TokenStream;
+use syn::{DeriveInput, parse_macro_input};
+
+use crate::errors::Errors;
+use crate::model::Model;
+
+#[doc = include_str!("auditable.md")]
 #[proc_macro_derive(Auditable, attributes(audit, diesel))]
-pub fn derive_auditable(_input: TokenStream) -> TokenStream {
-    TokenStream::new()
+pub fn derive_auditable(input: TokenStream) -> TokenStream {
+    let input = parse_macro_input!(input as DeriveInput);
+    let mut errors = Errors::default();
+    let model = Model::read(&input, &mut errors);
+    validate::check(&model, &mut errors);
+    expand::expand(&model, errors).into()
 }

@@ -58,7 +58,31 @@ pub mod audited {
 pub mod __private {
     pub use diesel;
 
-    use std::sync::OnceLock;
+    pub use serde::Serialize;
+    pub use std::string::String;
+    pub use std::sync::OnceLock;
+
+    use std::fmt::{Debug, Display};
+
+    use crate::{AuditedBy, AuditedModel};
+
+    /// Compiles where the compiler can tell the table's model, which it cannot where there are two.
+    pub fn one_model_for_each_table<T, TheModel>(_: T)
+    where
+        T: AuditedBy<TheModel>,
+        TheModel: AuditedModel<Table = T>,
+    {
+    }
+
+    /// The form of `#[audit(display)]`.
+    pub fn display<T: Display + ?Sized>(value: &T) -> String {
+        value.to_string()
+    }
+
+    /// The form of `#[audit(debug)]`.
+    pub fn debug<T: Debug + ?Sized>(value: &T) -> String {
+        format!("{value:?}")
+    }
 
     /// The table's name as it stands in SQL, without quotes: `users`, `auth.users`.
     pub fn table_name<T>(table: T, name: &'static OnceLock<String>) -> &'static str

@@ -1,11 +1,17 @@
 //! What the derive tells about a model: its columns, its key, its table.
 
 use audit_core::Auditable;
-use diesel::Table;
+use diesel::dsl::Nullable;
+use diesel::{NullableExpressionMethods, Table};
 
 /// The columns that a struct maps, in the order of its fields.
 ///
 /// `#[derive(Auditable)]` writes the implementation.
+#[diagnostic::on_unimplemented(
+    message = "the columns of a `{Self}` are unknown: it does not derive `Auditable`",
+    label = "does not derive `Auditable`",
+    note = "derive `Auditable` for it; a struct that another one embeds is `#[audit(embedded)]` as well"
+)]
 pub trait AuditedColumns {
     /// The columns as a tuple, to be returned by a statement and loaded into the struct.
     type Columns;
@@ -15,6 +21,23 @@ pub trait AuditedColumns {
 
     /// Calls `visit` with the SQL name of each column, in the same order.
     fn visit_columns(visit: &mut dyn FnMut(&'static str));
+}
+
+/// An embedded struct that may be missing, as Diesel selects it.
+impl<T> AuditedColumns for Option<T>
+where
+    T: AuditedColumns,
+    T::Columns: NullableExpressionMethods,
+{
+    type Columns = Nullable<T::Columns>;
+
+    fn columns() -> Self::Columns {
+        T::columns().nullable()
+    }
+
+    fn visit_columns(visit: &mut dyn FnMut(&'static str)) {
+        T::visit_columns(visit);
+    }
 }
 
 /// A model: an [`Auditable`] row of a Diesel table.

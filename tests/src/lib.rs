@@ -4,6 +4,7 @@
 //! `AUDIT_TEST_POSTGRES_URL` and `AUDIT_TEST_REDIS_URL`. Where these are not set, as with a plain
 //! `cargo test`, each test process starts its own.
 
+pub mod foreign_schema;
 mod guard;
 mod postgres;
 mod redis;
@@ -12,3 +13,7 @@ mod server;
 pub use postgres::{PgPool, PostgresServer, TestDatabase, pg_pool};
 pub use redis::{RedisServer, TestRedis};
 pub use server::wait_until;
+
+#[doc = include_str!("../../audit-derive/src/auditable.md")]
+#[cfg(doctest)]
+pub mod derive_documentation {}
