@@ -116,10 +116,10 @@ where
     }
 }
 
-impl<Conn, S, M, R> ExecuteDsl<Conn> for Audited<S, M, R>
+impl<'query, Conn, S, M, R> ExecuteDsl<Conn> for Audited<S, M, R>
 where
     Conn: AuditedConnection,
-    S: for<'query> ChangeStatement<'query, Conn::Raw, M, TransactionId, i64>,
+    S: ChangeStatement<'query, Conn::Raw, M, TransactionId, i64>,
 {
     fn execute(query: Self, conn: &mut Conn) -> QueryResult<usize> {
         let rows = audited(conn.raw(), |conn| query.statement.run(TransactionId, conn))?;

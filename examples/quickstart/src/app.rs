@@ -7,15 +7,14 @@ use chrono::Utc;
 use diesel::prelude::*;
 use diesel_migrations::MigrationHarness;
 
-use super::{APP_MIGRATIONS, Connection, Pool, trail};
+use super::{APP_MIGRATIONS, Conn, Pool, trail};
 use crate::models::{NewUser, User};
 use crate::schema::quickstart_users::{self as users, dsl};
 
 pub(crate) fn run(pool: Pool, auditor: Auditor) -> Result<(), Box<dyn Error>> {
     let conn = &mut *pool.get()?;
-    conn.run_pending_migrations(APP_MIGRATIONS)
-        .and_then(|_| conn.run_pending_migrations(trail::MIGRATIONS))
-        .map_err(|error| error as Box<dyn Error>)?;
+    conn.run_pending_migrations(APP_MIGRATIONS).map_err(|error| error as Box<dyn Error>)?;
+    conn.run_pending_migrations(trail::MIGRATIONS).map_err(|error| error as Box<dyn Error>)?;
     let consumer = Consumer::builder(auditor.queue(), pool.clone()).spawn()?;
 
     let started = Utc::now();
@@ -29,9 +28,9 @@ pub(crate) fn run(pool: Pool, auditor: Auditor) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn requests(conn: &mut Connection, auditor: &Auditor) -> Result<(), Box<dyn Error>> {
-    let visitor = AuditContext::new(Actor::anonymous()).source(Source::Web);
-    let ada: User = visitor.ip_text("192.0.2.7")?.scope(|| {
+fn requests(conn: &mut Conn, auditor: &Auditor) -> Result<(), Box<dyn Error>> {
+    let visitor = AuditContext::new(Actor::anonymous()).source(Source::Web).ip_text("192.0.2.7")?;
+    let ada: User = visitor.scope(|| {
         let new = NewUser { email: "ada@example.com", api_token: "t0p-s3cret" };
         audited::insert_into(users::table).values(new).get_result(conn)
     })?;

@@ -5,55 +5,15 @@
 //! tells the same story on PostgreSQL and Redis.
 
 mod models;
+#[cfg(feature = "servers")]
+mod on_postgres;
+mod on_sqlite;
 mod print;
 mod schema;
 
 use std::error::Error;
 
 use audit_diesel::Auditor;
-
-/// The application on SQLite.
-mod on_sqlite {
-    use diesel::connection::SimpleConnection;
-    use diesel::r2d2::{self, ConnectionManager, CustomizeConnection};
-    use diesel_migrations::{EmbeddedMigrations, embed_migrations};
-
-    pub(crate) use audit_diesel::sqlite as trail;
-    pub(crate) use diesel::SqliteConnection as Connection;
-
-    pub(crate) type Pool = r2d2::Pool<ConnectionManager<Connection>>;
-    pub(crate) const APP_MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
-
-    #[path = "app.rs"]
-    pub(crate) mod app;
-
-    /// Lets several connections write to one SQLite file in turn.
-    #[derive(Debug)]
-    pub(crate) struct Pragmas;
-
-    impl CustomizeConnection<Connection, r2d2::Error> for Pragmas {
-        fn on_acquire(&self, conn: &mut Connection) -> Result<(), r2d2::Error> {
-            conn.batch_execute("PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL;")
-                .map_err(r2d2::Error::QueryError)
-        }
-    }
-}
-
-/// The application on PostgreSQL.
-#[cfg(feature = "servers")]
-mod on_postgres {
-    use diesel::r2d2::{self, ConnectionManager};
-    use diesel_migrations::{EmbeddedMigrations, embed_migrations};
-
-    pub(crate) use audit_diesel::postgres as trail;
-    pub(crate) use diesel::PgConnection as Connection;
-
-    pub(crate) type Pool = r2d2::Pool<ConnectionManager<Connection>>;
-    pub(crate) const APP_MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/postgres");
-
-    #[path = "app.rs"]
-    pub(crate) mod app;
-}
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
