@@ -4,6 +4,7 @@
 //! `AUDIT_TEST_POSTGRES_URL` and `AUDIT_TEST_REDIS_URL`. Where these are not set, as with a plain
 //! `cargo test`, each test process starts its own.
 
+pub mod app;
 pub mod foreign_schema;
 mod guard;
 mod postgres;
