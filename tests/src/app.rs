@@ -1,19 +1,7 @@
 //! A small application to test with: one audited table, on PostgreSQL and on SQLite.
 //!
-//! Tests that hold for both are written once, in a file that two modules include:
-//!
-//! ```ignore
-//! mod on_postgres {
-//!     use audit_tests::app::postgres::*;
-//!     #[path = "../cases/statements.rs"]
-//!     mod cases;
-//! }
-//! mod on_sqlite {
-//!     use audit_tests::app::sqlite::*;
-//!     #[path = "../cases/statements.rs"]
-//!     mod cases;
-//! }
-//! ```
+//! Tests that hold for both are written once, in a `cases.rs` that two modules include: see
+//! `tests/statements`.
 
 use audit_diesel::{Auditable, Auditor, MemoryQueue, Record};
 use chrono::NaiveDateTime;

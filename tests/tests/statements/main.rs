@@ -1,0 +1,4 @@
+//! Audited statements, on both backends: what Diesel does is done, and what changed is recorded.
+
+mod on_postgres;
+mod on_sqlite;
