@@ -123,8 +123,7 @@ impl ChangesWriter {
         T: Recorded + ?Sized,
     {
         if self.differs(old, new) {
-            self.significant = true;
-            self.write_sides(name, old, new);
+            self.significant |= self.write_sides(name, old, new);
         }
     }
 
@@ -165,9 +164,8 @@ impl ChangesWriter {
         V: Serialize,
     {
         if self.differs(old, new) {
-            self.significant |= !touch;
             let (old, new) = (old.map(&form), new.map(&form));
-            self.write_sides(name, old.as_ref(), new.as_ref());
+            self.significant |= self.write_sides(name, old.as_ref(), new.as_ref()) && !touch;
         }
     }
 
@@ -201,7 +199,18 @@ impl ChangesWriter {
         self.json.push(b':');
     }
 
-    fn write_sides<T: Serialize + ?Sized>(&mut self, name: &str, old: Option<&T>, new: Option<&T>) {
+    /// Writes the field, and says whether there was something to write.
+    fn write_sides<T: Serialize + ?Sized>(
+        &mut self,
+        name: &str,
+        old: Option<&T>,
+        new: Option<&T>,
+    ) -> bool {
+        // An optional embedded struct came or went, and this column was NULL and stays NULL.
+        let one_sided = old.is_some() != new.is_some();
+        if self.kind == ChangeKind::Update && one_sided && is_null(old.or(new)) {
+            return false;
+        }
         self.write_name(name);
         let value_at = self.json.len();
         let written = match self.kind {
@@ -218,12 +227,17 @@ impl ChangesWriter {
             self.json.extend_from_slice(br#"{"unserializable":true}"#);
             self.unserializable += 1;
         }
+        true
     }
 
     fn write_side<T: Serialize + ?Sized>(&mut self, key: &str, value: Option<&T>) -> bool {
         self.json.extend_from_slice(key.as_bytes());
         serde_json::to_writer(&mut self.json, &value).is_ok()
     }
+}
+
+fn is_null<T: Serialize + ?Sized>(value: Option<&T>) -> bool {
+    serde_json::to_vec(&value).is_ok_and(|json| json == b"null")
 }
 
 /// Serialises bytes as a base64 string; the derive uses it for `Vec<u8>` and the like, and

@@ -305,7 +305,7 @@ fn diesel_field_item(
 /// A column's name, which Diesel takes with and without quotes.
 fn column_ident(input: ParseStream<'_>) -> syn::Result<Ident> {
     if !input.peek(LitStr) {
-        return Ident::parse_any(input);
+        return input.parse();
     }
     let name: LitStr = input.parse()?;
     name.parse::<Ident>().or_else(|_| {

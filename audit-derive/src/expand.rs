@@ -150,9 +150,7 @@ fn within_options(inner: &Inner<'_>, function: &TokenStream, span: Span) -> Toke
 fn columns_impl(model: &Model<'_>) -> TokenStream {
     let Model { ident, krate, .. } = model;
     let mut generics = model.generics.clone();
-    let embeds = embeds(model).filter(|field| is_generic(model, field.ty.to_token_stream()));
-    let bounds = embeds.map(|Field { ty, .. }| parse_quote!(#ty: #krate::AuditedColumns));
-    extend_where(&mut generics, bounds);
+    extend_where(&mut generics, embedded_bounds(model));
     let (impl_generics, ty_generics, where_clause) = generics.split_for_impl();
     let columns: Vec<Column> = model
         .fields
@@ -277,6 +275,7 @@ fn model_impl(model: &Model<'_>, usable: bool) -> TokenStream {
         ..
     } = model;
     let mut generics = recorded_generics(model);
+    extend_where(&mut generics, embedded_bounds(model));
     let params: Vec<Ident> = generics.type_params().map(|p| p.ident.clone()).collect();
     extend_where(
         &mut generics,
@@ -352,16 +351,19 @@ fn default_instance(model: &Model<'_>) -> Option<TokenStream> {
     }
 }
 
+/// What embedded structs have to be where they depend on a parameter.
+fn embedded_bounds<'a>(model: &'a Model<'a>) -> impl Iterator<Item = WherePredicate> {
+    let krate = &model.krate;
+    let fields = model.fields.iter();
+    fields
+        .filter(|field| matches!(field.maps, Maps::Embed))
+        .filter(|field| is_generic(model, field.ty.to_token_stream()))
+        .map(move |Field { ty, .. }| parse_quote!(#ty: #krate::AuditedColumns))
+}
+
 fn key_fields<'a>(model: &'a Model<'a>) -> impl Iterator<Item = &'a Field<'a>> {
     let columns = model.key_columns().into_iter();
     columns.filter_map(|column| model.field_of_column(&column))
-}
-
-fn embeds<'a>(model: &'a Model<'a>) -> impl Iterator<Item = &'a Field<'a>> {
-    model
-        .fields
-        .iter()
-        .filter(|field| matches!(field.maps, Maps::Embed))
 }
 
 /// The struct's generics with what its fields have to be where a type depends on a parameter.

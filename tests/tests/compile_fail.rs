@@ -19,6 +19,7 @@ fn messages() {
         "embedding",
         "two_models",
         "missing_column",
+        "missing_table",
         "no_cascade",
         "not_audited",
     ] {

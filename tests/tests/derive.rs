@@ -536,7 +536,7 @@ fn a_tuple_struct_maps_a_table_of_another_crate() {
 
 // --- embedding ------------------------------------------------------------------------------
 
-#[derive(Clone, PartialEq, Auditable)]
+#[derive(Clone, PartialEq, Queryable, Selectable, Auditable)]
 #[diesel(table_name = orders)]
 #[audit(embedded)]
 struct Billing {
@@ -547,7 +547,7 @@ struct Billing {
     zip: String,
 }
 
-#[derive(Clone, PartialEq, Auditable)]
+#[derive(Clone, PartialEq, Queryable, Selectable, Auditable)]
 #[diesel(table_name = orders)]
 #[audit(embedded)]
 struct Shipping {
@@ -558,7 +558,7 @@ struct Shipping {
     zip: Option<String>,
 }
 
-#[derive(Clone, Auditable)]
+#[derive(Clone, Queryable, Selectable, Auditable)]
 #[diesel(table_name = orders)]
 struct Order {
     id: i32,
@@ -623,6 +623,42 @@ fn an_optional_embedded_struct_comes_and_goes() {
         update(&shipped(), &order()),
         json!({"ship_city": {"old": "Rome", "new": null}, "ship_zip": {"old": "2", "new": null}})
     );
+}
+
+#[test]
+fn a_null_column_of_an_optional_embedded_struct_has_not_changed() {
+    let city = Some("Rome".to_owned());
+    let half = Order {
+        shipping: Some(Shipping { city, zip: None }),
+        ..order()
+    };
+    assert_eq!(
+        update(&order(), &half),
+        json!({"ship_city": {"old": null, "new": "Rome"}})
+    );
+    let none = Order {
+        shipping: Some(Shipping {
+            city: None,
+            zip: None,
+        }),
+        ..order()
+    };
+    assert_eq!(update(&none, &order()), Value::Null);
+}
+
+#[test]
+fn the_columns_load_into_the_struct_as_diesels_own_selection_does() {
+    let _loads = |conn: &mut PgConnection| {
+        let query = orders::table.select(Order::columns());
+        query.load::<Order>(conn)
+    };
+    let of = |sql: String| sql.replace(' ', "");
+    let ours = diesel::debug_query::<diesel::pg::Pg, _>(&orders::table.select(Order::columns()))
+        .to_string();
+    let diesels =
+        diesel::debug_query::<diesel::pg::Pg, _>(&orders::table.select(Order::as_select()))
+            .to_string();
+    assert_eq!(of(ours), of(diesels));
 }
 
 #[test]
@@ -738,6 +774,77 @@ mod without_defaults {
 
     /// Which of them the table means is said by hand, as the documentation of `AuditedBy` shows.
     impl AuditedBy<Envelope<'static, 'static, i32>> for envelopes::table {}
+}
+
+mod generic_embedding {
+    use super::*;
+
+    diesel::table! {
+        parcels (id) {
+            id -> Integer,
+            weight -> Integer,
+            label -> Text,
+            code -> Text,
+        }
+    }
+
+    #[derive(Auditable)]
+    #[diesel(table_name = parcels)]
+    #[audit(embedded)]
+    pub(crate) struct Weight<T> {
+        pub(crate) weight: T,
+    }
+
+    #[derive(Auditable)]
+    #[diesel(table_name = parcels)]
+    #[audit(embedded)]
+    pub(crate) struct Label {
+        pub(crate) label: &'static str,
+    }
+
+    #[derive(Auditable)]
+    #[diesel(table_name = parcels)]
+    #[audit(embedded)]
+    pub(crate) struct Code {
+        #[allow(dead_code)]
+        pub(crate) code: Panics,
+    }
+
+    #[derive(Auditable)]
+    #[diesel(table_name = parcels)]
+    pub(crate) struct Parcel<T, L = Label, C = Code> {
+        #[audit(skip)]
+        pub(crate) id: i32,
+        #[diesel(embed)]
+        pub(crate) weight: Weight<T>,
+        #[diesel(embed)]
+        pub(crate) label: Option<L>,
+        #[diesel(embed)]
+        #[audit(skip)]
+        #[allow(dead_code)]
+        pub(crate) code: C,
+    }
+}
+
+#[test]
+fn a_parameter_may_be_what_is_embedded_and_a_skipped_key_is_the_id() {
+    use generic_embedding::{Code, Label, Parcel, Weight};
+    let parcel = Parcel {
+        id: 1,
+        weight: Weight { weight: 2 },
+        label: Some(Label { label: "l" }),
+        code: Code { code: Panics },
+    };
+    assert_eq!(
+        insert(&parcel),
+        json!({"weight": {"new": 2}, "label": {"new": "l"}})
+    );
+    assert_eq!(parcel.resource_id(), "1");
+    assert_eq!(
+        columns_of::<Parcel<i32>>(),
+        ["id", "weight", "label", "code"]
+    );
+    assert_eq!(key_of::<Parcel<i32>>(), ["id"]);
 }
 
 #[test]
