@@ -1,4 +1,67 @@
-//! Audit logs for Diesel.
+//! Audit logs for Diesel: who changed which field of which row, from what to what.
+//!
+//! Derive [`Auditable`] on a model, write [`audited::update`] where `diesel::update` stood, and
+//! every change ends up in the table `audit_logs`:
+//!
+//! ```
+//! # #[cfg(feature = "sqlite")]
+//! # mod example {
+//! use audit_diesel::{Actor, AuditContext, Auditable, Auditor, MemoryQueue, audited};
+//! use diesel::prelude::*;
+//!
+//! # diesel::table! {
+//! #     users (id) {
+//! #         id -> Integer,
+//! #         role -> Text,
+//! #         api_token -> Text,
+//! #     }
+//! # }
+//! #[derive(Queryable, Selectable, Identifiable, Auditable)]
+//! #[diesel(table_name = users)]
+//! struct User {
+//!     id: i32,
+//!     role: String,
+//!     #[audit(redact)]
+//!     api_token: String,
+//! }
+//!
+//! # pub fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // In memory here; `.redis(url).journal(path)` in production.
+//! let queue = MemoryQueue::new();
+//! let auditor = Auditor::builder().queue(queue.clone()).build()?;
+//! let conn = &mut SqliteConnection::establish(":memory:")?;
+//! auditor.attach(conn);
+//! # diesel::sql_query("CREATE TABLE users (id integer NOT NULL PRIMARY KEY, role text NOT NULL, api_token text NOT NULL)").execute(conn)?;
+//! # diesel::sql_query("INSERT INTO users VALUES (7, 'member', 's3cret')").execute(conn)?;
+//!
+//! AuditContext::new(Actor::user("42")).scope(|| {
+//!     audited::update(users::table.find(7))
+//!         .set((users::role.eq("admin"), users::api_token.eq("n3w")))
+//!         .execute(conn)
+//! })?;
+//!
+//! let record = &queue.records()?[0];
+//! assert_eq!(
+//!     record.changes.as_ref().unwrap().as_json(),
+//!     r#"{"role":{"old":"member","new":"admin"},"api_token":{"redacted":true}}"#
+//! );
+//! # Ok(())
+//! # }
+//! # }
+//! # #[cfg(feature = "sqlite")]
+//! # example::main().unwrap();
+//! ```
+//!
+//! A record leaves when its transaction is committed. It goes to a [`Queue`] (a journal in a
+//! SQLite file, a Redis list, or the one in front of the other), and a [`Consumer`] stores it.
+//!
+//! # Features
+//!
+//! | feature | |
+//! |---|---|
+//! | `postgres`, `sqlite` | the databases that the application's tables and `audit_logs` are in, as for Diesel; at least one |
+//! | `redis` | the queue in a Redis list |
+//! | `journal` | the queue in a SQLite file |
 
 #![warn(missing_docs)]
 

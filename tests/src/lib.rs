@@ -18,3 +18,7 @@ pub use server::wait_until;
 #[doc = include_str!("../../audit-derive/src/auditable.md")]
 #[cfg(doctest)]
 pub mod derive_documentation {}
+
+#[doc = include_str!("../../README.md")]
+#[cfg(doctest)]
+pub mod readme {}
