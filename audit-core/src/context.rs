@@ -65,7 +65,9 @@ struct Fields {
 
 /// A text that is no IP address; see [`AuditContext::ip_text`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is no IP address; pass it without port, such as \"192.0.2.7\" or \"2001:db8::7\"")]
+#[error(
+    "{text:?} is no IP address; pass it without port, such as \"192.0.2.7\" or \"2001:db8::7\""
+)]
 pub struct InvalidIp {
     /// What was given.
     pub text: String,

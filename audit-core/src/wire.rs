@@ -100,7 +100,9 @@ impl Payload {
 }
 
 fn omitted(bytes: usize) -> serde_json::Map<String, serde_json::Value> {
-    [("omitted_bytes".to_owned(), bytes.into())].into_iter().collect()
+    [("omitted_bytes".to_owned(), bytes.into())]
+        .into_iter()
+        .collect()
 }
 
 /// Keeps small fields as they are and replaces the largest until the rest fits.
