@@ -95,8 +95,7 @@ impl Auditor {
         C::Backend: AuditedBackend,
     {
         let conn = conn.raw();
-        let attached =
-            Recorder::of(conn).is_some_and(|recorder| recorder.auditor().is_same(self));
+        let attached = Recorder::of(conn).is_some_and(|recorder| recorder.auditor().is_same(self));
         if !attached {
             let dialect = <C::Backend as AuditedBackend>::DIALECT.0;
             conn.set_instrumentation(Recorder::new(self.clone(), dialect, chained));

@@ -11,8 +11,8 @@ use diesel::result::Error;
 use crate::AuditError;
 use crate::auditor::Auditor;
 use control::Control;
-use transaction::{Answer, Ended, TransactionBuffer};
 pub(crate) use transaction::Dialect;
+use transaction::{Answer, Ended, TransactionBuffer};
 
 /// The auditor's part on a connection, put there as Diesel's `Instrumentation`.
 pub(crate) struct Recorder {

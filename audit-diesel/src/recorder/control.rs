@@ -9,8 +9,12 @@ use diesel::connection::DebugQuery;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Control {
     Begin,
-    Commit { chain: bool },
-    Rollback { chain: bool },
+    Commit {
+        chain: bool,
+    },
+    Rollback {
+        chain: bool,
+    },
     /// `PREPARE TRANSACTION`: the transaction's end is decided elsewhere.
     Prepare,
     Savepoint(String),
@@ -72,7 +76,9 @@ fn control(first: &str, mut words: Words<'_>) -> Option<Control> {
         return Some(rollback(words));
     }
     if is("savepoint") {
-        return words.next().map(|name| Control::Savepoint(identifier(name)));
+        return words
+            .next()
+            .map(|name| Control::Savepoint(identifier(name)));
     }
     if is("release") {
         return savepoint_name(words).map(Control::Release);
@@ -322,7 +328,10 @@ mod tests {
             ("abort work", rollback),
             ("ROLLBACK AND CHAIN", Rollback { chain: true }),
             ("PREPARE TRANSACTION 'x'", Prepare),
-            ("SAVEPOINT diesel_savepoint_1", Savepoint(name("diesel_savepoint_1"))),
+            (
+                "SAVEPOINT diesel_savepoint_1",
+                Savepoint(name("diesel_savepoint_1")),
+            ),
             ("savepoint \"My\"\"Point\"", Savepoint(name("My\"Point"))),
             ("RELEASE SAVEPOINT Sp", Release(name("sp"))),
             ("release sp", Release(name("sp"))),
@@ -369,7 +378,16 @@ mod tests {
 
     #[test]
     fn any_text_is_read_without_panicking() {
-        for sql in ["é; COMMIT é", "$é$", "E'\\", "/*", "$", "--", "\"", "a$b$; COMMIT"] {
+        for sql in [
+            "é; COMMIT é",
+            "$é$",
+            "E'\\",
+            "/*",
+            "$",
+            "--",
+            "\"",
+            "a$b$; COMMIT",
+        ] {
             let _ = controls(sql);
         }
     }

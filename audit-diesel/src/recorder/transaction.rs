@@ -38,9 +38,14 @@ pub(super) enum Answer {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Ended {
     Committed(Vec<Payload>),
-    RolledBack { records: usize },
+    RolledBack {
+        records: usize,
+    },
     /// The database knows, and has to be asked.
-    InDoubt { payloads: Vec<Payload>, xid: Option<i64> },
+    InDoubt {
+        payloads: Vec<Payload>,
+        xid: Option<i64>,
+    },
 }
 
 /// Holds records back until their transaction has ended.
