@@ -208,7 +208,7 @@ fn decided(field: &Field<'_>) -> &'static str {
         Treatment::Redacted => "Redacted",
         Treatment::Recorded { .. } if field.has("plain") => "Plain",
         Treatment::Recorded { touch: true, .. } => "Touch",
-        Treatment::Recorded { touch: false, .. } => "Recorded",
+        Treatment::Recorded { touch: false, .. } => "InTrail",
     }
 }
 

@@ -69,7 +69,7 @@ pub enum ColumnDecision {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decided {
     /// They are recorded.
-    Recorded,
+    InTrail,
     /// They are recorded in clear text on purpose, whatever the name says: `#[audit(plain)]`.
     Plain,
     /// They are recorded beside other changes: `#[audit(touch)]`.

@@ -217,7 +217,7 @@ pub mod macros {
     pub const fn secret_decided(table: &SchemaTable, column: &str, undecided: &str, secret: &str) {
         match find(table, column) {
             None => stop(undecided),
-            Some(Decided::Recorded | Decided::Touch) => stop(secret),
+            Some(Decided::InTrail | Decided::Touch) => stop(secret),
             Some(_) => {}
         }
     }

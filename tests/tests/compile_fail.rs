@@ -28,6 +28,7 @@ fn messages() {
         "not_audited",
         "secret_names",
         "leave_out",
+        "leave_out_unknown",
         "schema_input",
         "schema_file",
         "schema_lists",

@@ -15,13 +15,6 @@ struct User {
 }
 
 #[derive(Auditable)]
-#[diesel(table_name = orders)]
-#[audit(leave_out(nothing_like_it))]
-struct Order {
-    id: i32,
-}
-
-#[derive(Auditable)]
 #[diesel(table_name = others)]
 #[audit(leave_out = "id")]
 struct Other {

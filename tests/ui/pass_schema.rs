@@ -9,11 +9,9 @@ mod renamed {
     pub(crate) use audit_diesel as audit;
 }
 
-mod tables {
-    #![allow(missing_docs, unused_qualifications, unreachable_pub, elided_lifetimes_in_paths)]
-    #[path = "../schema/app.rs"]
-    pub(crate) mod schema;
-}
+#[allow(missing_docs, unused_qualifications, unreachable_pub, elided_lifetimes_in_paths)]
+#[path = "schema/app.rs"]
+mod tables;
 
 #[no_implicit_prelude]
 mod bare {
@@ -22,7 +20,7 @@ mod bare {
 
     /// A row.
     #[derive(Auditable)]
-    #[diesel(table_name = crate::tables::schema::users)]
+    #[diesel(table_name = crate::tables::users)]
     #[audit(leave_out(city), crate = "crate::renamed::audit")]
     pub(crate) struct User<'a> {
         pub(crate) id: i32,
@@ -34,7 +32,7 @@ mod bare {
     }
 
     ::audit_diesel::audit_schema! {
-        schema: "schemas/app.rs" => crate::tables::schema,
+        schema: "schemas/app.rs" => crate::tables,
         audited: { users: User<'_> },
         exempt: { api_keys: "r", auth::sessions: "r" },
         secrets: ["iban"],
@@ -43,6 +41,6 @@ mod bare {
 }
 
 fn main() {
-    let _ = bare::User { id: 1, email: "", tok: String::new(), billing_iban: String::new() };
+    drop(bare::User { id: 1, email: "", tok: String::new(), billing_iban: String::new() });
     assert_eq!(bare::SCHEMA.tables().len(), 3);
 }

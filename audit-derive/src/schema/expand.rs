@@ -5,8 +5,7 @@ use std::path::Path as FilePath;
 use audit_core::{names_one_of, names_secret};
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
-use syn::spanned::Spanned;
-use syn::{Ident, LitStr, Path};
+use syn::{Ident, LitStr, Path, Type};
 
 use crate::errors::Errors;
 use crate::schema::check::{Audited, Exempt, Lists};
@@ -97,16 +96,39 @@ fn audited_const(
     let (name, sql_name, cfgs) = (const_name(i), &table.sql_name, &table.cfgs);
     let model_name = text_of(model);
     let table_path = path_of(source, table, *span);
-    // A model that is none is shown where the list names it.
-    let function = quote_spanned!(model.span()=> audited);
     let columns = columns(krate, source, &name, entry, words);
+    // A model that is none is shown where the list names it.
+    let at = shown_at(first_span(model, *span));
+    let krate_there = path_at(krate, at);
+    let value = quote_spanned! {at=>
+        #krate_there::__private::schema::audited::<#table_path, #model>(#sql_name, #model_name)
+    };
     quote! {
         #(#cfgs)*
-        const #name: #krate::SchemaTable =
-            #krate::__private::schema::#function::<#table_path, #model>(#sql_name, #model_name);
+        const #name: #krate::SchemaTable = #value;
         #(#cfgs)*
         const _: () = { #columns };
     }
+}
+
+fn first_span(model: &Type, otherwise: Span) -> Span {
+    let first = model.to_token_stream().into_iter().next();
+    first.map_or(otherwise, |token| token.span())
+}
+
+/// For code of the macro, in which a mistake is shown at the span.
+fn shown_at(span: Span) -> Span {
+    Span::call_site().located_at(span)
+}
+
+/// The path for a call in which a mistake is shown at the span: all tokens have to be there.
+fn path_at(path: &Path, at: Span) -> TokenStream {
+    let tokens = path.to_token_stream().into_iter();
+    let moved = tokens.map(|mut token| {
+        token.set_span(token.span().located_at(at));
+        token
+    });
+    moved.collect()
 }
 
 /// `crate::schema::auth::users::table`
@@ -128,7 +150,8 @@ fn columns(
     entry: &Audited<'_>,
     words: &[String],
 ) -> TokenStream {
-    let at = Span::call_site().located_at(entry.span);
+    let at = shown_at(entry.span);
+    let krate = path_at(krate, at);
     let checks = entry.table.columns.iter().map(|column| {
         let sql_name = &column.sql_name;
         let undecided = undecided_message(source, entry, column);
@@ -139,8 +162,7 @@ fn columns(
             }
             None => quote_spanned!(at=> decided(&#table_const, #sql_name, #undecided)),
         };
-        let path = quote!(#krate::__private::schema::);
-        quote_spanned!(at=> const _: () = #path #function;)
+        quote_spanned!(at=> const _: () = #krate::__private::schema::#function;)
     });
     checks.collect()
 }
