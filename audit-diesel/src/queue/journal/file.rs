@@ -167,3 +167,31 @@ impl From<Error> for Fault {
         fault::of(&error)
     }
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use diesel::sql_types::Integer;
+
+    #[derive(QueryableByName)]
+    struct Synchronous {
+        #[diesel(sql_type = Integer)]
+        synchronous: i32,
+    }
+
+    /// No test can cut the power: that SQLite was asked is what can be checked.
+    #[test]
+    fn sqlite_is_asked_for_the_fsync_that_was_chosen() {
+        let name = format!("audit-journal-{}.db", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        for (fsync, expected) in [(Fsync::Os, 1), (Fsync::Always, 2)] {
+            let file = JournalFile::create(&path, fsync, Duration::from_secs(5)).ok();
+            let mut connection = file.unwrap().connect().ok().unwrap();
+            let pragma = diesel::sql_query("PRAGMA synchronous");
+            let row: Synchronous = pragma.get_result(&mut connection).unwrap();
+            assert_eq!(row.synchronous, expected, "{fsync:?}");
+        }
+        std::fs::remove_file(path).unwrap();
+    }
+}
