@@ -196,6 +196,31 @@ fn a_damaged_file_is_named_and_left_as_it_is() {
 }
 
 #[test]
+fn a_file_that_was_removed_or_replaced_is_noticed() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("journal.db");
+    let journal = open(&path);
+    journal.push(&[payload("a")]).unwrap();
+    let aside = folder.path().join("aside");
+    fs::rename(&path, &aside).unwrap();
+    let noticed = |error: QueueError| {
+        assert!(
+            matches!(error, QueueError::Misconfigured { .. }),
+            "{error:?}"
+        );
+        assert!(error.to_string().contains("removed or replaced"), "{error}");
+    };
+    noticed(journal.push(&[payload("b")]).unwrap_err());
+    noticed(journal.peek(1).unwrap_err());
+    assert!(!path.exists(), "it is not made again");
+    fs::write(&path, "").unwrap();
+    noticed(journal.push(&[payload("b")]).unwrap_err());
+    fs::rename(&aside, &path).unwrap();
+    journal.push(&[payload("b")]).unwrap();
+    assert_eq!(texts(&journal), ["a", "b"]);
+}
+
+#[test]
 fn a_full_journal_refuses_and_takes_again() {
     let folder = TempDir::new().unwrap();
     let journal = Journal::builder(folder.path().join("journal.db"))

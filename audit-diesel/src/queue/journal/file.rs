@@ -33,17 +33,23 @@ pub(super) struct JournalFile {
     /// Absolute: a change of the working directory must not lead to another file, and SQLite
     /// reads names such as `:memory:` and `file:…` in ways of its own.
     path: String,
+    identity: Identity,
     fsync: Fsync,
     busy_timeout: Duration,
 }
+
+/// Device and number of the file, where the system has them.
+type Identity = Option<(u64, u64)>;
 
 impl JournalFile {
     pub(super) fn create(path: &Path, fsync: Fsync, busy_timeout: Duration) -> Result<Self, Fault> {
         let path = usable(path)?;
         touch(&path)?;
+        let identity = identify(&path)?;
         let path = path.into_os_string().into_string();
         let file = Self {
             path: path.map_err(|_| Fault::wrong("its path is not valid UTF-8"))?,
+            identity,
             fsync,
             busy_timeout,
         };
@@ -64,12 +70,21 @@ impl JournalFile {
         self.busy_timeout
     }
 
-    /// A connection to the journal. A file that has vanished since is not made again: what it
-    /// held is missed then, and somebody has to know.
-    pub(super) fn connect(&self) -> Result<SqliteConnection, Fault> {
-        if !Path::new(&self.path).exists() {
-            return Err(Fault::wrong("its file was removed while in use"));
+    /// Refuses a file that was removed or replaced while in use. SQLite would go on writing to
+    /// what nobody can open any more, or make a new file, and what was pushed would be gone
+    /// without a word.
+    pub(super) fn check(&self) -> Result<(), Fault> {
+        match identify(Path::new(&self.path)) {
+            Ok(identity) if identity == self.identity => Ok(()),
+            _ => Err(Fault::wrong(
+                "its file was removed or replaced while in use: put it back, or start again",
+            )),
         }
+    }
+
+    /// A connection to the journal.
+    pub(super) fn connect(&self) -> Result<SqliteConnection, Fault> {
+        self.check()?;
         let mut connection = self.open()?;
         self.use_wal(&mut connection)?;
         Ok(connection)
@@ -160,6 +175,19 @@ fn touch(path: &Path) -> Result<(), Fault> {
         }
         Err(error) => Err(Fault::wrong(format!("the file cannot be written: {error}"))),
     }
+}
+
+fn identify(path: &Path) -> Result<Identity, Fault> {
+    let found = std::fs::metadata(path);
+    let found = found.map_err(|error| Fault::wrong(format!("the file cannot be read: {error}")))?;
+    #[cfg(unix)]
+    let identity = {
+        use std::os::unix::fs::MetadataExt;
+        Some((found.dev(), found.ino()))
+    };
+    #[cfg(not(unix))]
+    let identity = found.is_file().then_some((0, 0));
+    Ok(identity)
 }
 
 impl From<Error> for Fault {
