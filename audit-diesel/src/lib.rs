@@ -74,9 +74,11 @@ mod auditor;
 mod connection;
 mod consumer;
 mod error;
+mod guard;
 mod model;
 mod queue;
 mod recorder;
+mod sql;
 mod statement;
 mod store;
 pub mod testing;
@@ -91,6 +93,7 @@ pub use consumer::{
     AuditStore, Consumer, ConsumerBuilder, ConsumerError, ConsumerStats, FlushError, StopError,
 };
 pub use error::AuditError;
+pub use guard::GuardMode;
 pub use model::{AuditedBy, AuditedColumns, AuditedModel};
 #[cfg(feature = "journal")]
 pub use queue::{Fsync, Journal, JournalBuilder};
