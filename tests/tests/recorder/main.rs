@@ -1,0 +1,8 @@
+//! A record leaves if and only if the database kept the change, on both backends.
+
+mod in_doubt;
+mod on_postgres;
+mod on_sqlite;
+mod only_postgres;
+mod only_sqlite;
+mod support;
