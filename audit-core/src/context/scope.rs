@@ -99,12 +99,15 @@ impl AuditContext {
     /// use audit_core::{Actor, AuditContext};
     ///
     /// AuditContext::new(Actor::user("42")).scope(|| {
-    ///     let work = AuditContext::current().wrap(|| AuditContext::current());
-    ///     let there = std::thread::spawn(work).join().unwrap();
+    ///     let work = std::thread::spawn(AuditContext::current().wrap(|| AuditContext::current()));
+    ///     let there = work.join().unwrap();
     ///     assert_eq!(there.actor_ref().unwrap().id(), "42");
     /// });
     /// ```
-    pub fn wrap<R>(&self, work: impl FnOnce() -> R) -> impl FnOnce() -> R {
+    pub fn wrap<R, F>(&self, work: F) -> impl FnOnce() -> R + use<R, F>
+    where
+        F: FnOnce() -> R,
+    {
         let context = self.within(&Self::current());
         move || {
             let _guard = context.enter_alone();
