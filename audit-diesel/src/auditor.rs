@@ -85,7 +85,8 @@ impl Auditor {
     /// It becomes the connection's `Instrumentation` and passes every event on to the process-wide
     /// default one. Diesel cannot hand out an instrumentation that was set on the connection
     /// itself; to keep that, use [`attach_chained`](Self::attach_chained). Attaching again to the
-    /// same connection changes nothing.
+    /// same connection changes nothing. Inside a transaction that Diesel opened it joins that one; a
+    /// transaction that raw SQL opened before cannot be seen: attach first.
     pub fn attach<C>(&self, conn: &mut C)
     where
         C: AuditedConnection,

@@ -113,11 +113,7 @@ fn a_swallowed_failure_makes_commit_a_rollback() {
         |conn| drop(insert(conn, "ada")),
         |conn| drop(conn.batch_execute("SELECT * FROM nowhere")),
         |conn| {
-            let fails_late = "SELECT (1 / (3 - x))::int8 AS count FROM generate_series(1, 5) x";
-            let rows =
-                diesel::dsl::sql::<diesel::sql_types::BigInt>(&format!("({fails_late} LIMIT 0), "))
-                    .sql("0");
-            drop(rows);
+            // Diesel reports the end of such a query after its failure.
             let failing = diesel::select(diesel::dsl::sql::<diesel::sql_types::Integer>(
                 "1 / (3 - x) FROM generate_series(1, 5) AS x",
             ));

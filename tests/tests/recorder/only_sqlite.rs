@@ -93,14 +93,6 @@ fn a_commit_that_a_deferred_foreign_key_refuses() {
 #[test]
 fn a_commit_that_finds_the_database_busy() {
     let app = app();
-    let (conn, reader) = (&mut app.pool.get().unwrap(), &mut app.pool.get().unwrap());
-    reader
-        .batch_execute("PRAGMA journal_mode = DELETE")
-        .unwrap_err();
-    drop(std::mem::replace(reader, app.pool.get().unwrap()));
-    for conn in [&mut *conn, &mut *reader] {
-        conn.batch_execute("PRAGMA busy_timeout = 0").unwrap();
-    }
     let alone = app.guard.path().join("rollback-journal.db");
     let url = alone.display().to_string();
     let mut writer = Conn::establish(&url).unwrap();
