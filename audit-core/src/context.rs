@@ -65,7 +65,9 @@ struct Fields {
 
 /// A text that is no IP address; see [`AuditContext::ip_text`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is no IP address; pass it without port, such as \"192.0.2.7\" or \"2001:db8::7\"")]
+#[error(
+    "{text:?} is no IP address; pass it without port, such as \"192.0.2.7\" or \"2001:db8::7\""
+)]
 pub struct InvalidIp {
     /// What was given.
     pub text: String,
@@ -172,6 +174,15 @@ impl AuditContext {
     /// Whether nothing is set.
     pub fn is_empty(&self) -> bool {
         *self.fields == Fields::default()
+    }
+
+    /// This context, with the size of `extra` in its place where that is more than `max_bytes`.
+    pub(crate) fn with_extra_within(mut self, max_bytes: usize) -> Self {
+        let bytes = serde_json::to_vec(self.extra()).map_or(0, |json| json.len());
+        if bytes > max_bytes {
+            Arc::make_mut(&mut self.fields).extra = crate::wire::omitted(bytes);
+        }
+        self
     }
 
     /// This context, completed by `outer` where it says nothing.

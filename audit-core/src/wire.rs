@@ -78,6 +78,7 @@ impl Record {
         if extra_bytes > budget / 2 {
             self.extra = omitted(extra_bytes);
         }
+        self.context = self.context.with_extra_within(budget / 4);
         self
     }
 }
@@ -99,8 +100,10 @@ impl Payload {
     }
 }
 
-fn omitted(bytes: usize) -> serde_json::Map<String, serde_json::Value> {
-    [("omitted_bytes".to_owned(), bytes.into())].into_iter().collect()
+pub(crate) fn omitted(bytes: usize) -> serde_json::Map<String, serde_json::Value> {
+    [("omitted_bytes".to_owned(), bytes.into())]
+        .into_iter()
+        .collect()
 }
 
 /// Keeps small fields as they are and replaces the largest until the rest fits.

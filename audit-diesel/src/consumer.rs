@@ -112,7 +112,9 @@ pub enum FlushError {
 /// The consumer's thread did not end in time: it waits for the database or the queue, and ends
 /// when that answers or gives up. Nothing is lost by ending the process.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the consumer's thread did not end within {waited:?}; it ends when the database or the queue answers")]
+#[error(
+    "the consumer's thread did not end within {waited:?}; it ends when the database or the queue answers"
+)]
 pub struct StopError {
     /// How long the call waited.
     pub waited: Duration,

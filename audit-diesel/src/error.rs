@@ -35,7 +35,9 @@ pub enum AuditError {
         max_bytes: usize,
     },
     /// An event is larger than a record may be. It was not recorded.
-    #[error("the event is {bytes} bytes long and a record may have {max_bytes}: it was not recorded")]
+    #[error(
+        "the event is {bytes} bytes long and a record may have {max_bytes}: it was not recorded"
+    )]
     RecordTooLarge {
         /// The encoded event's size.
         bytes: usize,

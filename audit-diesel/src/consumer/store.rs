@@ -137,7 +137,10 @@ pub(super) fn store<C: Backend>(conn: &mut C, batch: BatchToStore) -> QueryResul
         storing.tally.quarantined = storing.refused.len();
         conn.quarantine(&storing.refused)?;
         for refused in &storing.refused {
-            tracing::error!(reason = refused.reason, "an audit record went into quarantine");
+            tracing::error!(
+                reason = refused.reason,
+                "an audit record went into quarantine"
+            );
         }
         Ok(Delivery::Done(storing.tally))
     })?;

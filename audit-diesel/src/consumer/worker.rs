@@ -159,7 +159,11 @@ impl Worker {
             state = self.shared.wait(state, left);
         }
         drop(state);
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let thread = self
+            .thread
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         if let Some(thread) = thread {
             // The thread has said that it ends, and its panics are caught and counted.
             let _ = thread.join();
@@ -309,7 +313,11 @@ impl<S: Sink> Run<S> {
         if panicked {
             tracing::error!(worker, problem, "panicked; it goes on");
         } else if self.failures == 1 {
-            tracing::warn!(worker, problem, "cannot deliver audit records now; it tries again");
+            tracing::warn!(
+                worker,
+                problem,
+                "cannot deliver audit records now; it tries again"
+            );
         }
         let stats = &mut self.shared.lock().stats;
         stats.outages += u64::from(!panicked);

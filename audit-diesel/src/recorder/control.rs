@@ -9,8 +9,12 @@ use diesel::connection::DebugQuery;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Control {
     Begin,
-    Commit { chain: bool },
-    Rollback { chain: bool },
+    Commit {
+        chain: bool,
+    },
+    Rollback {
+        chain: bool,
+    },
     /// `PREPARE TRANSACTION`: the transaction's end is decided elsewhere.
     Prepare,
     Savepoint(String),
@@ -20,9 +24,14 @@ pub(super) enum Control {
     Other,
 }
 
-/// Appends what the query controls; nothing for a query that controls nothing.
-pub(super) fn read(query: &dyn DebugQuery, controls: &mut Vec<Control>) {
-    let mut sink = FirstPiece { controls };
+/// Appends what the query controls; nothing for a query that controls nothing. `only_first` is for
+/// a database that ignores what follows the first statement of a prepared text.
+pub(super) fn read(query: &dyn DebugQuery, only_first: bool, controls: &mut Vec<Control>) {
+    let mut sink = FirstPiece {
+        controls,
+        only_first,
+        pieces: 0,
+    };
     // Diesel writes the SQL as one piece, then the binds, which may hold secrets: the sink takes
     // the first piece and refuses the rest. An empty changeset cannot be written at all.
     let _ = write!(sink, "{query}");
@@ -30,11 +39,21 @@ pub(super) fn read(query: &dyn DebugQuery, controls: &mut Vec<Control>) {
 
 struct FirstPiece<'a> {
     controls: &'a mut Vec<Control>,
+    only_first: bool,
+    pieces: usize,
 }
 
 impl Write for FirstPiece<'_> {
     fn write_str(&mut self, sql: &str) -> fmt::Result {
-        read_sql(sql, self.controls);
+        self.pieces += 1;
+        if self.pieces == 1 {
+            read_sql(sql, self.controls);
+            return Ok(());
+        }
+        // Only a prepared query has a second piece.
+        if self.only_first {
+            self.controls.truncate(1);
+        }
         Err(fmt::Error)
     }
 }
@@ -72,7 +91,9 @@ fn control(first: &str, mut words: Words<'_>) -> Option<Control> {
         return Some(rollback(words));
     }
     if is("savepoint") {
-        return words.next().map(|name| Control::Savepoint(identifier(name)));
+        return words
+            .next()
+            .map(|name| Control::Savepoint(identifier(name)));
     }
     if is("release") {
         return savepoint_name(words).map(Control::Release);
@@ -148,10 +169,13 @@ fn opens_body(statement: &str) -> bool {
 
 /// A savepoint's name as the database compares it: folded to lower case unless quoted.
 fn identifier(word: &str) -> String {
-    match word.strip_prefix('"').and_then(|w| w.strip_suffix('"')) {
-        Some(quoted) => quoted.replace("\"\"", "\""),
-        None => word.to_ascii_lowercase(),
+    for quote in ['"', '`', '\''] {
+        let quoted = word.strip_prefix(quote).and_then(|w| w.strip_suffix(quote));
+        if let Some(quoted) = quoted {
+            return quoted.replace(&format!("{quote}{quote}"), &quote.to_string());
+        }
     }
+    word.to_ascii_lowercase()
 }
 
 /// The statements of a text, split at `;` outside of quotes, comments and dollar quotes.
@@ -204,7 +228,8 @@ impl<'a> Iterator for Words<'a> {
             let end = after_token(self.rest, 0);
             let (token, rest) = (&self.rest[..end], &self.rest[end..]);
             self.rest = rest;
-            if is_word_byte(first) || first == b'"' {
+            // SQLite takes a name in any of these quotes.
+            if is_word_byte(first) || matches!(first, b'"' | b'`' | b'\'') {
                 return Some(token);
             }
         }
@@ -322,8 +347,14 @@ mod tests {
             ("abort work", rollback),
             ("ROLLBACK AND CHAIN", Rollback { chain: true }),
             ("PREPARE TRANSACTION 'x'", Prepare),
-            ("SAVEPOINT diesel_savepoint_1", Savepoint(name("diesel_savepoint_1"))),
+            (
+                "SAVEPOINT diesel_savepoint_1",
+                Savepoint(name("diesel_savepoint_1")),
+            ),
             ("savepoint \"My\"\"Point\"", Savepoint(name("My\"Point"))),
+            ("SAVEPOINT `a b`", Savepoint(name("a b"))),
+            ("SAVEPOINT 'it''s'", Savepoint(name("it's"))),
+            ("SAVEPOINT [Sp]", Savepoint(name("sp"))),
             ("RELEASE SAVEPOINT Sp", Release(name("sp"))),
             ("release sp", Release(name("sp"))),
             ("ROLLBACK TO SAVEPOINT sp", RollbackTo(name("sp"))),
@@ -369,7 +400,16 @@ mod tests {
 
     #[test]
     fn any_text_is_read_without_panicking() {
-        for sql in ["é; COMMIT é", "$é$", "E'\\", "/*", "$", "--", "\"", "a$b$; COMMIT"] {
+        for sql in [
+            "é; COMMIT é",
+            "$é$",
+            "E'\\",
+            "/*",
+            "$",
+            "--",
+            "\"",
+            "a$b$; COMMIT",
+        ] {
             let _ = controls(sql);
         }
     }

@@ -22,9 +22,9 @@ use diesel::result::QueryResult;
 use diesel::{SelectableExpression, Table};
 
 use super::row::{Loaded, Output};
-use select::InsertFromSelect;
 use super::{Audited, ChangeStatement, TargetTable, changed, own, record_changes};
 use crate::model::{AuditedBy, AuditedColumns, AuditedModel};
+use select::InsertFromSelect;
 
 /// Inserts rows and records each of them; stands where `diesel::insert_into` stood.
 ///

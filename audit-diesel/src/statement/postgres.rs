@@ -45,10 +45,7 @@ where
     M::Columns: Expression,
     E: Expression,
 {
-    type SqlType = (
-        (SqlTypeOf<M::Columns>, SqlTypeOf<M::Columns>),
-        SqlTypeOf<E>,
-    );
+    type SqlType = ((SqlTypeOf<M::Columns>, SqlTypeOf<M::Columns>), SqlTypeOf<E>);
 }
 
 impl<T: Table, W, C, M: AuditedModel, E, Conn> RunQueryDsl<Conn>

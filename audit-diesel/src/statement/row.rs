@@ -51,9 +51,8 @@ macro_rules! load_from {
             (U,): FromStaticSqlRow<(OutputSt,), $backend>,
         {
             fn build_from_row<'a>(row: &impl Row<'a, $backend>) -> Result<Self> {
-                let xid = <i64 as FromSqlRow<BigInt, $backend>>::build_from_row(
-                    &row.partial_row(0..1),
-                )?;
+                let xid =
+                    <i64 as FromSqlRow<BigInt, $backend>>::build_from_row(&row.partial_row(0..1))?;
                 let rest = row.partial_row(1..row.field_count());
                 let output = <(U,)>::build_from_row(&rest).map(|(output,)| output);
                 Ok(Self { xid, output })
@@ -89,7 +88,10 @@ impl<U> Output for Extra<U> {
 #[derive(Debug)]
 pub(super) enum RowChange<M> {
     Insert(M),
-    Update { old: M, new: M },
+    Update {
+        old: M,
+        new: M,
+    },
     Delete(M),
     /// The row changed, and the model could not be loaded from it.
     Unreadable(ChangeKind),

@@ -178,7 +178,10 @@ where
         .unzip();
     let rows = match old {
         Some(old) => paired(old, new),
-        None => new.iter().map(|_| RowChange::Unreadable(ChangeKind::Update)).collect(),
+        None => new
+            .iter()
+            .map(|_| RowChange::Unreadable(ChangeKind::Update))
+            .collect(),
     };
     Ok(Changed { rows, outputs })
 }

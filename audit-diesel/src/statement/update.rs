@@ -133,7 +133,10 @@ impl<T: QuerySource, W, C> UpdateStatement<T, W, C> {
     }
 
     /// Writes `SELECT columns FROM t WHERE …`, with the columns of the model.
-    pub(super) fn walk_select_old<'b, DB, M>(&'b self, mut out: AstPass<'_, 'b, DB>) -> QueryResult<()>
+    pub(super) fn walk_select_old<'b, DB, M>(
+        &'b self,
+        mut out: AstPass<'_, 'b, DB>,
+    ) -> QueryResult<()>
     where
         DB: Backend,
         M: AuditedModel,
@@ -154,7 +157,10 @@ impl<T: QuerySource, W, C> QueryId for UpdateStatement<T, W, C> {
 }
 
 /// Writes the model's columns, with `alias` in front of each where there is one.
-pub(super) fn push_columns<DB, M>(alias: Option<&str>, out: &mut AstPass<'_, '_, DB>) -> QueryResult<()>
+pub(super) fn push_columns<DB, M>(
+    alias: Option<&str>,
+    out: &mut AstPass<'_, '_, DB>,
+) -> QueryResult<()>
 where
     DB: Backend,
     M: AuditedModel,

@@ -176,15 +176,21 @@ macro_rules! audit_tables {
         }
 
         /// A query for [`AuditLog`]s that more can be said about: `filter`, `order`, `limit`.
-        pub type AuditLogQuery<'a> =
-            audit_logs::BoxedQuery<'a, $backend, SqlTypeOf<diesel::dsl::AsSelect<AuditLog, $backend>>>;
+        pub type AuditLogQuery<'a> = audit_logs::BoxedQuery<
+            'a,
+            $backend,
+            SqlTypeOf<diesel::dsl::AsSelect<AuditLog, $backend>>,
+        >;
 
         fn all<'a>() -> AuditLogQuery<'a> {
             audit_logs::table.select(AuditLog::as_select()).into_boxed()
         }
 
         /// The history of one row, oldest first.
-        pub fn history<'a>(resource_type: &'a str, resource_id: impl ToString) -> AuditLogQuery<'a> {
+        pub fn history<'a>(
+            resource_type: &'a str,
+            resource_id: impl ToString,
+        ) -> AuditLogQuery<'a> {
             all()
                 .filter(audit_logs::resource_type.eq(resource_type))
                 .filter(audit_logs::resource_id.eq(resource_id.to_string()))

@@ -13,8 +13,10 @@ use crate::schema::quickstart_users::{self as users, dsl};
 
 pub(crate) fn run(pool: Pool, auditor: Auditor) -> Result<(), Box<dyn Error>> {
     let conn = &mut *pool.get()?;
-    conn.run_pending_migrations(APP_MIGRATIONS).map_err(|error| error as Box<dyn Error>)?;
-    conn.run_pending_migrations(trail::MIGRATIONS).map_err(|error| error as Box<dyn Error>)?;
+    conn.run_pending_migrations(APP_MIGRATIONS)
+        .map_err(|error| error as Box<dyn Error>)?;
+    conn.run_pending_migrations(trail::MIGRATIONS)
+        .map_err(|error| error as Box<dyn Error>)?;
     let consumer = Consumer::builder(auditor.queue(), pool.clone()).spawn()?;
 
     let started = Utc::now();
@@ -29,35 +31,61 @@ pub(crate) fn run(pool: Pool, auditor: Auditor) -> Result<(), Box<dyn Error>> {
 }
 
 fn requests(conn: &mut Conn, auditor: &Auditor) -> Result<(), Box<dyn Error>> {
-    let visitor = AuditContext::new(Actor::anonymous()).source(Source::Web).ip_text("192.0.2.7")?;
+    let visitor = AuditContext::new(Actor::anonymous())
+        .source(Source::Web)
+        .ip_text("192.0.2.7")?;
     let ada: User = visitor.scope(|| {
-        let new = NewUser { email: "ada@example.com", api_token: "t0p-s3cret" };
-        audited::insert_into(users::table).values(new).get_result(conn)
+        let new = NewUser {
+            email: "ada@example.com",
+            api_token: "t0p-s3cret",
+        };
+        audited::insert_into(users::table)
+            .values(new)
+            .get_result(conn)
     })?;
 
-    let admin = AuditContext::new(Actor::user("1")).source(Source::Api).request_id("req-2");
+    let admin = AuditContext::new(Actor::user("1"))
+        .source(Source::Api)
+        .request_id("req-2");
     admin.scope(|| {
         // A role change.
         audited::update(&ada)
-            .set((dsl::role.eq("admin"), dsl::updated_at.eq(Utc::now().naive_utc())))
+            .set((
+                dsl::role.eq("admin"),
+                dsl::updated_at.eq(Utc::now().naive_utc()),
+            ))
             .execute(conn)?;
         // A new token: that it changed is recorded, and never the token.
-        audited::update(&ada).set(dsl::api_token.eq("n3w-s3cret")).execute(conn)?;
+        audited::update(&ada)
+            .set(dsl::api_token.eq("n3w-s3cret"))
+            .execute(conn)?;
         // `updated_at` alone makes no record.
-        audited::update(&ada).set(dsl::updated_at.eq(Utc::now().naive_utc())).execute(conn)
-    })?;
-
-    AuditContext::new(Actor::service("import")).source(Source::Job).scope(|| {
-        let team = [
-            NewUser { email: "bob@example.com", api_token: "b" },
-            NewUser { email: "eve@example.com", api_token: "e" },
-        ];
-        audited::insert_into(users::table).values(&team).execute(conn)?;
-        // One statement, a record for each row that changed.
-        audited::update(users::table.filter(dsl::role.eq("member")))
-            .set(dsl::role.eq("viewer"))
+        audited::update(&ada)
+            .set(dsl::updated_at.eq(Utc::now().naive_utc()))
             .execute(conn)
     })?;
+
+    AuditContext::new(Actor::service("import"))
+        .source(Source::Job)
+        .scope(|| {
+            let team = [
+                NewUser {
+                    email: "bob@example.com",
+                    api_token: "b",
+                },
+                NewUser {
+                    email: "eve@example.com",
+                    api_token: "e",
+                },
+            ];
+            audited::insert_into(users::table)
+                .values(&team)
+                .execute(conn)?;
+            // One statement, a record for each row that changed.
+            audited::update(users::table.filter(dsl::role.eq("member")))
+                .set(dsl::role.eq("viewer"))
+                .execute(conn)
+        })?;
 
     // A transaction that is rolled back leaves no record.
     let undone = admin.scope(|| {

@@ -37,6 +37,9 @@ fn main() -> Result<(), Box<dyn Error>> {
                 .build(diesel::r2d2::ConnectionManager::new(*database))?;
             on_postgres::app::run(pool, auditor)
         }
-        _ => Err("usage: cargo run -p quickstart [--features servers -- --postgres URL --redis URL]".into()),
+        _ => Err(
+            "usage: cargo run -p quickstart [--features servers -- --postgres URL --redis URL]"
+                .into(),
+        ),
     }
 }

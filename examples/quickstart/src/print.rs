@@ -39,7 +39,10 @@ fn did_what(record: &AuditLog) -> String {
 
 /// `role: "member" → "admin"`, a line a field.
 fn what_changed(record: &AuditLog) -> String {
-    let fields = record.changes.as_ref().and_then(|changes| changes.as_object());
+    let fields = record
+        .changes
+        .as_ref()
+        .and_then(|changes| changes.as_object());
     let lines = fields.into_iter().flatten().map(|(field, change)| {
         let side = |name| change.get(name).map(ToString::to_string);
         let change = match (side("old"), side("new")) {
@@ -55,5 +58,8 @@ fn what_changed(record: &AuditLog) -> String {
 
 fn joined<const N: usize>(separator: &str, parts: [&Option<String>; N]) -> String {
     let given = parts.into_iter().flatten().filter(|part| !part.is_empty());
-    given.map(String::as_str).collect::<Vec<_>>().join(separator)
+    given
+        .map(String::as_str)
+        .collect::<Vec<_>>()
+        .join(separator)
 }

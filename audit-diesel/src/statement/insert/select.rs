@@ -126,6 +126,9 @@ mod tests {
             unqualified(r#""a"."posts"."ti.t,""le", "posts"."body""#),
             r#""ti.t,""le", "body""#
         );
-        assert_eq!(unqualified("`posts`.`title`, `posts`.`body`"), "`title`, `body`");
+        assert_eq!(
+            unqualified("`posts`.`title`, `posts`.`body`"),
+            "`title`, `body`"
+        );
     }
 }
