@@ -12,15 +12,16 @@ use std::sync::Arc;
 
 use audit_core::{Actor, AuditContext, AuditEvent, Payload, Queue, QueueError, Record};
 use diesel::connection::{Connection, Instrumentation, LoadConnection, TransactionManager};
+use diesel::dsl::sql;
+use diesel::query_dsl::RunQueryDsl;
+use diesel::result::QueryResult;
+use diesel::sql_types::BigInt;
 #[cfg(feature = "postgres")]
-use diesel::{
-    RunQueryDsl,
-    dsl::sql,
-    sql_types::{BigInt, Nullable},
-};
+use diesel::sql_types::Nullable;
 
 use crate::AuditError;
 use crate::connection::AuditedConnection;
+use crate::guard::{GuardMode, GuardedTables, RawWrite};
 use crate::recorder::{Dialect, Recorder};
 use stats::Counters;
 
@@ -52,6 +53,8 @@ struct Settings {
     require_context: bool,
     max_record_bytes: usize,
     max_transaction_bytes: usize,
+    guard_mode: GuardMode,
+    guarded: GuardedTables,
 }
 
 impl Auditor {
@@ -222,6 +225,31 @@ impl Auditor {
         Ok(context.actor(Actor::unknown()))
     }
 
+    /// The context in force, for what is recorded though nobody may be known.
+    pub(crate) fn context_or_unknown(&self) -> AuditContext {
+        self.context()
+            .unwrap_or_else(|_| AuditContext::current().actor(Actor::unknown()))
+    }
+
+    /// The tables that raw writes are looked for; none where the guard is off.
+    pub(crate) fn guarded_tables(&self) -> Option<&GuardedTables> {
+        let settings = &self.shared.settings;
+        let watches = settings.guard_mode != GuardMode::Off && !settings.guarded.is_empty();
+        watches.then_some(&settings.guarded)
+    }
+
+    pub(crate) fn guard_mode(&self) -> GuardMode {
+        self.shared.settings.guard_mode
+    }
+
+    /// Counts raw writes to audited tables, and says them aloud.
+    pub(crate) fn unaudited_writes(&self, writes: &[RawWrite]) {
+        self.shared.counters.unaudited_writes(writes.len());
+        for write in writes {
+            tracing::warn!(table = write.table, verb = write.verb, "an unaudited write");
+        }
+    }
+
     /// Refuses where a context is required and there is none.
     pub(crate) fn check_context(&self) -> Result<(), AuditError> {
         match self.shared.settings.require_context && !names_actor(&AuditContext::current()) {
@@ -334,6 +362,10 @@ pub trait AuditedBackend: diesel::backend::Backend {
     /// The database's id of the running transaction, by which it can be asked later.
     #[doc(hidden)]
     fn transaction_id<C: LoadConnection<Backend = Self>>(conn: &mut C) -> Option<i64>;
+
+    /// How many rows this transaction (on SQLite: this connection) has written so far.
+    #[doc(hidden)]
+    fn rows_written<C: LoadConnection<Backend = Self>>(conn: &mut C) -> QueryResult<i64>;
 }
 
 /// Keeps [`Dialect`] out of the public API.
@@ -353,6 +385,12 @@ impl AuditedBackend for diesel::pg::Pg {
             .ok()
             .flatten()
     }
+
+    fn rows_written<C: LoadConnection<Backend = Self>>(conn: &mut C) -> QueryResult<i64> {
+        const ROWS: &str = "(SELECT coalesce(sum(n_tup_ins + n_tup_upd + n_tup_del), 0)::bigint \
+                             FROM pg_stat_xact_user_tables)";
+        diesel::select(sql::<BigInt>(ROWS)).get_result(conn)
+    }
 }
 
 #[cfg(feature = "sqlite")]
@@ -361,5 +399,9 @@ impl AuditedBackend for diesel::sqlite::Sqlite {
 
     fn transaction_id<C: LoadConnection<Backend = Self>>(_: &mut C) -> Option<i64> {
         None
+    }
+
+    fn rows_written<C: LoadConnection<Backend = Self>>(conn: &mut C) -> QueryResult<i64> {
+        diesel::select(sql::<BigInt>("total_changes()")).get_result(conn)
     }
 }

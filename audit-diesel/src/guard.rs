@@ -2,9 +2,39 @@
 
 mod read;
 mod tables;
+mod watch;
 
-pub(crate) use read::{RawWrite, raw_writes};
+pub(crate) use read::RawWrite;
+use read::raw_writes;
 pub(crate) use tables::GuardedTables;
+pub(crate) use watch::{Bounds, Watch};
+
+use audit_core::{AuditContext, Record};
+
+impl RawWrite {
+    /// What a developer is told.
+    pub(crate) fn message(&self) -> String {
+        let Self { table, verb } = self;
+        let instead = match *verb {
+            "INSERT" | "COPY" | "REPLACE" => "audited::insert_into(…)",
+            "UPDATE" | "MERGE" => "audited::update(…)",
+            _ => "audited::delete(…)",
+        };
+        format!(
+            "a raw {verb} would write the audited table `{table}` without a record: write \
+             `{instead}` instead, or wrap work that is nobody's action in \
+             `audit_diesel::exempt(conn, \"reason\", |conn| …)`"
+        )
+    }
+
+    /// The trace that is left in production.
+    pub(crate) fn record(&self, context: AuditContext) -> Record {
+        let mut record = Record::new("unaudited_write", context);
+        record.resource_type = Some(self.table.clone());
+        record.extra.insert("verb".to_owned(), self.verb.into());
+        record
+    }
+}
 
 /// What happens when a raw write to an audited table is noticed; see
 /// [`AuditorBuilder::guard`](crate::AuditorBuilder::guard).

@@ -74,6 +74,7 @@ mod auditor;
 mod connection;
 mod consumer;
 mod error;
+mod exempt;
 mod guard;
 mod model;
 mod queue;
@@ -93,6 +94,7 @@ pub use consumer::{
     AuditStore, Consumer, ConsumerBuilder, ConsumerError, ConsumerStats, FlushError, StopError,
 };
 pub use error::AuditError;
+pub use exempt::exempt;
 pub use guard::GuardMode;
 pub use model::{AuditedBy, AuditedColumns, AuditedModel};
 #[cfg(feature = "journal")]

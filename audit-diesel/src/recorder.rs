@@ -8,11 +8,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use audit_core::{AuditContext, Payload, Record, Unsettled};
-use diesel::connection::{Connection, Instrumentation, InstrumentationEvent};
+use diesel::connection::{Connection, DebugQuery, Instrumentation, InstrumentationEvent};
 use diesel::result::Error;
 
-use crate::AuditError;
 use crate::auditor::Auditor;
+use crate::exempt::Exempt;
+use crate::guard::{RawWrite, Watch};
+use crate::{AuditError, GuardMode, sql};
 use control::Control;
 pub(crate) use transaction::Dialect;
 use transaction::{Answer, Ended, TransactionBuffer};
@@ -31,6 +33,12 @@ pub(crate) struct Recorder {
     own_statement: Arc<AtomicBool>,
     /// Set while we ask the database something that is nobody's business.
     asking: bool,
+    /// What the guard knows about this connection.
+    watch: Watch,
+    /// The writes of the query that runs now which should have been audited.
+    raw_writes: Vec<RawWrite>,
+    /// Counts the statements of an exempt block.
+    exempt: Arc<Exempt>,
 }
 
 /// Says that the queries that run are ours, until it is dropped, by a panic too.
@@ -59,7 +67,15 @@ impl Recorder {
             failed: false,
             own_statement: Arc::default(),
             asking: false,
+            watch: Watch::default(),
+            raw_writes: Vec::new(),
+            exempt: Arc::default(),
         }
+    }
+
+    /// What counts the statements of exempt blocks on this connection.
+    pub(crate) fn exempt(&self) -> &Arc<Exempt> {
+        &self.exempt
     }
 
     /// The recorder of this connection.
@@ -158,13 +174,16 @@ impl Recorder {
             InstrumentationEvent::StartQuery { query, .. } => {
                 self.running.clear();
                 self.failed = false;
+                self.raw_writes.clear();
                 if !self.is_own() {
-                    let only_first = self.transaction.runs_only_first_of_prepared();
-                    control::read(*query, only_first, &mut self.running);
+                    self.read(*query);
                 }
             }
             InstrumentationEvent::FinishQuery { error, .. } => {
                 let answer = Answer::from(*error);
+                if answer == Answer::Done {
+                    self.record_raw_writes();
+                }
                 if !self.failed {
                     let controls = std::mem::take(&mut self.running);
                     self.finished(&controls, answer);
@@ -173,6 +192,45 @@ impl Recorder {
             }
             _ => {}
         }
+    }
+
+    /// Reads what a query is about to do: to the transaction, and to audited tables.
+    fn read(&mut self, query: &dyn DebugQuery) {
+        let guarded = self.auditor.guarded_tables().filter(|_| !self.exempt.is_in_force());
+        let dialect = self.transaction.dialect();
+        let prepared = sql::read(query, |text| {
+            control::read(text, &mut self.running);
+            if let Some(tables) = guarded {
+                let bounds = control::bounds(&self.running);
+                self.raw_writes = self.watch.look(text, bounds, tables, dialect);
+            }
+        });
+        if prepared && self.transaction.runs_only_first_of_prepared() {
+            self.running.truncate(1);
+        }
+        if self.running.is_empty() {
+            self.exempt.count_statement();
+        } else {
+            // What a transaction wrote belongs to it, and it is about to end.
+            self.record_raw_writes();
+        }
+        if let (Some(write), GuardMode::Panic) = (self.raw_writes.first(), self.auditor.guard_mode()) {
+            let message = write.message();
+            self.raw_writes.clear();
+            unaudited_write(&message);
+        }
+    }
+
+    fn record_raw_writes(&mut self) {
+        if self.raw_writes.is_empty() || self.auditor.guard_mode() != GuardMode::Record {
+            return;
+        }
+        let context = self.auditor.context_or_unknown();
+        let writes = std::mem::take(&mut self.raw_writes);
+        self.auditor.unaudited_writes(&writes);
+        let records: Vec<_> = writes.iter().map(|w| w.record(context.clone())).collect();
+        // The transaction may be full; the trace is in it all the same.
+        let _ = self.record(records, None);
     }
 
     fn is_own(&self) -> bool {
@@ -239,6 +297,12 @@ fn ask_whether_open<C: Connection>(conn: &mut C) {
             recorder.transaction.still_open();
         }
     }
+}
+
+/// Stops the developer before the write is sent.
+#[expect(clippy::panic, reason = "the guard's panic mode is asked for")]
+fn unaudited_write(message: &str) -> ! {
+    panic!("{message}")
 }
 
 fn set_asking<C: Connection>(conn: &mut C, asking: bool) {

@@ -1,4 +1,34 @@
-//! Splits SQL text into statements and words, without understanding them.
+//! Reads SQL text: from a query, and into statements and words, without understanding them.
+
+use std::fmt::{self, Write};
+
+use diesel::connection::DebugQuery;
+
+/// Shows a query's SQL to `visit`, and says whether the query is a prepared one.
+///
+/// Diesel writes the SQL as one piece, then the binds of a prepared query, which may hold secrets:
+/// the first piece is taken and the rest refused. An empty changeset cannot be written at all.
+pub(crate) fn read(query: &dyn DebugQuery, visit: impl FnMut(&str)) -> bool {
+    let mut pieces = Pieces { visit, count: 0 };
+    let _ = write!(pieces, "{query}");
+    pieces.count > 1
+}
+
+struct Pieces<V> {
+    visit: V,
+    count: usize,
+}
+
+impl<V: FnMut(&str)> Write for Pieces<V> {
+    fn write_str(&mut self, piece: &str) -> fmt::Result {
+        self.count += 1;
+        if self.count > 1 {
+            return Err(fmt::Error);
+        }
+        (self.visit)(piece);
+        Ok(())
+    }
+}
 
 /// The statements of a text that run when the text does: those in the body of a trigger or a
 /// function that is being created do not.

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use audit_core::{Queue, QueueError};
 
 use super::{Auditor, Settings};
+use crate::guard::{GuardMode, GuardedTables};
 
 /// Configures an [`Auditor`].
 #[derive(Default)]
@@ -17,6 +18,8 @@ pub struct AuditorBuilder {
     require_context: bool,
     max_record_bytes: Option<usize>,
     max_transaction_bytes: Option<usize>,
+    guard_mode: GuardMode,
+    guarded: GuardedTables,
 }
 
 /// A Redis list, as a URL or built already.
@@ -143,6 +146,20 @@ impl AuditorBuilder {
         self
     }
 
+    /// Names the audited tables, so that the guard notices raw writes to them: `users`, or
+    /// `auth.users` for one in a PostgreSQL schema. `SCHEMA.audited()` of `audit_schema!` has them.
+    pub fn guard<'a>(mut self, tables: impl IntoIterator<Item = &'a str>) -> Self {
+        self.guarded = GuardedTables::new(tables);
+        self
+    }
+
+    /// Says what the guard does; unless said, it panics where debug assertions are on and leaves
+    /// a record elsewhere.
+    pub fn guard_mode(mut self, mode: GuardMode) -> Self {
+        self.guard_mode = mode;
+        self
+    }
+
     /// Builds the auditor.
     ///
     /// # Errors
@@ -162,6 +179,8 @@ impl AuditorBuilder {
                 self.max_transaction_bytes,
                 DEFAULT_MAX_TRANSACTION_BYTES,
             )?,
+            guard_mode: self.guard_mode,
+            guarded: std::mem::take(&mut self.guarded),
         };
         let own = self.queue.take();
         let redis = self.open_redis(settings.max_record_bytes)?;

@@ -174,6 +174,10 @@ impl TransactionBuffer {
         }
     }
 
+    pub(super) fn dialect(&self) -> Dialect {
+        self.dialect
+    }
+
     pub(super) fn is_open(&self) -> bool {
         self.open.is_some()
     }
