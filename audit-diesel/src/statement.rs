@@ -19,6 +19,7 @@ pub use save_changes::AuditedSaveChangesDsl;
 pub use update::{IncompleteUpdate, UpdateStatement, update};
 
 use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use audit_core::ChangeKind;
 use diesel::connection::Connection;
@@ -143,11 +144,12 @@ fn own<C: Connection, T>(conn: &mut C, run: impl FnOnce(&mut C) -> T) -> T {
     if let Some(recorder) = Recorder::of(conn) {
         recorder.set_own_statement(true);
     }
-    let result = run(conn);
+    // A bind value of the user's may panic, and COMMIT must still be read afterwards.
+    let result = catch_unwind(AssertUnwindSafe(|| run(conn)));
     if let Some(recorder) = Recorder::of(conn) {
         recorder.set_own_statement(false);
     }
-    result
+    result.unwrap_or_else(|panic| resume_unwind(panic))
 }
 
 /// What a statement changed, and what else it returned.
