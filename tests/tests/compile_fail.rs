@@ -21,6 +21,7 @@ fn messages() {
         "missing_column",
         "no_cascade",
         "not_audited",
+        "statements",
     ] {
         cases.compile_fail(format!("ui/{case}.rs"));
     }

@@ -1,10 +1,9 @@
 use audit_diesel::audited;
 use audit_tests::app::{Account, NewAccount, accounts};
-use diesel::dsl::{AsSelect, sql};
+use diesel::dsl::sql;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Integer, Text};
 
-use super::super::Backend;
 use super::app_with;
 
 #[derive(Debug, PartialEq, Queryable, Selectable)]
@@ -64,10 +63,7 @@ macro_rules! returns {
             }]
         );
         let nested: (Nested, i32) = $statement
-            .returning((
-                AsSelect::<Nested, Backend>::default_selection(),
-                accounts::id,
-            ))
+            .returning((Nested::as_returning(), accounts::id))
             .get_result(conn)
             .unwrap();
         assert_eq!(nested.0.short, short[0]);
@@ -92,16 +88,6 @@ macro_rules! returns {
             .unwrap();
         assert_eq!(many, [whole]);
     }};
-}
-
-trait DefaultSelection: Sized {
-    fn default_selection() -> Self;
-}
-
-impl<M: Selectable<Backend>> DefaultSelection for AsSelect<M, Backend> {
-    fn default_selection() -> Self {
-        M::as_select()
-    }
 }
 
 #[test]
@@ -135,10 +121,9 @@ fn an_insert_returns_what_is_asked_for() {
 fn an_insert_of_defaults_or_without_conflicts_returns_what_is_asked_for() {
     let (app, conn) = &mut app_with(&[]);
     run_trigger(conn);
-    let ids = || accounts::id.eq(5);
     let insert = || {
         audited::insert_into(accounts::table)
-            .values((ids(), accounts::balance.eq(30)))
+            .values((accounts::id.eq(5), accounts::balance.eq(30)))
             .on_conflict_do_nothing()
     };
     returns!(conn, insert(), balance = 30);
@@ -155,7 +140,6 @@ fn a_delete_returns_what_is_asked_for() {
     let emails: Vec<String> = (1..=12).map(|n| format!("{n}")).collect();
     let emails: Vec<&str> = emails.iter().map(String::as_str).collect();
     let (app, conn) = &mut app_with(&emails);
-    super::run(conn, "CREATE TABLE turns (n integer)");
     let delete = |id: i32| audited::delete(accounts::table.find(id));
     let id: i32 = delete(1).returning(accounts::id).get_result(conn).unwrap();
     assert_eq!(id, 1);

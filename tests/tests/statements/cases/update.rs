@@ -133,7 +133,7 @@ fn boxed_filters() {
     assert_eq!(sorted_trail(app).len(), 4);
 }
 
-/// Only the written order of the fields counts: `balance` comes after `role` in the model.
+/// The fields stand in the model's order, not in that of the SET.
 #[test]
 fn tuples_and_expressions() {
     let (app, conn) = &mut app_with(&["ada"]);
