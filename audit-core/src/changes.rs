@@ -82,7 +82,9 @@ impl<'de> Deserialize<'de> for FieldsInOrder {
                 while let Some((name, sides)) =
                     map.next_entry::<String, BTreeMap<String, Box<RawValue>>>()?
                 {
-                    let sides = sides.into_iter().map(|(side, json)| (side, json.get().to_owned()));
+                    let sides = sides
+                        .into_iter()
+                        .map(|(side, json)| (side, json.get().to_owned()));
                     fields.push((name, sides.collect()));
                 }
                 Ok(FieldsInOrder(fields))

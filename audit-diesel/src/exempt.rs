@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use audit_core::Record;
 use diesel::result::Error;
 
+use crate::AuditError;
 use crate::auditor::AuditedBackend;
 use crate::connection::AuditedConnection;
 use crate::recorder::Recorder;
-use crate::AuditError;
 
 /// Runs work that is not a user's action, such as a backfill, with Diesel's own statements: no row
 /// is read, and no change recorded. One record `exempt` says why, how many statements ran and how
@@ -99,7 +99,9 @@ fn record<C: AuditedConnection>(
     let recorder = Recorder::of(conn.raw()).ok_or(AuditError::NoAuditor)?;
     let mut record = Record::new("exempt", recorder.context()?);
     record.extra.insert("reason".to_owned(), reason.into());
-    record.extra.insert("statements".to_owned(), statements.into());
+    record
+        .extra
+        .insert("statements".to_owned(), statements.into());
     record.extra.insert("rows".to_owned(), rows.into());
     recorder.record([record], None)
 }

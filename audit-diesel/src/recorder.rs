@@ -196,7 +196,10 @@ impl Recorder {
 
     /// Reads what a query is about to do: to the transaction, and to audited tables.
     fn read(&mut self, query: &dyn DebugQuery) {
-        let guarded = self.auditor.guarded_tables().filter(|_| !self.exempt.is_in_force());
+        let guarded = self
+            .auditor
+            .guarded_tables()
+            .filter(|_| !self.exempt.is_in_force());
         let dialect = self.transaction.dialect();
         let prepared = sql::read(query, |text| {
             control::read(text, &mut self.running);
@@ -214,7 +217,9 @@ impl Recorder {
             // What a transaction wrote belongs to it, and it is about to end.
             self.record_raw_writes();
         }
-        if let (Some(write), GuardMode::Panic) = (self.raw_writes.first(), self.auditor.guard_mode()) {
+        if let (Some(write), GuardMode::Panic) =
+            (self.raw_writes.first(), self.auditor.guard_mode())
+        {
             let message = write.message();
             self.raw_writes.clear();
             unaudited_write(&message);

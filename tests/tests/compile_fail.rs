@@ -22,6 +22,7 @@ fn messages() {
         "missing_table",
         "no_cascade",
         "not_audited",
+        "statements",
     ] {
         cases.compile_fail(format!("ui/{case}.rs"));
     }

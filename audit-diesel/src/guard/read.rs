@@ -85,13 +85,21 @@ impl<'a> Seen<'a> {
                 table = Some(name.to_lowercase());
             }
             // `SELECT … FOR UPDATE` locks, and writes nothing.
-            let locks = ["for", "key"].iter().any(|w| previous.eq_ignore_ascii_case(w));
+            let locks = ["for", "key"]
+                .iter()
+                .any(|w| previous.eq_ignore_ascii_case(w));
             if verb.is_none() && !locks && name.len() == word.len() {
-                verb = VERBS.into_iter().find(|verb| word.eq_ignore_ascii_case(verb));
+                verb = VERBS
+                    .into_iter()
+                    .find(|verb| word.eq_ignore_ascii_case(verb));
             }
             if let (Some(verb), Some(table)) = (verb, &table) {
                 let table = table.clone();
-                return Some(Self { verb, table, statement });
+                return Some(Self {
+                    verb,
+                    table,
+                    statement,
+                });
             }
             previous = word;
         }
@@ -150,7 +158,10 @@ fn find_writes(statement: &Statement, tables: &GuardedTables, writes: &mut Vec<R
 
 /// EXPLAIN runs nothing, unless it is told to ANALYZE.
 fn only_explains(statement: &Statement) -> bool {
-    let Statement::Explain { analyze, options, .. } = statement else {
+    let Statement::Explain {
+        analyze, options, ..
+    } = statement
+    else {
         return false;
     };
     let asked = options
@@ -166,7 +177,9 @@ type Target = (&'static str, Vec<String>);
 fn targets(statement: &Statement) -> Vec<Target> {
     match statement {
         Statement::Insert(insert) => inserted(insert).into_iter().collect(),
-        Statement::Update(update) => written("UPDATE", &update.table.relation).into_iter().collect(),
+        Statement::Update(update) => written("UPDATE", &update.table.relation)
+            .into_iter()
+            .collect(),
         Statement::Delete(delete) => deleted(delete),
         Statement::Merge(merge) => written("MERGE", &merge.table).into_iter().collect(),
         Statement::Truncate(truncate) => truncate
@@ -236,37 +249,82 @@ mod tests {
     fn raw_writes_are_seen() {
         for (sql, expected) in [
             (r#"INSERT INTO "users" ("id") VALUES ($1)"#, "INSERT users"),
-            (r#"INSERT INTO "users" ("id") VALUES ($1) ON CONFLICT DO NOTHING"#, "INSERT users"),
-            (r#"INSERT INTO "users" DEFAULT VALUES RETURNING "users"."id""#, "INSERT users"),
+            (
+                r#"INSERT INTO "users" ("id") VALUES ($1) ON CONFLICT DO NOTHING"#,
+                "INSERT users",
+            ),
+            (
+                r#"INSERT INTO "users" DEFAULT VALUES RETURNING "users"."id""#,
+                "INSERT users",
+            ),
             ("insert into users select * from staging", "INSERT users"),
-            (r#"UPDATE "users" SET "role" = $1 WHERE ("users"."id" = $2)"#, "UPDATE users"),
-            (r#"UPDATE "users" SET "a" = $1 RETURNING "users"."a""#, "UPDATE users"),
-            ("UPDATE users u SET a = 1 FROM other o WHERE o.id = u.id", "UPDATE users"),
+            (
+                r#"UPDATE "users" SET "role" = $1 WHERE ("users"."id" = $2)"#,
+                "UPDATE users",
+            ),
+            (
+                r#"UPDATE "users" SET "a" = $1 RETURNING "users"."a""#,
+                "UPDATE users",
+            ),
+            (
+                "UPDATE users u SET a = 1 FROM other o WHERE o.id = u.id",
+                "UPDATE users",
+            ),
             ("uPdAtE UsErS sEt A = 1", "UPDATE users"),
             ("UPDATE ONLY users SET a = 1", "UPDATE users"),
             ("UPDATE public.users SET a = 1", "UPDATE users"),
             (r#"UPDATE "public"."users" SET a = 1"#, "UPDATE users"),
-            (r#"DELETE  FROM "users" WHERE ("users"."id" = $1)"#, "DELETE users"),
-            ("DELETE FROM users USING other WHERE other.id = users.id", "DELETE users"),
+            (
+                r#"DELETE  FROM "users" WHERE ("users"."id" = $1)"#,
+                "DELETE users",
+            ),
+            (
+                "DELETE FROM users USING other WHERE other.id = users.id",
+                "DELETE users",
+            ),
             ("delete\n\tfrom\nusers", "DELETE users"),
             ("TRUNCATE users", "TRUNCATE users"),
-            ("TRUNCATE TABLE other, users RESTART IDENTITY CASCADE", "TRUNCATE users"),
-            ("MERGE INTO users USING s ON s.id = users.id WHEN MATCHED THEN DELETE", "MERGE users"),
+            (
+                "TRUNCATE TABLE other, users RESTART IDENTITY CASCADE",
+                "TRUNCATE users",
+            ),
+            (
+                "MERGE INTO users USING s ON s.id = users.id WHEN MATCHED THEN DELETE",
+                "MERGE users",
+            ),
             ("COPY users (id, role) FROM STDIN", "COPY users"),
-            (r#"COPY "users" ("id") FROM STDIN WITH (FORMAT BINARY)"#, "COPY users"),
+            (
+                r#"COPY "users" ("id") FROM STDIN WITH (FORMAT BINARY)"#,
+                "COPY users",
+            ),
             ("UPDATE auth.keys SET a = 1", "UPDATE auth.keys"),
             (r#"DELETE FROM "auth"."keys""#, "DELETE auth.keys"),
             ("INSERT INTO auth . keys VALUES (1)", "INSERT auth.keys"),
             ("/* users */ UPDATE users SET a = 1", "UPDATE users"),
             ("-- why\nUPDATE users SET a = 1", "UPDATE users"),
-            ("UPDATE /* hidden /* nested */ */ users SET a = 1", "UPDATE users"),
+            (
+                "UPDATE /* hidden /* nested */ */ users SET a = 1",
+                "UPDATE users",
+            ),
             ("SELECT 1; UPDATE users SET a = 1", "UPDATE users"),
             ("BEGIN; DELETE FROM users; COMMIT", "DELETE users"),
-            ("WITH x AS (UPDATE users SET a = 1 RETURNING *) SELECT * FROM x", "UPDATE users"),
-            ("WITH x AS (DELETE FROM users RETURNING *) INSERT INTO log SELECT * FROM x", "DELETE users"),
-            ("WITH x AS (SELECT 1) UPDATE users SET a = 1", "UPDATE users"),
+            (
+                "WITH x AS (UPDATE users SET a = 1 RETURNING *) SELECT * FROM x",
+                "UPDATE users",
+            ),
+            (
+                "WITH x AS (DELETE FROM users RETURNING *) INSERT INTO log SELECT * FROM x",
+                "DELETE users",
+            ),
+            (
+                "WITH x AS (SELECT 1) UPDATE users SET a = 1",
+                "UPDATE users",
+            ),
             ("EXPLAIN ANALYZE UPDATE users SET a = 1", "UPDATE users"),
-            ("EXPLAIN (ANALYZE, BUFFERS) DELETE FROM users", "DELETE users"),
+            (
+                "EXPLAIN (ANALYZE, BUFFERS) DELETE FROM users",
+                "DELETE users",
+            ),
             ("PREPARE p AS UPDATE users SET a = $1", "UPDATE users"),
             ("DO $$ BEGIN UPDATE users SET a = 1; END $$", "UPDATE users"),
             ("DO $x$ BEGIN DELETE FROM users; END $x$", "DELETE users"),
@@ -281,9 +339,18 @@ mod tests {
         for (sql, expected) in [
             ("REPLACE INTO users VALUES (1)", "REPLACE users"),
             ("INSERT OR REPLACE INTO users VALUES (1)", "REPLACE users"),
-            ("INSERT OR IGNORE INTO `users` (`id`) VALUES (?)", "INSERT users"),
-            ("UPDATE `users` SET `a` = ? WHERE (`users`.`id` = ?)", "UPDATE users"),
-            ("DELETE  FROM `users` WHERE (`users`.`id` = ?)", "DELETE users"),
+            (
+                "INSERT OR IGNORE INTO `users` (`id`) VALUES (?)",
+                "INSERT users",
+            ),
+            (
+                "UPDATE `users` SET `a` = ? WHERE (`users`.`id` = ?)",
+                "UPDATE users",
+            ),
+            (
+                "DELETE  FROM `users` WHERE (`users`.`id` = ?)",
+                "DELETE users",
+            ),
             ("UPDATE OR IGNORE users SET a = 1", "UPDATE users"),
             ("UPDATE main.users SET a = 1", "UPDATE users"),
             ("UPDATE [users] SET a = 1", "UPDATE users"),

@@ -52,7 +52,10 @@ impl TestAudit {
     /// # Panics
     ///
     /// Never: the configuration is a valid one.
-    #[expect(clippy::new_without_default, reason = "an auditor is set up on purpose")]
+    #[expect(
+        clippy::new_without_default,
+        reason = "an auditor is set up on purpose"
+    )]
     #[expect(clippy::expect_used, reason = "it cannot fail, and this is for tests")]
     pub fn new() -> Self {
         let queue = MemoryQueue::new();
@@ -120,7 +123,11 @@ impl TestAudit {
 pub fn line(record: &Record) -> String {
     let actor = record.context.actor_ref();
     let mut line = actor.map_or_else(|| "-".to_owned(), ToString::to_string);
-    for part in [Some(&record.action), record.resource_type.as_ref(), record.resource_id.as_ref()] {
+    for part in [
+        Some(&record.action),
+        record.resource_type.as_ref(),
+        record.resource_id.as_ref(),
+    ] {
         line.push(' ');
         line.push_str(part.map_or("-", String::as_str));
     }
@@ -144,11 +151,13 @@ fn changed_fields(record: &Record) -> Vec<String> {
     };
     let fields = changes.fields().into_iter();
     fields
-        .map(|(field, sides)| match (sides.get("old"), sides.get("new")) {
-            (Some(old), Some(new)) => format!("{field} {old} → {new}"),
-            (Some(only), None) | (None, Some(only)) => format!("{field} {only}"),
-            (None, None) => format!("{field} {}", notes(&sides)),
-        })
+        .map(
+            |(field, sides)| match (sides.get("old"), sides.get("new")) {
+                (Some(old), Some(new)) => format!("{field} {old} → {new}"),
+                (Some(only), None) | (None, Some(only)) => format!("{field} {only}"),
+                (None, None) => format!("{field} {}", notes(&sides)),
+            },
+        )
         .collect()
 }
 
