@@ -85,7 +85,6 @@ macro_rules! audit_tables {
         pub(crate) struct NewAuditLog<'a> {
             id: $uuid_value,
             occurred_at: chrono::DateTime<chrono::Utc>,
-            stored_at: chrono::DateTime<chrono::Utc>,
             action: &'a str,
             resource_type: Option<&'a str>,
             resource_id: Option<&'a str>,
@@ -106,17 +105,13 @@ macro_rules! audit_tables {
         }
 
         impl<'a> NewAuditLog<'a> {
-            pub(crate) fn new(
-                entry: &'a super::EntryToStore,
-                stored_at: chrono::DateTime<chrono::Utc>,
-            ) -> Self {
+            pub(crate) fn new(entry: &'a super::EntryToStore) -> Self {
                 let record = &entry.record;
                 let context = &record.context;
                 let actor = context.actor_ref();
                 Self {
                     id: record.id.into(),
                     occurred_at: entry.occurred_at,
-                    stored_at,
                     action: &record.action,
                     resource_type: record.resource_type.as_deref(),
                     resource_id: record.resource_id.as_deref(),
@@ -176,15 +171,21 @@ macro_rules! audit_tables {
         }
 
         /// A query for [`AuditLog`]s that more can be said about: `filter`, `order`, `limit`.
-        pub type AuditLogQuery<'a> =
-            audit_logs::BoxedQuery<'a, $backend, SqlTypeOf<diesel::dsl::AsSelect<AuditLog, $backend>>>;
+        pub type AuditLogQuery<'a> = audit_logs::BoxedQuery<
+            'a,
+            $backend,
+            SqlTypeOf<diesel::dsl::AsSelect<AuditLog, $backend>>,
+        >;
 
         fn all<'a>() -> AuditLogQuery<'a> {
             audit_logs::table.select(AuditLog::as_select()).into_boxed()
         }
 
         /// The history of one row, oldest first.
-        pub fn history<'a>(resource_type: &'a str, resource_id: impl ToString) -> AuditLogQuery<'a> {
+        pub fn history<'a>(
+            resource_type: &'a str,
+            resource_id: impl ToString,
+        ) -> AuditLogQuery<'a> {
             all()
                 .filter(audit_logs::resource_type.eq(resource_type))
                 .filter(audit_logs::resource_id.eq(resource_id.to_string()))
