@@ -138,6 +138,26 @@ fn a_lock_on_one_record_quarantines_nothing() {
     assert_eq!(stored(&app), names(1));
 }
 
+/// An error of no telling kind that is over when the record is tried again.
+#[test]
+fn a_passing_error_quarantines_nothing() {
+    let app = app();
+    let conn = &mut app.guard.connection();
+    conn.batch_execute(
+        "CREATE SEQUENCE tries;
+         CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS
+             'BEGIN IF nextval(''tries'') <= 2 THEN RAISE ''passing''; END IF; RETURN NEW; END';
+         CREATE TRIGGER fail BEFORE INSERT ON audit_logs FOR EACH ROW
+             WHEN (NEW.action LIKE 'n.%') EXECUTE FUNCTION fail();",
+    )
+    .unwrap();
+    let queue = MemoryQueue::new();
+    queue.push(&payloads(1)).unwrap();
+    consumer(&app, queue).flush().unwrap();
+    assert_eq!(stored(&app), names(1));
+    assert!(quarantined(&app).is_empty());
+}
+
 #[test]
 fn its_backend_is_killed_before_the_commit_and_after_it() {
     let app = app();

@@ -2,8 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use audit_diesel::{
-    Actor, AuditContext, AuditEvent, AuditLog, Consumer, MemoryQueue, Outcome, Queue, Record,
-    Source, audited,
+    Actor, AuditContext, AuditEvent, AuditLog, Consumer, Outcome, Queue, Record, Source, audited,
 };
 use audit_tests::app::{Account, NewAccount, accounts};
 use chrono::{DateTime, Utc};
