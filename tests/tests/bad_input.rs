@@ -44,7 +44,7 @@ fn a_database_url_that_leads_nowhere_is_told_without_the_password() {
             "refused",
         ),
         (format!("postgres://ada:{PASSWORD}@[::1/db"), "URI"),
-        (format!("postgres://ada:s3cr3t/w0rd@127.0.0.1/db"), "…"),
+        ("postgres://ada:s3cr3t/w0rd@127.0.0.1/db".to_owned(), "…"),
         (
             format!("host=127.0.0.1 password=s3cr3t {PASSWORD}"),
             "connection info string",
