@@ -48,19 +48,30 @@ impl Guarded {
         let trace = |record: &Record| {
             let verb = record.extra.get("verb").and_then(|verb| verb.as_str());
             let resource = record.resource_type.as_deref();
-            format!("{} {} {}", record.action, resource.unwrap_or("-"), verb.unwrap_or("-"))
+            format!(
+                "{} {} {}",
+                record.action,
+                resource.unwrap_or("-"),
+                verb.unwrap_or("-")
+            )
         };
         self.records().iter().map(trace).collect()
     }
 
     fn emails(&self) -> Vec<String> {
         let mut conn = connect(&self.app);
-        accounts::table.select(accounts::email).order(accounts::id).load(&mut conn).unwrap()
+        accounts::table
+            .select(accounts::email)
+            .order(accounts::id)
+            .load(&mut conn)
+            .unwrap()
     }
 }
 
 fn raw_insert(conn: &mut Conn) -> QueryResult<usize> {
-    diesel::insert_into(accounts::table).values(NewAccount::new("raw")).execute(conn)
+    diesel::insert_into(accounts::table)
+        .values(NewAccount::new("raw"))
+        .execute(conn)
 }
 
 /// What the guard says when it stops this.
@@ -94,7 +105,10 @@ fn panic_mode_stops_a_raw_write_before_it_is_sent_and_says_what_to_write() {
     });
     assert!(message.is_some());
     // The connection is as usable as before, and nothing was written.
-    audited::insert_into(accounts::table).values(NewAccount::new("ada")).execute(conn).unwrap();
+    audited::insert_into(accounts::table)
+        .values(NewAccount::new("ada"))
+        .execute(conn)
+        .unwrap();
     assert_eq!(guarded.emails(), ["ada"]);
     assert_eq!(guarded.traces(), ["insert accounts -"]);
 }
@@ -103,11 +117,17 @@ fn panic_mode_stops_a_raw_write_before_it_is_sent_and_says_what_to_write() {
 fn record_mode_does_the_write_and_leaves_table_and_verb() {
     let mut guarded = guarded(GuardMode::Record);
     raw_insert(&mut guarded.conn).unwrap();
-    guarded.conn.batch_execute("UPDATE accounts SET role = 'secret-value'").unwrap();
+    guarded
+        .conn
+        .batch_execute("UPDATE accounts SET role = 'secret-value'")
+        .unwrap();
     assert_eq!(guarded.emails(), ["raw"]);
     assert_eq!(
         guarded.traces(),
-        ["unaudited_write accounts INSERT", "unaudited_write accounts UPDATE"]
+        [
+            "unaudited_write accounts INSERT",
+            "unaudited_write accounts UPDATE"
+        ]
     );
     assert_eq!(guarded.auditor.stats().unaudited_writes, 2);
     for record in guarded.records() {
@@ -129,13 +149,21 @@ fn a_trace_belongs_to_its_transaction() {
     guarded
         .conn
         .transaction(|conn| {
-            audited::insert_into(accounts::table).values(NewAccount::new("ada")).execute(conn)?;
+            audited::insert_into(accounts::table)
+                .values(NewAccount::new("ada"))
+                .execute(conn)?;
             raw_insert(conn)
         })
         .unwrap();
-    assert_eq!(guarded.traces(), ["insert accounts -", "unaudited_write accounts INSERT"]);
+    assert_eq!(
+        guarded.traces(),
+        ["insert accounts -", "unaudited_write accounts INSERT"]
+    );
     let records = guarded.records();
-    let ids: Vec<_> = records.iter().map(|record| record.transaction.unwrap().id).collect();
+    let ids: Vec<_> = records
+        .iter()
+        .map(|record| record.transaction.unwrap().id)
+        .collect();
     assert_eq!(ids[0], ids[1]);
 }
 
@@ -155,16 +183,26 @@ fn off_sees_nothing_and_reads_raise_no_alarm() {
 
     let mut panics = guarded(GuardMode::Panic);
     let conn = &mut panics.conn;
-    accounts::table.select(accounts::email).load::<String>(conn).unwrap();
-    sql_query("SELECT 'UPDATE accounts' AS x").execute(conn).unwrap();
-    conn.batch_execute("CREATE TABLE accounts_archive (id integer)").unwrap();
-    conn.batch_execute("INSERT INTO accounts_archive SELECT id FROM accounts").unwrap();
+    accounts::table
+        .select(accounts::email)
+        .load::<String>(conn)
+        .unwrap();
+    sql_query("SELECT 'UPDATE accounts' AS x")
+        .execute(conn)
+        .unwrap();
+    conn.batch_execute("CREATE TABLE accounts_archive (id integer)")
+        .unwrap();
+    conn.batch_execute("INSERT INTO accounts_archive SELECT id FROM accounts")
+        .unwrap();
     // A write of ours through every kind of statement.
     audited::insert_into(accounts::table)
         .values(vec![NewAccount::new("ada"), NewAccount::new("bob")])
         .execute(conn)
         .unwrap();
-    audited::update(accounts::table).set(accounts::balance.eq(1)).execute(conn).unwrap();
+    audited::update(accounts::table)
+        .set(accounts::balance.eq(1))
+        .execute(conn)
+        .unwrap();
     audited::delete(accounts::table).execute(conn).unwrap();
     assert_eq!(panics.records().len(), 6);
 }
@@ -209,7 +247,9 @@ fn an_exempt_block_leaves_one_summary() {
     let conn = &mut guarded.conn;
     let rows = exempt(conn, "backfill", |conn| {
         raw_insert(conn)?;
-        diesel::update(accounts::table).set(accounts::balance.eq(7)).execute(conn)
+        diesel::update(accounts::table)
+            .set(accounts::balance.eq(7))
+            .execute(conn)
     })
     .unwrap();
     assert_eq!(rows, 1);
@@ -231,7 +271,9 @@ fn exempt_blocks_nest_into_one_summary_and_keep_inner_transactions() {
         raw_insert(conn)?;
         exempt(conn, "inner", |conn| {
             conn.transaction(|conn| {
-                diesel::update(accounts::table).set(accounts::balance.eq(1)).execute(conn)
+                diesel::update(accounts::table)
+                    .set(accounts::balance.eq(1))
+                    .execute(conn)
             })
         })
     })
@@ -253,7 +295,9 @@ fn a_block_that_fails_or_panics_is_undone_and_ends() {
     });
     assert_eq!(failed, Err(Error::RollbackTransaction));
     let panicked = catch_unwind(AssertUnwindSafe(|| {
-        exempt(conn, "panics", |_| -> QueryResult<()> { panic!("as asked") })
+        exempt(conn, "panics", |_| -> QueryResult<()> {
+            panic!("as asked")
+        })
     }));
     assert!(panicked.is_err());
     // Diesel leaves the transaction of a panicking closure open.
@@ -266,11 +310,19 @@ fn a_block_that_fails_or_panics_is_undone_and_ends() {
 #[test]
 fn a_block_without_reason_or_auditor_does_not_run() {
     let mut guarded = guarded(GuardMode::Panic);
-    let refused = exempt(&mut guarded.conn, " ", |_| -> QueryResult<()> { unreachable!() });
+    let refused = exempt(&mut guarded.conn, " ", |_| -> QueryResult<()> {
+        unreachable!()
+    });
     let refused = refused.unwrap_err();
-    assert!(matches!(AuditError::of(&refused), Some(AuditError::NoReason)), "{refused}");
+    assert!(
+        matches!(AuditError::of(&refused), Some(AuditError::NoReason)),
+        "{refused}"
+    );
 
     let mut bare = connect(&guarded.app);
     let refused = exempt(&mut bare, "why", |_| -> QueryResult<()> { unreachable!() }).unwrap_err();
-    assert!(matches!(AuditError::of(&refused), Some(AuditError::NoAuditor)), "{refused}");
+    assert!(
+        matches!(AuditError::of(&refused), Some(AuditError::NoAuditor)),
+        "{refused}"
+    );
 }
