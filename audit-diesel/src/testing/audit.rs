@@ -106,7 +106,7 @@ impl TestAudit {
         records
     }
 
-    /// Asserts that the records of [`records`](Self::records) are these, as [`line`] writes them.
+    /// Asserts that the records of [`records`](Self::records) are these, as [`line()`] writes them.
     ///
     /// # Panics
     ///

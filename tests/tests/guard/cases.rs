@@ -236,7 +236,7 @@ fn migrations_write_as_they_like_and_what_follows_them_does_not() {
     assert!(stopped(conn, |conn| drop(raw_insert(conn))).is_some());
     conn.has_pending_migration(&migration).unwrap();
     let in_transaction = stopped(conn, |conn| {
-        conn.transaction(|conn| raw_insert(conn)).unwrap();
+        conn.transaction(raw_insert).unwrap();
     });
     assert!(in_transaction.is_some());
 }
