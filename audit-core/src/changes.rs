@@ -1,8 +1,10 @@
 //! What changed: field → `{"old":…,"new":…}`, written straight to JSON text.
 
+use std::collections::BTreeMap;
 use std::fmt::{Debug, Display};
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
 /// What happened to a row.
@@ -51,8 +53,45 @@ impl Changes {
         serde_json::from_str(self.0.get())
     }
 
+    /// Each field in the order of the model, with the JSON texts of what is said about it: `old`,
+    /// `new`, or `redacted`. Nothing is looked into, so this cannot fail on a value.
+    pub fn fields(&self) -> Vec<(String, BTreeMap<String, String>)> {
+        serde_json::from_str::<FieldsInOrder>(self.0.get()).map_or_else(|_| Vec::new(), |f| f.0)
+    }
+
     pub(crate) fn from_raw(raw: Box<RawValue>) -> Self {
         Self(raw)
+    }
+}
+
+struct FieldsInOrder(Vec<(String, BTreeMap<String, String>)>);
+
+impl<'de> Deserialize<'de> for FieldsInOrder {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct InOrder;
+
+        impl<'de> Visitor<'de> for InOrder {
+            type Value = FieldsInOrder;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an object of fields")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<FieldsInOrder, A::Error> {
+                let mut fields = Vec::new();
+                while let Some((name, sides)) =
+                    map.next_entry::<String, BTreeMap<String, Box<RawValue>>>()?
+                {
+                    let sides = sides
+                        .into_iter()
+                        .map(|(side, json)| (side, json.get().to_owned()));
+                    fields.push((name, sides.collect()));
+                }
+                Ok(FieldsInOrder(fields))
+            }
+        }
+
+        deserializer.deserialize_map(InOrder)
     }
 }
 

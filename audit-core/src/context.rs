@@ -176,6 +176,15 @@ impl AuditContext {
         *self.fields == Fields::default()
     }
 
+    /// This context, with the size of `extra` in its place where that is more than `max_bytes`.
+    pub(crate) fn with_extra_within(mut self, max_bytes: usize) -> Self {
+        let bytes = serde_json::to_vec(self.extra()).map_or(0, |json| json.len());
+        if bytes > max_bytes {
+            Arc::make_mut(&mut self.fields).extra = crate::wire::omitted(bytes);
+        }
+        self
+    }
+
     /// This context, completed by `outer` where it says nothing.
     fn within(&self, outer: &Self) -> Self {
         if outer.is_empty() {

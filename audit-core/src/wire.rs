@@ -78,6 +78,7 @@ impl Record {
         if extra_bytes > budget / 2 {
             self.extra = omitted(extra_bytes);
         }
+        self.context = self.context.with_extra_within(budget / 4);
         self
     }
 }
@@ -99,7 +100,7 @@ impl Payload {
     }
 }
 
-fn omitted(bytes: usize) -> serde_json::Map<String, serde_json::Value> {
+pub(crate) fn omitted(bytes: usize) -> serde_json::Map<String, serde_json::Value> {
     [("omitted_bytes".to_owned(), bytes.into())]
         .into_iter()
         .collect()

@@ -10,11 +10,18 @@ pub use stats::AuditorStats;
 
 use std::sync::Arc;
 
-use audit_core::{Actor, AuditContext, AuditEvent, Payload, Queue, Record};
-use diesel::connection::{Connection, Instrumentation};
+use audit_core::{Actor, AuditContext, AuditEvent, Payload, Queue, QueueError, Record};
+use diesel::connection::{Connection, Instrumentation, LoadConnection, TransactionManager};
+use diesel::dsl::sql;
+use diesel::query_dsl::RunQueryDsl;
+use diesel::result::QueryResult;
+use diesel::sql_types::BigInt;
+#[cfg(feature = "postgres")]
+use diesel::sql_types::Nullable;
 
 use crate::AuditError;
 use crate::connection::AuditedConnection;
+use crate::guard::{GuardMode, GuardedTables, RawWrite};
 use crate::recorder::{Dialect, Recorder};
 use stats::Counters;
 
@@ -46,6 +53,8 @@ struct Settings {
     require_context: bool,
     max_record_bytes: usize,
     max_transaction_bytes: usize,
+    guard_mode: GuardMode,
+    guarded: GuardedTables,
 }
 
 impl Auditor {
@@ -79,7 +88,8 @@ impl Auditor {
     /// It becomes the connection's `Instrumentation` and passes every event on to the process-wide
     /// default one. Diesel cannot hand out an instrumentation that was set on the connection
     /// itself; to keep that, use [`attach_chained`](Self::attach_chained). Attaching again to the
-    /// same connection changes nothing.
+    /// same connection changes nothing. Inside a transaction that Diesel opened it joins that one; a
+    /// transaction that raw SQL opened before cannot be seen: attach first.
     pub fn attach<C>(&self, conn: &mut C)
     where
         C: AuditedConnection,
@@ -95,10 +105,41 @@ impl Auditor {
         C::Backend: AuditedBackend,
     {
         let conn = conn.raw();
-        let attached = Recorder::of(conn).is_some_and(|recorder| recorder.auditor().is_same(self));
-        if !attached {
-            let dialect = <C::Backend as AuditedBackend>::DIALECT.0;
-            conn.set_instrumentation(Recorder::new(self.clone(), dialect, chained));
+        let dialect = <C::Backend as AuditedBackend>::DIALECT.0;
+        let depth = transaction_depth(conn);
+        let recorder = |chained| Recorder::new(self.clone(), dialect, depth, chained);
+        match Recorder::of(conn) {
+            Some(other) if other.auditor().is_same(self) => {}
+            // Another auditor holds records that its own queue has to get at COMMIT.
+            Some(other) if !other.pending().is_empty() => {
+                let other = std::mem::replace(other, recorder(None));
+                conn.set_instrumentation(recorder(Some(Box::new(other))));
+            }
+            _ => conn.set_instrumentation(recorder(chained)),
+        }
+    }
+
+    /// The records that wait for the connection's transaction to be committed, for tests: in
+    /// Diesel's `begin_test_transaction` they wait for good.
+    ///
+    /// # Errors
+    ///
+    /// [`AuditError::NoAuditor`] on a connection that this auditor is not attached to.
+    pub fn pending<C: AuditedConnection>(&self, conn: &mut C) -> Result<Vec<Record>, AuditError> {
+        let recorder = self.recorder_of(conn.raw())?;
+        let payloads = recorder.pending().iter();
+        Ok(payloads
+            .filter_map(|payload| Record::decode(payload.as_bytes()).ok())
+            .collect())
+    }
+
+    fn recorder_of<'c, C: Connection>(
+        &self,
+        conn: &'c mut C,
+    ) -> Result<&'c mut Recorder, AuditError> {
+        match Recorder::of(conn) {
+            Some(recorder) if recorder.auditor().is_same(self) => Ok(recorder),
+            _ => Err(AuditError::NoAuditor),
         }
     }
 
@@ -145,22 +186,23 @@ impl Auditor {
     /// As [`record`](Self::record), and [`AuditError::NoAuditor`] on a connection that this
     /// auditor is not attached to. Inside a transaction a queue that fails later is counted in
     /// [`stats`](Self::stats), as it is for statements.
-    pub fn record_in<C: AuditedConnection>(
-        &self,
-        conn: &mut C,
-        event: AuditEvent,
-    ) -> Result<(), AuditError> {
+    pub fn record_in<C>(&self, conn: &mut C, event: AuditEvent) -> Result<(), AuditError>
+    where
+        C: AuditedConnection,
+        C::Backend: AuditedBackend,
+    {
         let conn = conn.raw();
-        let recorder = Recorder::of(conn).ok_or(AuditError::NoAuditor)?;
-        if !recorder.auditor().is_same(self) {
-            return Err(AuditError::NoAuditor);
-        }
+        self.recorder_of(conn)?;
+        let recorder = Recorder::ready(conn)?;
         if !recorder.in_transaction() {
             return self.record(event);
         }
+        let xid = match recorder.has_xid() {
+            true => None,
+            false => <C::Backend as AuditedBackend>::transaction_id(conn),
+        };
         let record = Record::from_event(event, self.context()?);
-        self.check_event_size(&record)?;
-        recorder.record([record], None)
+        self.recorder_of(conn)?.record_event(record, xid)
     }
 
     fn is_same(&self, other: &Self) -> bool {
@@ -174,15 +216,46 @@ impl Auditor {
     /// The context in force, with the actor `unknown` where it names none.
     pub(crate) fn context(&self) -> Result<AuditContext, AuditError> {
         let context = AuditContext::current();
-        if context.actor_ref().is_some_and(|actor| !actor.is_unknown()) {
+        if names_actor(&context) {
             return Ok(context);
         }
-        if self.shared.settings.require_context {
-            return Err(AuditError::NoContext);
-        }
+        self.check_context()?;
         self.shared.counters.without_actor();
         tracing::debug!("a change is recorded without an actor: no audit context is in force");
         Ok(context.actor(Actor::unknown()))
+    }
+
+    /// The context in force, for what is recorded though nobody may be known.
+    pub(crate) fn context_or_unknown(&self) -> AuditContext {
+        self.context()
+            .unwrap_or_else(|_| AuditContext::current().actor(Actor::unknown()))
+    }
+
+    /// The tables that raw writes are looked for; none where the guard is off.
+    pub(crate) fn guarded_tables(&self) -> Option<&GuardedTables> {
+        let settings = &self.shared.settings;
+        let watches = settings.guard_mode != GuardMode::Off && !settings.guarded.is_empty();
+        watches.then_some(&settings.guarded)
+    }
+
+    pub(crate) fn guard_mode(&self) -> GuardMode {
+        self.shared.settings.guard_mode
+    }
+
+    /// Counts raw writes to audited tables, and says them aloud.
+    pub(crate) fn unaudited_writes(&self, writes: &[RawWrite]) {
+        self.shared.counters.unaudited_writes(writes.len());
+        for write in writes {
+            tracing::warn!(table = write.table, verb = write.verb, "an unaudited write");
+        }
+    }
+
+    /// Refuses where a context is required and there is none.
+    pub(crate) fn check_context(&self) -> Result<(), AuditError> {
+        match self.shared.settings.require_context && !names_actor(&AuditContext::current()) {
+            true => Err(AuditError::NoContext),
+            false => Ok(()),
+        }
     }
 
     /// Encodes the record of a change. The change is done, so this finds a way: a record that is
@@ -217,7 +290,7 @@ impl Auditor {
         self.check_event_size(&record)
     }
 
-    fn check_event_size(&self, record: &Record) -> Result<Payload, AuditError> {
+    pub(crate) fn check_event_size(&self, record: &Record) -> Result<Payload, AuditError> {
         let payload = record.encode().map_err(AuditError::Unserializable)?;
         let bytes = payload.as_bytes().len();
         let max_bytes = self.shared.settings.max_record_bytes;
@@ -234,6 +307,12 @@ impl Auditor {
             return;
         }
         match self.shared.queue.push(payloads) {
+            // One that is too large must not take the others along.
+            Err(QueueError::TooLarge { .. }) if payloads.len() > 1 => {
+                for payload in payloads.chunks(1) {
+                    self.publish(payload);
+                }
+            }
             Ok(()) => self.shared.counters.published(payloads.len()),
             Err(error) => {
                 self.shared.counters.failed(payloads.len());
@@ -252,6 +331,19 @@ impl Auditor {
     }
 }
 
+fn names_actor(context: &AuditContext) -> bool {
+    context.actor_ref().is_some_and(|actor| !actor.is_unknown())
+}
+
+/// How deep Diesel is in transactions that began before the auditor came.
+fn transaction_depth<C: Connection>(conn: &mut C) -> u32 {
+    let status = C::TransactionManager::transaction_manager_status_mut(conn);
+    match status.transaction_depth() {
+        Ok(Some(depth)) => depth.get(),
+        _ => 0,
+    }
+}
+
 impl std::fmt::Debug for Auditor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Auditor")
@@ -266,6 +358,14 @@ pub trait AuditedBackend: diesel::backend::Backend {
     /// How the backend ends transactions.
     #[doc(hidden)]
     const DIALECT: BackendDialect;
+
+    /// The database's id of the running transaction, by which it can be asked later.
+    #[doc(hidden)]
+    fn transaction_id<C: LoadConnection<Backend = Self>>(conn: &mut C) -> Option<i64>;
+
+    /// How many rows this transaction (on SQLite: this connection) has written so far.
+    #[doc(hidden)]
+    fn rows_written<C: LoadConnection<Backend = Self>>(conn: &mut C) -> QueryResult<i64>;
 }
 
 /// Keeps [`Dialect`] out of the public API.
@@ -276,9 +376,32 @@ pub struct BackendDialect(pub(crate) Dialect);
 #[cfg(feature = "postgres")]
 impl AuditedBackend for diesel::pg::Pg {
     const DIALECT: BackendDialect = BackendDialect(Dialect::Postgres);
+
+    fn transaction_id<C: LoadConnection<Backend = Self>>(conn: &mut C) -> Option<i64> {
+        // A standby has no ids to give, and asking for one would abort the transaction.
+        const ID: &str = "CASE WHEN pg_is_in_recovery() THEN NULL ELSE txid_current() END";
+        diesel::select(sql::<Nullable<BigInt>>(ID))
+            .get_result(conn)
+            .ok()
+            .flatten()
+    }
+
+    fn rows_written<C: LoadConnection<Backend = Self>>(conn: &mut C) -> QueryResult<i64> {
+        const ROWS: &str = "(SELECT coalesce(sum(n_tup_ins + n_tup_upd + n_tup_del), 0)::bigint \
+                             FROM pg_stat_xact_user_tables)";
+        diesel::select(sql::<BigInt>(ROWS)).get_result(conn)
+    }
 }
 
 #[cfg(feature = "sqlite")]
 impl AuditedBackend for diesel::sqlite::Sqlite {
     const DIALECT: BackendDialect = BackendDialect(Dialect::Sqlite);
+
+    fn transaction_id<C: LoadConnection<Backend = Self>>(_: &mut C) -> Option<i64> {
+        None
+    }
+
+    fn rows_written<C: LoadConnection<Backend = Self>>(conn: &mut C) -> QueryResult<i64> {
+        diesel::select(sql::<BigInt>("total_changes()")).get_result(conn)
+    }
 }

@@ -1,6 +1,7 @@
 //! Which connections audited statements run on.
 
 use diesel::Connection;
+use diesel::connection::LoadConnection;
 use diesel::r2d2::{ConnectionManager, PooledConnection, R2D2Connection};
 
 /// A connection that audited statements run on: Diesel's own, or one behind a pool.
@@ -9,7 +10,7 @@ use diesel::r2d2::{ConnectionManager, PooledConnection, R2D2Connection};
 /// [`instrumentation`](Connection::instrumentation) on to the wrapped one.
 pub trait AuditedConnection: Connection {
     /// Diesel's connection that does the work.
-    type Raw: Connection<Backend = Self::Backend>;
+    type Raw: LoadConnection<Backend = Self::Backend>;
 
     /// Diesel's connection that does the work.
     fn raw(&mut self) -> &mut Self::Raw;
@@ -35,7 +36,7 @@ impl AuditedConnection for diesel::SqliteConnection {
 
 impl<C> AuditedConnection for PooledConnection<ConnectionManager<C>>
 where
-    C: AuditedConnection<Raw = C> + R2D2Connection + 'static,
+    C: AuditedConnection<Raw = C> + LoadConnection + R2D2Connection + 'static,
 {
     type Raw = C;
 

@@ -2,8 +2,11 @@
 
 mod backoff;
 mod builder;
+mod error;
+mod flush;
 #[cfg(feature = "postgres")]
 mod postgres;
+mod refusal;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod stats;
@@ -11,6 +14,7 @@ mod store;
 mod worker;
 
 pub use builder::ConsumerBuilder;
+pub use error::{ConsumerError, FlushError, StopError};
 pub use stats::ConsumerStats;
 pub use store::AuditStore;
 pub(crate) use worker::{Delivery, Settings, Sink, Tally, Worker};
@@ -18,7 +22,7 @@ pub(crate) use worker::{Delivery, Settings, Sink, Tally, Worker};
 use std::sync::Arc;
 use std::time::Duration;
 
-use audit_core::{Queue, QueueError};
+use audit_core::Queue;
 use diesel::r2d2::{ConnectionManager, Pool};
 
 /// A running consumer. It stops when it is dropped.
@@ -50,74 +54,6 @@ use diesel::r2d2::{ConnectionManager, Pool};
 #[derive(Debug)]
 pub struct Consumer {
     worker: Worker,
-}
-
-/// Why a consumer did not start.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ConsumerError {
-    /// The pool gave no connection.
-    #[error("the consumer cannot reach the database: {0}")]
-    NoConnection(#[source] diesel::r2d2::PoolError),
-    /// `audit_logs` or `audit_quarantine` is missing, or has not the columns that it should have.
-    #[error(
-        "the database has no usable `{table}` table ({reason}): run the migrations, \
-         `conn.run_pending_migrations(audit_diesel::{backend}::MIGRATIONS)`, beside the \
-         application's own"
-    )]
-    MissingMigration {
-        /// The table.
-        table: &'static str,
-        /// The module of this crate that has the migrations.
-        backend: &'static str,
-        /// What the database said.
-        reason: String,
-    },
-    /// The queue cannot be used as configured.
-    #[error(transparent)]
-    Queue(#[from] QueueError),
-    /// A setting is out of range.
-    #[error("{setting} must be {range}")]
-    OutOfRange {
-        /// The builder's method.
-        setting: &'static str,
-        /// What it may be.
-        range: &'static str,
-    },
-    /// The operating system gave no thread.
-    #[error("the consumer's thread cannot be started: {0}")]
-    Thread(#[source] std::io::Error),
-}
-
-/// Why not everything was stored.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum FlushError {
-    /// It took longer than it may. The consumer goes on trying.
-    #[error(
-        "not everything was stored within {waited:?}; the last problem was: {}",
-        last_error.as_deref().unwrap_or("none, there is just a lot to do")
-    )]
-    Timeout {
-        /// How long the call waited.
-        waited: Duration,
-        /// What kept the consumer from storing, if anything did.
-        last_error: Option<String>,
-    },
-    /// The consumer was stopped.
-    #[error("the consumer was stopped before everything was stored")]
-    Stopped,
-}
-
-/// The consumer's thread did not end in time: it waits for the database or the queue, and ends
-/// when that answers or gives up. Nothing is lost by ending the process.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "the consumer's thread did not end within {waited:?}; it ends when the database or the queue answers"
-)]
-pub struct StopError {
-    /// How long the call waited.
-    pub waited: Duration,
 }
 
 impl Consumer {

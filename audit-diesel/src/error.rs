@@ -25,6 +25,12 @@ pub enum AuditError {
          `wrap` and `attach_to`"
     )]
     NoContext,
+    /// An exempt block without a reason. Nothing ran.
+    #[error(
+        "an exempt block needs a reason that an auditor understands, so nothing ran: write \
+         `exempt(conn, \"backfill of price_cents\", |conn| …)`"
+    )]
+    NoReason,
     /// The open transaction holds more records than the auditor may keep in memory.
     #[error(
         "the records of this transaction exceed {max_bytes} bytes, so it must be rolled back: \

@@ -74,10 +74,13 @@ mod auditor;
 mod connection;
 mod consumer;
 mod error;
+mod exempt;
+mod guard;
 mod model;
 mod queue;
 mod recorder;
 mod schema;
+mod sql;
 mod statement;
 mod store;
 pub mod testing;
@@ -92,6 +95,8 @@ pub use consumer::{
     AuditStore, Consumer, ConsumerBuilder, ConsumerError, ConsumerStats, FlushError, StopError,
 };
 pub use error::AuditError;
+pub use exempt::exempt;
+pub use guard::GuardMode;
 pub use model::{AuditedBy, AuditedColumns, AuditedModel, ColumnDecision, Decided};
 #[cfg(feature = "journal")]
 pub use queue::{Fsync, Journal, JournalBuilder};

@@ -133,21 +133,18 @@ fn audited<C: Connection, T>(
     conn: &mut C,
     run: impl FnOnce(&mut C) -> QueryResult<T>,
 ) -> QueryResult<T> {
-    let recorder = Recorder::of(conn).ok_or(AuditError::NoAuditor)?;
-    recorder.context()?;
-    run(conn)
+    Recorder::ready(conn)?;
+    let result = run(conn);
+    if let (Err(_), Some(recorder)) = (&result, Recorder::of(conn)) {
+        recorder.statement_failed();
+    }
+    result
 }
 
 /// Runs a statement of ours, whose SQL needs no reading.
 fn own<C: Connection, T>(conn: &mut C, run: impl FnOnce(&mut C) -> T) -> T {
-    if let Some(recorder) = Recorder::of(conn) {
-        recorder.set_own_statement(true);
-    }
-    let result = run(conn);
-    if let Some(recorder) = Recorder::of(conn) {
-        recorder.set_own_statement(false);
-    }
-    result
+    let _own = Recorder::of(conn).map(|recorder| recorder.own_statement());
+    run(conn)
 }
 
 /// What a statement changed, and what else it returned.

@@ -113,7 +113,15 @@ pub mod postgres {
     ///
     /// When it cannot be made.
     pub fn app() -> App {
-        let database = TestDatabase::new();
+        app_on(TestDatabase::new())
+    }
+
+    /// As [`app`], in this empty database.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be made.
+    pub fn app_on(database: TestDatabase) -> App {
         let queue = MemoryQueue::new();
         let auditor = Auditor::builder().queue(queue.clone()).build().unwrap();
         let pool = Pool::builder()

@@ -7,10 +7,12 @@
 pub mod app;
 pub mod foreign_schema;
 mod guard;
+mod hooked;
 mod postgres;
 mod redis;
 mod server;
 
+pub use hooked::{Call, Hooked};
 pub use postgres::{PgPool, PostgresServer, TestDatabase, pg_pool};
 pub use redis::{RedisServer, TestRedis};
 pub use server::wait_until;

@@ -34,6 +34,7 @@ fn messages() {
         "schema_lists",
         "schema_models",
         "schema_columns",
+        "statements",
     ] {
         cases.compile_fail(format!("ui/{case}.rs"));
     }

@@ -200,6 +200,25 @@ fn an_answer_that_comes_late_is_not_taken_for_the_next_one() {
 }
 
 #[test]
+fn half_a_command_is_not_completed_by_the_next_one() {
+    let server = RedisServer::start(&[]);
+    let queue = RedisQueue::builder(server.url())
+        .max_record_bytes(64 << 20)
+        .io_timeout(Duration::from_millis(400))
+        .build()
+        .unwrap();
+    queue.push(&payloads(&["a"])).unwrap();
+    server.suspend();
+    // More than the kernel holds for a server that does not read.
+    let huge = Payload::from(vec![b'x'; 48 << 20]);
+    assert_away(&queue.push(&[huge]).unwrap_err(), "no answer");
+    server.resume();
+    assert_eq!(texts(&queue), ["a"]);
+    queue.push(&payloads(&["b"])).unwrap();
+    assert_eq!(texts(&queue), ["a", "b"]);
+}
+
+#[test]
 fn a_restart_between_two_calls_is_not_noticed() {
     let mut server = RedisServer::start(&["--appendonly", "yes"]);
     let queue = queue(server.url());

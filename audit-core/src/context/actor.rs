@@ -65,7 +65,7 @@ impl Actor {
 
     /// Whether this names nobody: `unknown`, an empty kind, or a user or service without an id.
     pub fn is_unknown(&self) -> bool {
-        match self.kind.as_ref() {
+        match self.kind.trim() {
             "" | "unknown" => true,
             "system" | "anonymous" => false,
             _ => self.id.trim().is_empty(),

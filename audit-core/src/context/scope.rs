@@ -4,24 +4,49 @@ use std::marker::PhantomData;
 use super::AuditContext;
 
 thread_local! {
-    static CURRENT: RefCell<AuditContext> = RefCell::default();
+    static STACK: RefCell<Stack> = RefCell::default();
+}
+
+/// The contexts that were entered on this thread, the one in force last.
+#[derive(Default)]
+struct Stack {
+    entries: Vec<(u64, AuditContext)>,
+    entered: u64,
+}
+
+impl Stack {
+    fn enter(&mut self, context: AuditContext) -> u64 {
+        self.entered += 1;
+        self.entries.push((self.entered, context));
+        self.entered
+    }
+
+    fn place(&self, id: u64) -> Option<usize> {
+        self.entries.iter().rposition(|(entry, _)| *entry == id)
+    }
 }
 
 /// Keeps a context in force until it is dropped; see [`AuditContext::enter`].
 ///
-/// It restores what was in force before, on return and on panic alike. It stays on its thread.
+/// Then what was in force before is so again, on return and on panic alike, and in whatever order
+/// guards are dropped. It stays on its thread.
 #[derive(Debug)]
 #[must_use = "the context is in force only while the guard lives"]
 pub struct ContextGuard {
-    previous: AuditContext,
+    id: u64,
+    /// Whether what was entered inside and never left ends with this one.
+    bounds: bool,
     // Guards restore a thread-local: sending one elsewhere would restore it on the wrong thread.
     not_send: PhantomData<*const ()>,
 }
 
 impl ContextGuard {
-    fn replace(context: AuditContext) -> Self {
+    fn enter(context: AuditContext, bounds: bool) -> Self {
+        // A thread that is being torn down has no context any more.
+        let id = STACK.try_with(|stack| stack.borrow_mut().enter(context));
         Self {
-            previous: CURRENT.with(|current| current.replace(context)),
+            id: id.unwrap_or_default(),
+            bounds,
             not_send: PhantomData,
         }
     }
@@ -29,23 +54,28 @@ impl ContextGuard {
 
 impl Drop for ContextGuard {
     fn drop(&mut self) {
-        let previous = std::mem::take(&mut self.previous);
-        // A thread that is being torn down has no context to restore.
-        let _ = CURRENT.try_with(|current| current.replace(previous));
+        let ended = STACK.try_with(|stack| {
+            let mut stack = stack.borrow_mut();
+            match stack.place(self.id) {
+                Some(at) if self.bounds => stack.entries.split_off(at),
+                Some(at) => vec![stack.entries.remove(at)],
+                None => Vec::new(),
+            }
+        });
+        drop(ended);
     }
 }
 
 impl AuditContext {
     /// The context in force on this thread; empty where there is none.
     pub fn current() -> Self {
-        CURRENT
-            .try_with(|current| current.borrow().clone())
-            .unwrap_or_default()
+        let last = |stack: &RefCell<Stack>| stack.borrow().entries.last().map(|(_, c)| c.clone());
+        STACK.try_with(last).ok().flatten().unwrap_or_default()
     }
 
     /// Runs `work` with this context, completed by the one already in force.
     pub fn scope<R>(&self, work: impl FnOnce() -> R) -> R {
-        let _guard = self.enter();
+        let _guard = ContextGuard::enter(self.within(&Self::current()), true);
         work()
     }
 
@@ -53,13 +83,13 @@ impl AuditContext {
     /// force. Prefer [`scope`](Self::scope); never hold a guard across an `.await`: that is what
     /// [`attach_to`](Self::attach_to) is for.
     pub fn enter(&self) -> ContextGuard {
-        ContextGuard::replace(self.within(&Self::current()))
+        ContextGuard::enter(self.within(&Self::current()), false)
     }
 
     /// Puts exactly this context in force: what a thread or task brought along must not mix with
     /// what happens to be in force where it runs.
     pub(super) fn enter_alone(&self) -> ContextGuard {
-        ContextGuard::replace(self.clone())
+        ContextGuard::enter(self.clone(), true)
     }
 
     /// Carries this context, completed by the one in force here, into a closure that runs
@@ -69,12 +99,15 @@ impl AuditContext {
     /// use audit_core::{Actor, AuditContext};
     ///
     /// AuditContext::new(Actor::user("42")).scope(|| {
-    ///     let work = AuditContext::current().wrap(|| AuditContext::current());
-    ///     let there = std::thread::spawn(work).join().unwrap();
+    ///     let work = std::thread::spawn(AuditContext::current().wrap(|| AuditContext::current()));
+    ///     let there = work.join().unwrap();
     ///     assert_eq!(there.actor_ref().unwrap().id(), "42");
     /// });
     /// ```
-    pub fn wrap<R>(&self, work: impl FnOnce() -> R) -> impl FnOnce() -> R {
+    pub fn wrap<R, F>(&self, work: F) -> impl FnOnce() -> R + use<R, F>
+    where
+        F: FnOnce() -> R,
+    {
         let context = self.within(&Self::current());
         move || {
             let _guard = context.enter_alone();

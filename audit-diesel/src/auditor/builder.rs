@@ -3,6 +3,7 @@ use std::sync::Arc;
 use audit_core::{Queue, QueueError};
 
 use super::{Auditor, Settings};
+use crate::guard::{GuardMode, GuardedTables};
 
 /// Configures an [`Auditor`].
 #[derive(Default)]
@@ -17,6 +18,8 @@ pub struct AuditorBuilder {
     require_context: bool,
     max_record_bytes: Option<usize>,
     max_transaction_bytes: Option<usize>,
+    guard_mode: GuardMode,
+    guarded: GuardedTables,
 }
 
 /// A Redis list, as a URL or built already.
@@ -143,6 +146,20 @@ impl AuditorBuilder {
         self
     }
 
+    /// Names the audited tables, so that the guard notices raw writes to them: `users`, or
+    /// `auth.users` for one in a PostgreSQL schema. `SCHEMA.audited()` of `audit_schema!` has them.
+    pub fn guard<'a>(mut self, tables: impl IntoIterator<Item = &'a str>) -> Self {
+        self.guarded = GuardedTables::new(tables);
+        self
+    }
+
+    /// Says what the guard does; unless said, it panics where debug assertions are on and leaves
+    /// a record elsewhere.
+    pub fn guard_mode(mut self, mode: GuardMode) -> Self {
+        self.guard_mode = mode;
+        self
+    }
+
     /// Builds the auditor.
     ///
     /// # Errors
@@ -162,23 +179,47 @@ impl AuditorBuilder {
                 self.max_transaction_bytes,
                 DEFAULT_MAX_TRANSACTION_BYTES,
             )?,
+            guard_mode: self.guard_mode,
+            guarded: std::mem::take(&mut self.guarded),
         };
+        self.check()?;
         let own = self.queue.take();
         let redis = self.open_redis(settings.max_record_bytes)?;
         let journal = self.open_journal(settings.max_record_bytes)?;
-        if self.without_journal && journal.is_some() {
-            return Err(ConfigError::JournalAndNone);
-        }
-        let queue = match (own, redis, journal) {
-            (Some(own), None, None) => own,
-            (Some(_), _, _) => return Err(ConfigError::TwoQueues),
-            (None, Some(redis), Some(journal)) => forwarded(journal, redis)?,
-            (None, Some(redis), None) if self.without_journal => redis,
-            (None, Some(_), None) => return Err(ConfigError::NoJournal),
-            (None, None, Some(journal)) => journal,
-            (None, None, None) => return Err(ConfigError::NoQueue),
+        let queue = match (redis, journal) {
+            (Some(redis), Some(journal)) => forwarded(journal, redis)?,
+            (redis, journal) => own.or(redis).or(journal).ok_or(ConfigError::NoQueue)?,
         };
         Ok(Auditor::new(queue, settings))
+    }
+
+    /// Before anything is opened: a refused configuration leaves no file behind.
+    fn check(&self) -> Result<(), ConfigError> {
+        let (redis, journal) = (self.has_redis(), self.has_journal());
+        if self.without_journal && journal {
+            return Err(ConfigError::JournalAndNone);
+        }
+        match (self.queue.is_some(), redis, journal) {
+            (true, false, false) | (false, _, true) => Ok(()),
+            (true, _, _) => Err(ConfigError::TwoQueues),
+            (false, true, false) if self.without_journal => Ok(()),
+            (false, true, false) => Err(ConfigError::NoJournal),
+            (false, false, false) => Err(ConfigError::NoQueue),
+        }
+    }
+
+    fn has_redis(&self) -> bool {
+        #[cfg(feature = "redis")]
+        return self.redis.is_some();
+        #[cfg(not(feature = "redis"))]
+        false
+    }
+
+    fn has_journal(&self) -> bool {
+        #[cfg(feature = "journal")]
+        return self.journal.is_some();
+        #[cfg(not(feature = "journal"))]
+        false
     }
 
     #[cfg(feature = "redis")]

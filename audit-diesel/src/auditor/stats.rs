@@ -14,6 +14,8 @@ pub struct AuditorStats {
     pub without_actor: u64,
     /// Records whose values were replaced by their sizes.
     pub oversized: u64,
+    /// Raw writes to audited tables that the guard noticed, in [`GuardMode::Record`](crate::GuardMode::Record).
+    pub unaudited_writes: u64,
 }
 
 #[derive(Debug, Default)]
@@ -23,6 +25,7 @@ pub(super) struct Counters {
     discarded: AtomicU64,
     without_actor: AtomicU64,
     oversized: AtomicU64,
+    unaudited_writes: AtomicU64,
 }
 
 impl Counters {
@@ -42,6 +45,10 @@ impl Counters {
         self.without_actor.fetch_add(1, Relaxed);
     }
 
+    pub(super) fn unaudited_writes(&self, writes: usize) {
+        self.unaudited_writes.fetch_add(writes as u64, Relaxed);
+    }
+
     pub(super) fn oversized(&self) {
         self.oversized.fetch_add(1, Relaxed);
     }
@@ -53,6 +60,7 @@ impl Counters {
             discarded: self.discarded.load(Relaxed),
             without_actor: self.without_actor.load(Relaxed),
             oversized: self.oversized.load(Relaxed),
+            unaudited_writes: self.unaudited_writes.load(Relaxed),
         }
     }
 }

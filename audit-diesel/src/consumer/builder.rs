@@ -4,6 +4,7 @@ use std::time::Duration;
 use audit_core::{Queue, QueueError};
 use diesel::r2d2::{ConnectionManager, Pool};
 
+use super::error::discreet;
 use super::store::{AuditStore, StoreSink};
 use super::{Consumer, ConsumerError, Settings, Worker};
 
@@ -49,7 +50,12 @@ impl<C: AuditStore> ConsumerBuilder<C> {
     /// where the queue is configured wrongly, and for settings out of range.
     pub fn spawn(self) -> Result<Consumer, ConsumerError> {
         self.check_settings()?;
-        let mut conn = self.pool.get().map_err(ConsumerError::NoConnection)?;
+        let mut conn = self
+            .pool
+            .get()
+            .map_err(|error| ConsumerError::NoConnection {
+                reason: discreet(&error.to_string()),
+            })?;
         C::check_tables(&mut conn)?;
         drop(conn);
         match self.queue.len() {
@@ -61,8 +67,8 @@ impl<C: AuditStore> ConsumerBuilder<C> {
             batch_size: self.batch_size,
             interval: self.interval,
         };
-        let worker = Worker::spawn(self.queue, StoreSink::new(self.pool), settings)
-            .map_err(ConsumerError::Thread)?;
+        let sink = StoreSink::new(self.pool, &self.queue.name());
+        let worker = Worker::spawn(self.queue, sink, settings).map_err(ConsumerError::Thread)?;
         Ok(Consumer { worker })
     }
 

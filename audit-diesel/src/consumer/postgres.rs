@@ -1,11 +1,11 @@
 //! Storing in PostgreSQL.
 
-use chrono::{DateTime, Utc};
 use diesel::PgConnection;
 use diesel::prelude::*;
 use diesel::result::QueryResult;
 use diesel::sql_types::*;
 
+use super::refusal::is_outage;
 use super::store::{self, AuditStore, Backend, BatchToStore, StoredBatch, TransactionStatus};
 use super::{ConsumerError, store::missing_migration};
 use crate::postgres::{NewAuditLog, NewQuarantined, audit_logs, audit_quarantine};
@@ -16,9 +16,6 @@ extern "SQL" {
     fn pg_try_advisory_xact_lock(key: BigInt) -> Bool;
     fn txid_status(xid: BigInt) -> Nullable<Text>;
 }
-
-/// The advisory lock of the consumer that works: "auditlog" in ASCII.
-const LOCK: i64 = 0x6175_6469_746c_6f67;
 
 /// PostgreSQL takes 65,535 binds a statement, and a row has 20 columns.
 const ROWS_A_STATEMENT: usize = 3_000;
@@ -48,25 +45,21 @@ impl Backend for PgConnection {
         self.transaction(run)
     }
 
-    fn try_lock(&mut self) -> QueryResult<bool> {
-        diesel::select(pg_try_advisory_xact_lock(LOCK)).get_result(self)
+    fn try_lock(&mut self, key: i64) -> QueryResult<bool> {
+        diesel::select(pg_try_advisory_xact_lock(key)).get_result(self)
     }
 
-    fn insert_new(&mut self, entries: &[&EntryToStore], now: DateTime<Utc>) -> QueryResult<usize> {
-        let rows: Vec<_> = entries.iter().map(|e| NewAuditLog::new(e, now)).collect();
+    fn insert_new(&mut self, entries: &[&EntryToStore]) -> QueryResult<usize> {
+        let rows: Vec<_> = entries.iter().map(|e| NewAuditLog::new(e)).collect();
         diesel::copy_from(audit_logs::table)
             .from_insertable(&rows)
             .execute(self)
     }
 
-    fn insert_missing(
-        &mut self,
-        entries: &[&EntryToStore],
-        now: DateTime<Utc>,
-    ) -> QueryResult<usize> {
+    fn insert_missing(&mut self, entries: &[&EntryToStore]) -> QueryResult<usize> {
         let mut stored = 0;
         for entries in entries.chunks(ROWS_A_STATEMENT) {
-            let rows: Vec<_> = entries.iter().map(|e| NewAuditLog::new(e, now)).collect();
+            let rows: Vec<_> = entries.iter().map(|e| NewAuditLog::new(e)).collect();
             stored += diesel::insert_into(audit_logs::table)
                 .values(&rows)
                 .on_conflict_do_nothing()
@@ -95,7 +88,7 @@ impl Backend for PgConnection {
                 Some("in progress") => TransactionStatus::InProgress,
                 _ => TransactionStatus::Unknown,
             },
-            Err(error) if store::is_outage(&error) => return Err(error),
+            Err(error) if is_outage(&error) => return Err(error),
             Err(_) => TransactionStatus::Unknown,
         })
     }

@@ -1,6 +1,5 @@
 //! Storing in SQLite.
 
-use chrono::{DateTime, Utc};
 use diesel::SqliteConnection;
 use diesel::prelude::*;
 use diesel::result::QueryResult;
@@ -36,23 +35,19 @@ impl Backend for SqliteConnection {
         self.immediate_transaction(run)
     }
 
-    fn try_lock(&mut self) -> QueryResult<bool> {
+    fn try_lock(&mut self, _key: i64) -> QueryResult<bool> {
         Ok(true)
     }
 
-    fn insert_new(&mut self, entries: &[&EntryToStore], now: DateTime<Utc>) -> QueryResult<usize> {
-        self.insert_missing(entries, now)
+    fn insert_new(&mut self, entries: &[&EntryToStore]) -> QueryResult<usize> {
+        self.insert_missing(entries)
     }
 
-    fn insert_missing(
-        &mut self,
-        entries: &[&EntryToStore],
-        now: DateTime<Utc>,
-    ) -> QueryResult<usize> {
+    fn insert_missing(&mut self, entries: &[&EntryToStore]) -> QueryResult<usize> {
         let mut stored = 0;
         for entry in entries {
             stored += diesel::insert_into(audit_logs::table)
-                .values(NewAuditLog::new(entry, now))
+                .values(NewAuditLog::new(entry))
                 .on_conflict_do_nothing()
                 .execute(self)?;
         }

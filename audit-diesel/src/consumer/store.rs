@@ -5,11 +5,13 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use audit_core::Payload;
-use chrono::{DateTime, Utc};
 use diesel::connection::Connection;
 use diesel::r2d2::{ConnectionManager, Pool, R2D2Connection};
-use diesel::result::{DatabaseErrorKind, Error, QueryResult};
+use diesel::result::{Error, QueryResult};
+use uuid::Uuid;
 
+use super::error::discreet;
+use super::refusal::{Verdict, harmless_like, is_outage, verdict};
 use super::{ConsumerError, Delivery, Sink, Tally};
 use crate::store::{EntryToStore, Refused};
 
@@ -28,18 +30,14 @@ pub(super) trait Backend: Connection {
     /// Runs a batch in a transaction that may write.
     fn batch<T>(&mut self, run: impl FnOnce(&mut Self) -> QueryResult<T>) -> QueryResult<T>;
 
-    /// Lets one consumer work at a time; `false` where another one does.
-    fn try_lock(&mut self) -> QueryResult<bool>;
+    /// Lets one consumer of a queue work at a time; `false` where another one does.
+    fn try_lock(&mut self, key: i64) -> QueryResult<bool>;
 
     /// Inserts new rows the fastest way; a row that is there already is an error.
-    fn insert_new(&mut self, entries: &[&EntryToStore], now: DateTime<Utc>) -> QueryResult<usize>;
+    fn insert_new(&mut self, entries: &[&EntryToStore]) -> QueryResult<usize>;
 
     /// Inserts the rows that are not there, and says how many those were.
-    fn insert_missing(
-        &mut self,
-        entries: &[&EntryToStore],
-        now: DateTime<Utc>,
-    ) -> QueryResult<usize>;
+    fn insert_missing(&mut self, entries: &[&EntryToStore]) -> QueryResult<usize>;
 
     /// Puts payloads into quarantine.
     fn quarantine(&mut self, refused: &[Refused]) -> QueryResult<usize>;
@@ -66,6 +64,7 @@ pub(super) enum TransactionStatus {
 #[doc(hidden)]
 #[derive(Debug)]
 pub struct BatchToStore {
+    lock: i64,
     entries: Vec<EntryToStore>,
     refused: Vec<Refused>,
 }
@@ -78,32 +77,42 @@ pub struct StoredBatch(Delivery);
 /// Stores what a worker takes from the queue.
 pub(super) struct StoreSink<C: AuditStore> {
     pool: Pool<ConnectionManager<C>>,
+    lock: i64,
 }
+
+/// Makes a lock's key of a queue's name: any UUID that is used for nothing else.
+const LOCKS: Uuid = Uuid::from_u128(0x9c1b_6a2f_4d7e_4f0b_8f3a_6175_6469_7421);
 
 /// How long to wait for a connection of the pool: less than `stop()` may take.
 const POOL_TIMEOUT: Duration = Duration::from_secs(3);
 
 impl<C: AuditStore> StoreSink<C> {
-    pub(super) fn new(pool: Pool<ConnectionManager<C>>) -> Self {
-        Self { pool }
+    /// Consumers of other queues work at the same time.
+    pub(super) fn new(pool: Pool<ConnectionManager<C>>, queue: &str) -> Self {
+        let (lock, _) = Uuid::new_v5(&LOCKS, queue.as_bytes()).as_u64_pair();
+        Self {
+            pool,
+            lock: lock.cast_signed(),
+        }
     }
 }
 
 impl<C: AuditStore> Sink for StoreSink<C> {
     fn deliver(&mut self, payloads: &[Payload]) -> Result<Delivery, String> {
-        let batch = BatchToStore::read(payloads);
+        let batch = BatchToStore::read(payloads, self.lock);
         let mut conn = self
             .pool
             .get_timeout(POOL_TIMEOUT)
-            .map_err(|error| format!("no database connection: {error}"))?;
+            .map_err(|error| format!("no database connection: {}", discreet(&error.to_string())))?;
         let stored = C::store(&mut conn, batch).map_err(|error| error.to_string())?;
         Ok(stored.0)
     }
 }
 
 impl BatchToStore {
-    fn read(payloads: &[Payload]) -> Self {
+    fn read(payloads: &[Payload], lock: i64) -> Self {
         let mut batch = Self {
+            lock,
             entries: Vec::with_capacity(payloads.len()),
             refused: Vec::new(),
         };
@@ -119,14 +128,14 @@ impl BatchToStore {
 
 /// Stores a batch, on any backend.
 pub(super) fn store<C: Backend>(conn: &mut C, batch: BatchToStore) -> QueryResult<StoredBatch> {
+    let mut refused = Vec::new();
     let delivery = conn.batch(|conn| {
-        if !conn.try_lock()? {
+        if !conn.try_lock(batch.lock)? {
             return Ok(Delivery::StandBy);
         }
         let mut storing = Storing {
             tally: Tally::default(),
             refused: batch.refused,
-            now: Utc::now(),
         };
         let mut entries = storing.settle(conn, batch.entries)?;
         // In the order of the key: two consumers cannot wait for each other.
@@ -134,16 +143,20 @@ pub(super) fn store<C: Backend>(conn: &mut C, batch: BatchToStore) -> QueryResul
         storing.insert(conn, &entries.iter().collect::<Vec<_>>())?;
         // In the same transaction: a record is stored or quarantined, never both or neither. It
         // also tells a refusal from an outage: where nothing can be written, this fails too.
-        storing.tally.quarantined = storing.refused.len();
-        conn.quarantine(&storing.refused)?;
-        for refused in &storing.refused {
-            tracing::error!(
-                reason = refused.reason,
-                "an audit record went into quarantine"
-            );
-        }
+        let quarantined = conn.quarantine(&storing.refused)?;
+        storing.tally.quarantined = quarantined;
+        storing.tally.duplicates += storing.refused.len() - quarantined;
+        refused = storing.refused;
         Ok(Delivery::Done(storing.tally))
     })?;
+    // Not before COMMIT: a batch that is tried again would say it again.
+    for refused in refused {
+        tracing::error!(
+            quarantine_id = %refused.id(),
+            reason = refused.reason_without_values(),
+            "an audit record went into quarantine"
+        );
+    }
     Ok(StoredBatch(delivery))
 }
 
@@ -151,7 +164,6 @@ pub(super) fn store<C: Backend>(conn: &mut C, batch: BatchToStore) -> QueryResul
 struct Storing {
     tally: Tally,
     refused: Vec<Refused>,
-    now: DateTime<Utc>,
 }
 
 impl Storing {
@@ -191,10 +203,10 @@ impl Storing {
         if entries.is_empty() {
             return Ok(());
         }
-        let now = self.now;
-        match conn.transaction(|conn| conn.insert_new(entries, now)) {
+        match conn.transaction(|conn| conn.insert_new(entries)) {
             Ok(stored) => {
                 self.tally.stored += stored;
+                self.tally.duplicates += entries.len() - stored;
                 Ok(())
             }
             Err(error) if is_outage(&error) => Err(error),
@@ -209,8 +221,7 @@ impl Storing {
         conn: &mut C,
         entries: &[&EntryToStore],
     ) -> QueryResult<()> {
-        let now = self.now;
-        match conn.transaction(|conn| conn.insert_missing(entries, now)) {
+        match conn.transaction(|conn| conn.insert_missing(entries)) {
             Ok(stored) => {
                 self.tally.stored += stored;
                 self.tally.duplicates += entries.len() - stored;
@@ -219,10 +230,7 @@ impl Storing {
             Err(error) if is_outage(&error) => Err(error),
             Err(error) => match entries {
                 [] => Err(error),
-                [entry] => {
-                    self.refuse(entry, &error.to_string());
-                    Ok(())
-                }
+                [entry] => self.confirm(conn, entry, error),
                 _ => {
                     let (left, right) = entries.split_at(entries.len() / 2);
                     self.insert_missing(conn, left)?;
@@ -232,26 +240,46 @@ impl Storing {
         }
     }
 
+    /// Quarantines a record once it is sure that the record is what cannot be stored: the table
+    /// takes another row of that size, and does not take this one even when asked again.
+    fn confirm<C: Backend>(
+        &mut self,
+        conn: &mut C,
+        entry: &EntryToStore,
+        error: Error,
+    ) -> QueryResult<()> {
+        if verdict(&error) == Verdict::Refused {
+            self.refuse(entry, &error.to_string());
+            return Ok(());
+        }
+        takes_rows(conn, &harmless_like(entry))?;
+        match conn.transaction(|conn| conn.insert_missing(&[entry])) {
+            Ok(stored) => {
+                self.tally.stored += stored;
+                self.tally.duplicates += 1 - stored;
+            }
+            Err(error) if is_outage(&error) => return Err(error),
+            Err(error) => self.refuse(entry, &error.to_string()),
+        }
+        Ok(())
+    }
+
     fn refuse(&mut self, entry: &EntryToStore, reason: &str) {
-        self.refused.push(Refused {
-            payload: entry.payload.clone(),
-            reason: reason.to_owned(),
-        });
+        self.refused.push(Refused::new(&entry.payload, reason));
     }
 }
 
-/// Errors that say nothing about the record: later it can be stored.
-pub(super) fn is_outage(error: &Error) -> bool {
-    match error {
-        Error::DatabaseError(kind, _) => matches!(
-            kind,
-            DatabaseErrorKind::ClosedConnection
-                | DatabaseErrorKind::UnableToSendCommand
-                | DatabaseErrorKind::SerializationFailure
-                | DatabaseErrorKind::ReadOnlyTransaction
-        ),
-        Error::BrokenTransactionManager | Error::RollbackErrorOnCommit { .. } => true,
-        _ => false,
+/// Whether the table takes a row, which is taken back at once.
+fn takes_rows<C: Backend>(conn: &mut C, row: &EntryToStore) -> QueryResult<()> {
+    let tried = conn.transaction(|conn| {
+        conn.insert_missing(&[row])?;
+        Err::<(), _>(Error::RollbackTransaction)
+    });
+    match tried {
+        Ok(()) | Err(Error::RollbackTransaction) => Ok(()),
+        // It was checked against a constraint, so the table works.
+        Err(error) if verdict(&error) == Verdict::Refused => Ok(()),
+        Err(error) => Err(error),
     }
 }
 
@@ -260,9 +288,15 @@ pub(super) fn missing_migration(
     table: &'static str,
     backend: &'static str,
 ) -> impl FnOnce(Error) -> ConsumerError {
-    move |error| ConsumerError::MissingMigration {
-        table,
-        backend,
-        reason: error.to_string(),
+    move |error| {
+        let reason = error.to_string();
+        if is_outage(&error) {
+            return ConsumerError::NoConnection { reason };
+        }
+        ConsumerError::MissingMigration {
+            table,
+            backend,
+            reason,
+        }
     }
 }

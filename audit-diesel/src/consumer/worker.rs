@@ -6,8 +6,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use audit_core::{Payload, Queue, QueueError};
+use audit_core::{Batch, Payload, Queue, QueueError};
 
+use super::flush::Flushes;
 use super::stats::ConsumerStats;
 use super::{FlushError, StopError, backoff};
 
@@ -46,8 +47,14 @@ pub(crate) struct Settings {
 }
 
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
-/// How often a worker that stands by looks again while somebody waits for a flush.
-const STAND_BY: Duration = Duration::from_millis(20);
+/// How soon a worker that stands by looks again: the one at work may have died, or have another
+/// queue to empty.
+const STAND_BY: Duration = Duration::from_secs(1);
+/// The same while somebody waits for a flush.
+const STAND_BY_FOR_FLUSH: Duration = Duration::from_millis(20);
+/// The longest back-off while somebody waits for a flush, who would give up before the end of a
+/// long one.
+const BACKOFF_FOR_FLUSH: Duration = Duration::from_millis(500);
 
 /// A worker's thread and what it shares with its handle.
 #[derive(Debug)]
@@ -69,7 +76,15 @@ struct State {
     /// Counts the flushes asked for, and those done.
     flush_asked: u64,
     flush_done: u64,
+    /// How many calls wait for a flush now.
+    flush_waiting: usize,
     stats: ConsumerStats,
+}
+
+impl State {
+    fn is_ended(&self) -> bool {
+        self.stop || !self.stats.running
+    }
 }
 
 impl std::fmt::Debug for Shared {
@@ -104,6 +119,8 @@ impl Worker {
             shared: Arc::clone(&shared),
             sink,
             failures: 0,
+            flushes: Flushes::default(),
+            flush_seen: 0,
         };
         let thread = std::thread::Builder::new()
             .name(shared.settings.name.to_owned())
@@ -117,28 +134,23 @@ impl Worker {
     /// Waits until everything that was in the queue at the call is delivered.
     pub(crate) fn flush(&self, timeout: Duration) -> Result<(), FlushError> {
         let started = Instant::now();
-        let settled = self.shared.queue.settle(timeout);
+        if self.shared.lock().is_ended() {
+            return Err(FlushError::Stopped);
+        }
+        if let Err(error) = self.shared.queue.settle(timeout) {
+            return Err(FlushError::Timeout {
+                waited: started.elapsed(),
+                last_error: Some(error.to_string()),
+            });
+        }
         let mut state = self.shared.lock();
         state.flush_asked += 1;
+        state.flush_waiting += 1;
         let ticket = state.flush_asked;
         self.shared.changed.notify_all();
-        loop {
-            if state.flush_done >= ticket && settled.is_ok() {
-                return Ok(());
-            }
-            if state.stop || !state.stats.running {
-                return Err(FlushError::Stopped);
-            }
-            let left = timeout.saturating_sub(started.elapsed());
-            if left.is_zero() {
-                let problem = settled.err().map(|error| error.to_string());
-                return Err(FlushError::Timeout {
-                    waited: timeout,
-                    last_error: problem.or_else(|| state.stats.last_error.clone()),
-                });
-            }
-            state = self.shared.wait(state, left);
-        }
+        let (mut state, result) = self.shared.wait_for(state, ticket, started, timeout);
+        state.flush_waiting -= 1;
+        result
     }
 
     /// Asks the thread to end and waits for that.
@@ -190,6 +202,32 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn wait_for<'a>(
+        &self,
+        mut state: MutexGuard<'a, State>,
+        ticket: u64,
+        started: Instant,
+        timeout: Duration,
+    ) -> (MutexGuard<'a, State>, Result<(), FlushError>) {
+        loop {
+            if state.flush_done >= ticket {
+                return (state, Ok(()));
+            }
+            if state.is_ended() {
+                return (state, Err(FlushError::Stopped));
+            }
+            let left = timeout.saturating_sub(started.elapsed());
+            if left.is_zero() {
+                let error = FlushError::Timeout {
+                    waited: timeout,
+                    last_error: state.stats.last_error.clone(),
+                };
+                return (state, Err(error));
+            }
+            state = self.wait(state, left);
+        }
+    }
+
     fn wait<'a>(&self, state: MutexGuard<'a, State>, timeout: Duration) -> MutexGuard<'a, State> {
         self.changed
             .wait_timeout(state, timeout)
@@ -211,6 +249,9 @@ struct Run<S> {
     shared: Arc<Shared>,
     sink: S,
     failures: u32,
+    flushes: Flushes,
+    /// The latest flush asked for when the latest pass began.
+    flush_seen: u64,
 }
 
 impl<S: Sink> Run<S> {
@@ -234,57 +275,61 @@ impl<S: Sink> Run<S> {
 
     /// Delivers batch after batch until the queue is empty.
     fn drain(&mut self) -> Result<Pass, String> {
-        let mut flush = FlushTarget::default();
-        let mut acked = 0;
+        self.flush_seen = self.shared.lock().flush_asked;
         loop {
             if self.shared.lock().stop {
                 return Ok(Pass::Stopped);
             }
-            self.note_flush(&mut flush, acked)?;
+            self.note_flush()?;
             let batch = self.peek()?;
+            self.flushes.peeked(&batch.payloads);
+            self.flushed();
             if batch.is_empty() {
-                self.flushed(&flush);
                 return Ok(Pass::Empty);
             }
             let tally = match self.sink.deliver(&batch.payloads)? {
                 Delivery::StandBy => return Ok(Pass::Waiting),
                 Delivery::Done(tally) => tally,
             };
-            let only_put_off = tally.put_off.len() == batch.len();
-            if !tally.put_off.is_empty() {
-                // Pushed before it is acknowledged: it may be there twice, and never not at all.
-                self.shared.queue.push(&tally.put_off).map_err(text)?;
-            }
-            acked += self.shared.queue.ack(&batch).map_err(text)? as u64;
+            self.acknowledge(&batch, &tally)?;
             self.count(&tally);
-            if acked >= flush.target {
-                self.flushed(&flush);
-            }
-            if only_put_off {
+            // Not before it is counted: who waits for a flush may look at the counts.
+            self.flushed();
+            if tally.put_off.len() == batch.len() {
                 return Ok(Pass::Waiting);
             }
         }
     }
 
-    fn peek(&self) -> Result<audit_core::Batch, String> {
+    fn peek(&self) -> Result<Batch, String> {
         let limit = self.shared.settings.batch_size;
         self.shared.queue.peek(limit).map_err(text)
     }
 
-    /// A flush that is asked for is done once as many are acknowledged as wait now.
-    fn note_flush(&self, flush: &mut FlushTarget, acked: u64) -> Result<(), String> {
+    fn acknowledge(&mut self, batch: &Batch, tally: &Tally) -> Result<(), String> {
+        let queue = &self.shared.queue;
+        if !tally.put_off.is_empty() {
+            // Pushed before it is acknowledged: it may be there twice, and never not at all.
+            queue.push(&tally.put_off).map_err(text)?;
+            self.flushes.put_off(queue.len().map_err(text)?);
+        }
+        self.flushes.acknowledged(queue.ack(batch).map_err(text)?);
+        Ok(())
+    }
+
+    /// A flush that is asked for is done once what waits now is gone.
+    fn note_flush(&mut self) -> Result<(), String> {
         let asked = self.shared.lock().flush_asked;
-        if asked > flush.ticket {
-            flush.ticket = asked;
-            flush.target = acked + self.shared.queue.len().map_err(text)?;
+        if asked > self.flushes.noted() {
+            let length = self.shared.queue.len().map_err(text)?;
+            self.flushes.note(asked, length);
         }
         Ok(())
     }
 
-    fn flushed(&self, flush: &FlushTarget) {
-        let mut state = self.shared.lock();
-        if state.flush_done < flush.ticket {
-            state.flush_done = flush.ticket;
+    fn flushed(&mut self) {
+        if let Some(ticket) = self.flushes.done() {
+            self.shared.lock().flush_done = ticket;
             self.shared.changed.notify_all();
         }
     }
@@ -327,39 +372,36 @@ impl<S: Sink> Run<S> {
     }
 
     fn stand_by(&self) -> Duration {
-        let state = self.shared.lock();
-        if state.flush_asked > state.flush_done {
-            STAND_BY
+        let longest = if self.shared.lock().flush_waiting > 0 {
+            STAND_BY_FOR_FLUSH
         } else {
-            self.shared.settings.interval
-        }
+            STAND_BY
+        };
+        longest.min(self.shared.settings.interval)
     }
 
     /// Waits, unless there is something to do, and says whether to end.
     fn pause(&self, pause: Duration) -> bool {
-        let until = Instant::now() + pause;
+        let started = Instant::now();
         let mut state = self.shared.lock();
-        let asked = state.flush_asked;
         loop {
             if state.stop {
                 return true;
             }
-            // After a failure a flush waits for the back-off like everything else.
-            let asked_anew = state.flush_asked > asked
-                || (state.flush_asked > state.flush_done && self.failures == 0 && pause > STAND_BY);
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() || (asked_anew && self.failures == 0) {
+            let flush = state.flush_waiting > 0;
+            let pause = if flush && self.failures > 0 {
+                pause.min(BACKOFF_FOR_FLUSH)
+            } else {
+                pause
+            };
+            let left = pause.saturating_sub(started.elapsed());
+            // Each flush makes one pass begin at once, also where the one before failed.
+            if left.is_zero() || state.flush_asked > self.flush_seen {
                 return false;
             }
             state = self.shared.wait(state, left);
         }
     }
-}
-
-#[derive(Default)]
-struct FlushTarget {
-    ticket: u64,
-    target: u64,
 }
 
 struct Ended(Arc<Shared>);

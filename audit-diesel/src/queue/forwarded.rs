@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use audit_core::{Batch, Payload, Queue, QueueError};
+use audit_core::{Batch, Payload, Queue, QueueError, Record};
 
 use crate::consumer::{Delivery, Settings, Sink, Tally, Worker};
 
@@ -81,10 +81,46 @@ struct Forward(Arc<dyn Queue>);
 
 impl Sink for Forward {
     fn deliver(&mut self, payloads: &[Payload]) -> Result<Delivery, String> {
-        self.0.push(payloads).map_err(|error| error.to_string())?;
+        let pushed = match self.0.push(payloads) {
+            // The journal took it, so it must not stand in the way of all that come after it.
+            Err(QueueError::TooLarge { max_bytes, .. }) => {
+                self.0.push(&fitting(payloads, max_bytes))
+            }
+            pushed => pushed,
+        };
+        pushed.map_err(|error| error.to_string())?;
         Ok(Delivery::Done(Tally {
             stored: payloads.len(),
             ..Tally::default()
         }))
     }
+}
+
+/// The payloads, with sizes in place of the values of a record that is too large.
+fn fitting(payloads: &[Payload], max_bytes: usize) -> Vec<Payload> {
+    let fit = |payload: &Payload| {
+        if payload.as_bytes().len() <= max_bytes {
+            return payload.clone();
+        }
+        tracing::warn!(
+            bytes = payload.as_bytes().len(),
+            max_bytes,
+            "a record of the journal is too large for its target: its values are replaced by \
+             their sizes; let the target take records as large as the journal does"
+        );
+        shrunk(payload, max_bytes).unwrap_or_else(|| cut(payload, max_bytes))
+    };
+    payloads.iter().map(fit).collect()
+}
+
+fn shrunk(payload: &Payload, max_bytes: usize) -> Option<Payload> {
+    let record = Record::decode(payload.as_bytes()).ok()?;
+    let shrunk = record.shrunk_to(max_bytes).encode().ok()?;
+    (shrunk.as_bytes().len() <= max_bytes).then_some(shrunk)
+}
+
+/// No record any more: it ends up in quarantine, where somebody looks at it.
+fn cut(payload: &Payload, max_bytes: usize) -> Payload {
+    tracing::error!("a payload that cannot be made smaller is cut, and will be quarantined");
+    Payload::from(payload.as_bytes()[..max_bytes].to_vec())
 }

@@ -1,9 +1,8 @@
 //! Reads from SQL text what a query does to the transaction, whoever sent it: Diesel's transaction
 //! manager, `batch_execute`, or `sql_query`.
 
-use std::fmt::{self, Write};
-
-use diesel::connection::DebugQuery;
+use crate::guard::Bounds;
+use crate::sql::{Words, statements_that_run};
 
 /// A transaction control statement.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,40 +23,24 @@ pub(super) enum Control {
     Other,
 }
 
-/// Appends what the query controls; nothing for a query that controls nothing.
-pub(super) fn read(query: &dyn DebugQuery, controls: &mut Vec<Control>) {
-    let mut sink = FirstPiece { controls };
-    // Diesel writes the SQL as one piece, then the binds, which may hold secrets: the sink takes
-    // the first piece and refuses the rest. An empty changeset cannot be written at all.
-    let _ = write!(sink, "{query}");
-}
-
-struct FirstPiece<'a> {
-    controls: &'a mut Vec<Control>,
-}
-
-impl Write for FirstPiece<'_> {
-    fn write_str(&mut self, sql: &str) -> fmt::Result {
-        read_sql(sql, self.controls);
-        Err(fmt::Error)
-    }
-}
-
-fn read_sql(sql: &str, controls: &mut Vec<Control>) {
-    let mut inside_body = false;
-    for statement in Statements::new(sql) {
+/// Appends what the text controls; nothing for one that controls nothing.
+pub(super) fn read(sql: &str, controls: &mut Vec<Control>) {
+    for statement in statements_that_run(sql) {
         let mut words = Words::new(statement);
-        let Some(first) = words.next() else { continue };
-        if inside_body {
-            // `CREATE TRIGGER … BEGIN …; END` holds statements that do not run now.
-            inside_body = !first.eq_ignore_ascii_case("end");
-            continue;
-        }
-        inside_body = first.eq_ignore_ascii_case("create") && opens_body(statement);
+        let first = words.next().unwrap_or_default();
         controls.push(control(first, words).unwrap_or(Control::Other));
     }
     if controls.iter().all(|control| *control == Control::Other) {
         controls.clear();
+    }
+}
+
+/// What the controls of a text mean to the guard.
+pub(super) fn bounds(controls: &[Control]) -> Bounds {
+    match controls {
+        [Control::Begin, ..] => Bounds::Begins,
+        [.., Control::Commit { .. } | Control::Rollback { .. }] => Bounds::Ends,
+        _ => Bounds::Neither,
     }
 }
 
@@ -143,157 +126,15 @@ fn next_is(words: &mut Words<'_>, expected: &str) -> bool {
         .is_some_and(|word| word.eq_ignore_ascii_case(expected))
 }
 
-fn opens_body(statement: &str) -> bool {
-    let mut words = Words::new(statement);
-    words.any(|word| {
-        ["trigger", "function", "procedure"]
-            .iter()
-            .any(|kind| word.eq_ignore_ascii_case(kind))
-    }) && words.any(|word| word.eq_ignore_ascii_case("begin"))
-}
-
 /// A savepoint's name as the database compares it: folded to lower case unless quoted.
 fn identifier(word: &str) -> String {
-    match word.strip_prefix('"').and_then(|w| w.strip_suffix('"')) {
-        Some(quoted) => quoted.replace("\"\"", "\""),
-        None => word.to_ascii_lowercase(),
-    }
-}
-
-/// The statements of a text, split at `;` outside of quotes, comments and dollar quotes.
-struct Statements<'a> {
-    rest: &'a str,
-}
-
-impl<'a> Statements<'a> {
-    fn new(sql: &'a str) -> Self {
-        Self { rest: sql }
-    }
-}
-
-impl<'a> Iterator for Statements<'a> {
-    type Item = &'a str;
-
-    fn next(&mut self) -> Option<&'a str> {
-        if self.rest.is_empty() {
-            return None;
-        }
-        let bytes = self.rest.as_bytes();
-        let mut at = 0;
-        while at < bytes.len() && bytes[at] != b';' {
-            at = after_token(self.rest, at);
-        }
-        let statement = &self.rest[..at.min(bytes.len())];
-        self.rest = self.rest.get(at + 1..).unwrap_or("");
-        Some(statement)
-    }
-}
-
-/// The words of a statement: what stands between white space, comments and punctuation.
-struct Words<'a> {
-    rest: &'a str,
-}
-
-impl<'a> Words<'a> {
-    fn new(statement: &'a str) -> Self {
-        Self { rest: statement }
-    }
-}
-
-impl<'a> Iterator for Words<'a> {
-    type Item = &'a str;
-
-    fn next(&mut self) -> Option<&'a str> {
-        loop {
-            let bytes = self.rest.as_bytes();
-            let first = *bytes.first()?;
-            let end = after_token(self.rest, 0);
-            let (token, rest) = (&self.rest[..end], &self.rest[end..]);
-            self.rest = rest;
-            if is_word_byte(first) || first == b'"' {
-                return Some(token);
-            }
+    for quote in ['"', '`', '\''] {
+        let quoted = word.strip_prefix(quote).and_then(|w| w.strip_suffix(quote));
+        if let Some(quoted) = quoted {
+            return quoted.replace(&format!("{quote}{quote}"), &quote.to_string());
         }
     }
-}
-
-fn is_word_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || byte == b'_' || byte >= 0x80
-}
-
-/// Where the token that starts at `at` ends: a quoted text, a comment, a word, or one character.
-fn after_token(sql: &str, at: usize) -> usize {
-    let bytes = sql.as_bytes();
-    let rest = &sql[at..];
-    match bytes[at] {
-        quote @ (b'\'' | b'"' | b'`') => after_quoted(bytes, at, quote),
-        b'-' if rest.starts_with("--") => rest.find('\n').map_or(bytes.len(), |n| at + n + 1),
-        b'/' if rest.starts_with("/*") => after_comment(bytes, at),
-        b'$' => after_dollar_quoted(rest).map_or(at + 1, |length| at + length),
-        byte if is_word_byte(byte) => {
-            let length = rest
-                .bytes()
-                // A dollar sign inside a word is part of it and opens no quote.
-                .position(|b| !is_word_byte(b) && b != b'$')
-                .unwrap_or(rest.len());
-            at + length
-        }
-        _ => at + 1,
-    }
-}
-
-fn after_quoted(bytes: &[u8], at: usize, quote: u8) -> usize {
-    // In an E'' string a backslash hides the quote that follows.
-    let escapes = quote == b'\'' && at > 0 && matches!(bytes[at - 1], b'e' | b'E');
-    let mut next = at + 1;
-    while next < bytes.len() {
-        if escapes && bytes[next] == b'\\' {
-            next += 2;
-        } else if bytes[next] != quote {
-            next += 1;
-        } else if bytes.get(next + 1) == Some(&quote) {
-            next += 2;
-        } else {
-            return next + 1;
-        }
-    }
-    bytes.len()
-}
-
-/// PostgreSQL's comments nest.
-fn after_comment(bytes: &[u8], at: usize) -> usize {
-    let mut depth = 0;
-    let mut next = at;
-    while next + 1 < bytes.len() {
-        match &bytes[next..next + 2] {
-            b"/*" => {
-                depth += 1;
-                next += 2;
-            }
-            b"*/" => {
-                depth -= 1;
-                next += 2;
-                if depth == 0 {
-                    return next;
-                }
-            }
-            _ => next += 1,
-        }
-    }
-    bytes.len()
-}
-
-/// The length of `$tag$ … $tag$`, or `None` where the dollar sign opens no quote (`$1`).
-fn after_dollar_quoted(rest: &str) -> Option<usize> {
-    let tag_length = rest[1..].find('$')? + 2;
-    let tag = &rest[..tag_length];
-    let name = &tag[1..tag_length - 1];
-    let starts_well = name.bytes().next().is_none_or(|b| !b.is_ascii_digit());
-    if !starts_well || !name.bytes().all(is_word_byte) {
-        return None;
-    }
-    let end = rest[tag_length..].find(tag)?;
-    Some(tag_length + end + tag_length)
+    word.to_ascii_lowercase()
 }
 
 #[cfg(test)]
@@ -302,7 +143,7 @@ mod tests {
 
     fn controls(sql: &str) -> Vec<Control> {
         let mut controls = Vec::new();
-        read_sql(sql, &mut controls);
+        read(sql, &mut controls);
         controls
     }
 
@@ -333,6 +174,9 @@ mod tests {
                 Savepoint(name("diesel_savepoint_1")),
             ),
             ("savepoint \"My\"\"Point\"", Savepoint(name("My\"Point"))),
+            ("SAVEPOINT `a b`", Savepoint(name("a b"))),
+            ("SAVEPOINT 'it''s'", Savepoint(name("it's"))),
+            ("SAVEPOINT [Sp]", Savepoint(name("sp"))),
             ("RELEASE SAVEPOINT Sp", Release(name("sp"))),
             ("release sp", Release(name("sp"))),
             ("ROLLBACK TO SAVEPOINT sp", RollbackTo(name("sp"))),

@@ -59,7 +59,6 @@ pub(super) struct TransactionBuffer {
 #[derive(Debug)]
 struct Open {
     id: Uuid,
-    next_seq: u32,
     xid: Option<i64>,
     payloads: Vec<Payload>,
     bytes: usize,
@@ -68,6 +67,16 @@ struct Open {
     aborted: bool,
     /// SQLite: opened by a savepoint, so releasing that one commits.
     opened_by_savepoint: bool,
+    /// Set while it may have ended unseen, and how it has ended then.
+    doubt: Option<Doubt>,
+}
+
+/// How a transaction ended, if it ended unseen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Doubt {
+    /// By a COMMIT in a batch of which another statement failed.
+    Committed,
+    RolledBack,
 }
 
 #[derive(Debug)]
@@ -81,14 +90,23 @@ impl Open {
     fn new(opened_by_savepoint: bool) -> Self {
         Self {
             id: Uuid::now_v7(),
-            next_seq: 0,
             xid: None,
             payloads: Vec::new(),
             bytes: 0,
             savepoints: Vec::new(),
             aborted: false,
             opened_by_savepoint,
+            doubt: None,
         }
+    }
+
+    /// A transaction that Diesel's transaction manager opened before we came.
+    fn of_depth(depth: u32) -> Self {
+        let mut open = Self::new(false);
+        for outer in 1..depth {
+            open.savepoint(&format!("diesel_savepoint_{outer}"));
+        }
+        open
     }
 
     fn savepoint(&mut self, name: &str) {
@@ -99,32 +117,99 @@ impl Open {
     }
 
     /// The place of the innermost savepoint of that name.
-    fn find(&self, name: &str) -> Option<usize> {
-        self.savepoints.iter().rposition(|s| s.name == name)
+    fn find(&self, name: &str, dialect: Dialect) -> Option<usize> {
+        self.savepoints.iter().rposition(|s| match dialect {
+            Dialect::Postgres => s.name == name,
+            // SQLite ignores case, in quotes too.
+            Dialect::Sqlite => s.name.eq_ignore_ascii_case(name),
+        })
     }
 
     /// Drops what was recorded since the savepoint, which stays in force.
-    fn rollback_to(&mut self, name: &str) {
-        if let Some(at) = self.find(name) {
-            self.savepoints.truncate(at + 1);
-            self.payloads.truncate(self.savepoints[at].payloads);
-            self.bytes = self.payloads.iter().map(|p| p.as_bytes().len()).sum();
-        }
+    fn rollback_to(&mut self, name: &str, dialect: Dialect) -> usize {
         self.aborted = false;
+        self.doubt = None;
+        let Some(at) = self.find(name, dialect) else {
+            return 0;
+        };
+        let recorded = self.payloads.len();
+        self.savepoints.truncate(at + 1);
+        self.payloads.truncate(self.savepoints[at].payloads);
+        self.bytes = self.payloads.iter().map(|p| p.as_bytes().len()).sum();
+        recorded - self.payloads.len()
+    }
+
+    fn rolled_back(self) -> Ended {
+        Ended::RolledBack {
+            records: self.payloads.len(),
+        }
+    }
+
+    fn in_doubt(self) -> Ended {
+        Ended::InDoubt {
+            payloads: self.payloads,
+            xid: self.xid,
+        }
+    }
+
+    /// It turned out that the transaction ended before.
+    fn ended_unseen(self, dialect: Dialect) -> Ended {
+        match (self.doubt, dialect) {
+            // SQLite's COMMIT leaves the transaction open where it fails.
+            (Some(Doubt::Committed), Dialect::Sqlite) => Ended::Committed(self.payloads),
+            // In PostgreSQL it may be that very COMMIT that failed.
+            (Some(Doubt::Committed), Dialect::Postgres) => self.in_doubt(),
+            (Some(Doubt::RolledBack) | None, _) => self.rolled_back(),
+        }
     }
 }
 
 impl TransactionBuffer {
-    pub(super) fn new(dialect: Dialect, max_bytes: usize) -> Self {
+    /// A buffer for a connection that Diesel has `depth` transactions open on.
+    pub(super) fn new(dialect: Dialect, max_bytes: usize, depth: u32) -> Self {
         Self {
             dialect,
             max_bytes,
-            open: None,
+            open: (depth > 0).then(|| Open::of_depth(depth)),
         }
+    }
+
+    pub(super) fn dialect(&self) -> Dialect {
+        self.dialect
     }
 
     pub(super) fn is_open(&self) -> bool {
         self.open.is_some()
+    }
+
+    /// Whether the database can be asked by an id what became of the transaction.
+    pub(super) fn has_xid(&self) -> bool {
+        self.open.as_ref().is_some_and(|open| open.xid.is_some())
+    }
+
+    /// Whether only the database knows if the transaction is open.
+    ///
+    /// SQLite ends a transaction by itself where a statement says `OR ROLLBACK`, where a trigger
+    /// says `RAISE(ROLLBACK)`, and on errors such as a full disk.
+    pub(super) fn may_have_ended(&self) -> bool {
+        let doubt = self.open.as_ref().is_some_and(|open| open.doubt.is_some());
+        doubt && self.dialect == Dialect::Sqlite
+    }
+
+    /// What the open transaction holds.
+    pub(super) fn pending(&self) -> &[Payload] {
+        self.open.as_ref().map_or(&[], |open| &open.payloads)
+    }
+
+    /// Refuses further records where the transaction holds more than it may.
+    pub(super) fn check_room(&self) -> Result<(), AuditError> {
+        let max_bytes = self.max_bytes;
+        match &self.open {
+            Some(open) if open.bytes > max_bytes => {
+                Err(AuditError::TransactionTooLarge { max_bytes })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Collects the records of one statement.
@@ -139,34 +224,87 @@ impl TransactionBuffer {
     }
 
     /// A query without transaction control was answered.
-    pub(super) fn answered(&mut self, answer: Answer) {
-        if let (Some(open), Dialect::Postgres) = (&mut self.open, self.dialect) {
-            match answer {
-                Answer::Refused => open.aborted = true,
-                // An aborted transaction answers nothing, so it is not aborted (any more).
-                Answer::Done => open.aborted = false,
-                Answer::Lost | Answer::Local => {}
+    pub(super) fn answered(&mut self, answer: Answer, own: bool) -> Option<Ended> {
+        let open = self.open.as_mut()?;
+        match (self.dialect, answer) {
+            (Dialect::Postgres, Answer::Refused) => open.aborted = true,
+            // An aborted transaction answers nothing, so it is not aborted (any more).
+            (Dialect::Postgres, Answer::Done) if open.doubt.is_some() => {
+                return self.ended_unseen();
             }
+            (Dialect::Postgres, Answer::Done) => open.aborted = false,
+            // For a query that loads rows Diesel says `Done` also where it failed.
+            (Dialect::Sqlite, _) if !own => self.doubt(),
+            _ => {}
         }
+        None
+    }
+
+    /// Something failed that may have ended the transaction.
+    fn doubt(&mut self) {
+        if let Some(open) = &mut self.open {
+            open.doubt.get_or_insert(Doubt::RolledBack);
+        }
+    }
+
+    /// As [`doubt`](Self::doubt), where an error may end a transaction.
+    pub(super) fn doubt_on_sqlite(&mut self) {
+        if self.dialect == Dialect::Sqlite {
+            self.doubt();
+        }
+    }
+
+    /// Whether of a prepared text the database runs the first statement and ignores the rest.
+    pub(super) fn runs_only_first_of_prepared(&self) -> bool {
+        self.dialect == Dialect::Sqlite
+    }
+
+    /// The database says that the transaction is open.
+    pub(super) fn still_open(&mut self) {
+        if let Some(open) = &mut self.open {
+            open.doubt = None;
+        }
+    }
+
+    /// The database says that no transaction is open.
+    pub(super) fn ended_unseen(&mut self) -> Option<Ended> {
+        let dialect = self.dialect;
+        self.open.take().map(|open| open.ended_unseen(dialect))
+    }
+
+    /// One of several statements failed, and nobody says which.
+    pub(super) fn batch_failed(&mut self, controls: &[Control], answer: Answer) -> Option<Ended> {
+        let has = |found: fn(&Control) -> bool| controls.iter().any(found);
+        if self.dialect == Dialect::Sqlite && has(|c| matches!(c, Control::Begin)) {
+            self.open.get_or_insert_with(|| Open::new(false));
+        }
+        let open = self.open.as_mut()?;
+        let commits = has(|c| matches!(c, Control::Commit { .. } | Control::Prepare))
+            || (open.opened_by_savepoint && has(|c| matches!(c, Control::Release(_))));
+        match answer {
+            Answer::Local => return None,
+            Answer::Lost if commits => return self.open.take().map(Open::in_doubt),
+            Answer::Lost => return None,
+            Answer::Refused | Answer::Done => open.aborted = true,
+        }
+        if commits {
+            open.doubt = Some(Doubt::Committed);
+        } else if self.dialect == Dialect::Sqlite || has(|c| matches!(c, Control::Rollback { .. }))
+        {
+            open.doubt.get_or_insert(Doubt::RolledBack);
+        }
+        None
     }
 
     /// A query with transaction control was answered.
     pub(super) fn controlled(&mut self, control: &Control, answer: Answer) -> Option<Ended> {
         match control {
             Control::Commit { chain } => self.commit(answer, *chain),
-            Control::Rollback { chain } => self.end(*chain).map(|open| Ended::RolledBack {
-                records: open.payloads.len(),
-            }),
-            Control::Prepare if answer == Answer::Done => self.end(false).map(Open::in_doubt),
-            _ if answer != Answer::Done => {
-                self.answered(answer);
-                None
-            }
-            Control::Begin => {
-                // A second BEGIN is a warning in PostgreSQL: the transaction goes on.
-                self.open.get_or_insert_with(|| Open::new(false));
-                None
-            }
+            Control::Rollback { chain } => self.rollback(answer, *chain),
+            Control::Prepare if answer == Answer::Done => self.open.take().map(Open::in_doubt),
+            Control::Prepare if answer == Answer::Lost => self.open.take().map(Open::in_doubt),
+            _ if answer != Answer::Done => self.answered(answer, false),
+            Control::Begin => self.begin(),
             Control::Savepoint(name) => {
                 let outermost = self.dialect == Dialect::Sqlite;
                 self.open
@@ -176,65 +314,76 @@ impl TransactionBuffer {
             }
             Control::Release(name) => self.release(name),
             Control::RollbackTo(name) => {
-                if let Some(open) = &mut self.open {
-                    open.rollback_to(name);
-                }
-                None
+                let dialect = self.dialect;
+                let records = self.open.as_mut()?.rollback_to(name, dialect);
+                (records > 0).then_some(Ended::RolledBack { records })
             }
-            Control::Prepare | Control::Other => None,
+            Control::Prepare | Control::Other => self.answered(answer, false),
         }
     }
 
     /// The connection is gone, and with it an open transaction.
     pub(super) fn closed(&mut self) -> Option<Ended> {
-        self.end(false).map(|open| Ended::RolledBack {
-            records: open.payloads.len(),
-        })
+        self.ended_unseen()
+    }
+
+    fn begin(&mut self) -> Option<Ended> {
+        let goes_on = match (&self.open, self.dialect) {
+            // A second BEGIN is a warning there, unless the transaction is aborted.
+            (Some(open), Dialect::Postgres) => open.doubt.is_none(),
+            // A second BEGIN is an error there.
+            _ => false,
+        };
+        if goes_on {
+            return None;
+        }
+        let ended = self.ended_unseen();
+        self.open = Some(Open::new(false));
+        ended
     }
 
     fn commit(&mut self, answer: Answer, chain: bool) -> Option<Ended> {
         if answer != Answer::Done && self.dialect == Dialect::Sqlite {
-            // SQLite keeps the transaction open: COMMIT may be tried again, or rolled back.
+            // COMMIT may be tried again, or rolled back, unless the error rolled back already.
+            self.doubt();
             return None;
         }
-        let open = self.end(chain)?;
+        let open = self.end(answer, chain)?;
         Some(match answer {
-            Answer::Done if open.aborted => Ended::RolledBack {
-                records: open.payloads.len(),
-            },
-            Answer::Done => Ended::Committed(open.payloads),
-            Answer::Refused => Ended::RolledBack {
-                records: open.payloads.len(),
-            },
             Answer::Lost | Answer::Local => open.in_doubt(),
+            Answer::Refused => open.rolled_back(),
+            Answer::Done if self.dialect == Dialect::Sqlite => Ended::Committed(open.payloads),
+            Answer::Done if open.aborted => open.ended_unseen(self.dialect),
+            Answer::Done => Ended::Committed(open.payloads),
         })
     }
 
+    fn rollback(&mut self, answer: Answer, chain: bool) -> Option<Ended> {
+        let open = self.end(answer, chain)?;
+        // SQLite rolls back what is open, and refuses where nothing is.
+        if answer == Answer::Done && self.dialect == Dialect::Sqlite {
+            return Some(open.rolled_back());
+        }
+        Some(open.ended_unseen(self.dialect))
+    }
+
     fn release(&mut self, name: &str) -> Option<Ended> {
+        let dialect = self.dialect;
         let open = self.open.as_mut()?;
-        let at = open.find(name)?;
+        let at = open.find(name, dialect)?;
         open.savepoints.truncate(at);
         if at == 0 && open.opened_by_savepoint {
-            return self.end(false).map(|open| Ended::Committed(open.payloads));
+            return self.open.take().map(|open| Ended::Committed(open.payloads));
         }
         None
     }
 
-    fn end(&mut self, chain: bool) -> Option<Open> {
+    fn end(&mut self, answer: Answer, chain: bool) -> Option<Open> {
         let ended = self.open.take();
-        if chain {
+        if chain && answer == Answer::Done {
             self.open = Some(Open::new(false));
         }
         ended
-    }
-}
-
-impl Open {
-    fn in_doubt(self) -> Ended {
-        Ended::InDoubt {
-            payloads: self.payloads,
-            xid: self.xid,
-        }
     }
 }
 
@@ -249,21 +398,15 @@ impl Statement<'_> {
     /// The transaction and the place in it of the record that comes next.
     pub(super) fn next_ref(&mut self) -> TransactionRef {
         let open = self.buffer.open.get_or_insert_with(|| Open::new(false));
-        let seq = open.next_seq;
-        open.next_seq = seq.saturating_add(1);
+        // Counted, so that a rollback to a savepoint leaves no gap.
+        let seq = u32::try_from(open.payloads.len()).unwrap_or(u32::MAX);
         TransactionRef { id: open.id, seq }
     }
 
-    pub(super) fn push(&mut self, payload: Payload) -> Result<(), AuditError> {
-        let max_bytes = self.buffer.max_bytes;
+    pub(super) fn push(&mut self, payload: Payload) {
         let open = self.buffer.open.get_or_insert_with(|| Open::new(false));
         open.bytes += payload.as_bytes().len();
         open.payloads.push(payload);
-        // What was committed already has to be handed over, however much it is.
-        if open.bytes > max_bytes && !self.autocommit {
-            return Err(AuditError::TransactionTooLarge { max_bytes });
-        }
-        Ok(())
     }
 
     /// The records to publish now: those of a statement that was its own transaction.

@@ -15,7 +15,8 @@ use crate::model::{AuditedBy, AuditedColumns, AuditedModel};
 
 /// Deletes rows and records each of them; stands where `diesel::delete` stood.
 ///
-/// The deleted rows are read by the same statement.
+/// The deleted rows are read by the same statement. Rows of other tables that the database deletes
+/// along with them (`ON DELETE CASCADE`) are not seen: delete those first, through `audited::`.
 pub fn delete<T, M>(source: T) -> Audited<DeleteStatement<T::Table, T::WhereClause>, M>
 where
     T: IntoUpdateTarget,

@@ -4,6 +4,10 @@
 //! these two are written here; everything else is Diesel's statement.
 
 mod on_conflict;
+#[cfg(feature = "postgres")]
+mod on_postgres;
+#[cfg(feature = "sqlite")]
+mod on_sqlite;
 mod select;
 
 pub use on_conflict::IncompleteOnConflict;
@@ -29,6 +33,10 @@ use select::InsertFromSelect;
 /// Inserts rows and records each of them; stands where `diesel::insert_into` stood.
 ///
 /// The new rows are read by the same statement, with what the database filled in.
+///
+/// `on_conflict(…).do_update()` is not offered yet, as RETURNING does not tell a new row from an
+/// updated one. Until it is, update first, and insert with
+/// [`on_conflict(…).do_nothing()`](Audited::on_conflict) where that found no row.
 pub fn insert_into<T, M>(target: T) -> IncompleteInsert<T, M>
 where
     T: AuditedBy<M>,

@@ -1,6 +1,9 @@
 //! A row that a statement returned: the model's part and the caller's part, each of which may fail
 //! to load without hiding the other. The database has made the change by then.
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::thread;
+
 use audit_core::{AuditContext, ChangeKind, Record};
 use diesel::deserialize::{FromSqlRow, FromStaticSqlRow, Result, StaticallySizedRow};
 use diesel::result::{Error, QueryResult};
@@ -20,12 +23,19 @@ pub struct Loaded<C, X> {
 #[derive(Debug)]
 pub struct Extra<U> {
     xid: i64,
-    output: Result<U>,
+    output: thread::Result<Result<U>>,
+}
+
+/// Loading runs the user's code. Should it panic, the change is recorded first.
+fn caught<T>(load: impl FnOnce() -> T) -> thread::Result<T> {
+    catch_unwind(AssertUnwindSafe(load))
 }
 
 impl<U> Extra<U> {
     pub(super) fn into_output(self) -> QueryResult<U> {
-        self.output.map_err(Error::DeserializationError)
+        self.output
+            .unwrap_or_else(|panic| resume_unwind(panic))
+            .map_err(Error::DeserializationError)
     }
 }
 
@@ -39,7 +49,9 @@ macro_rules! load_from {
             (X,): FromStaticSqlRow<(ExtraSt,), $backend>,
         {
             fn build_from_row<'a>(row: &impl Row<'a, $backend>) -> Result<Self> {
-                let change = C::build_from_row(&row.partial_row(0..C::FIELD_COUNT));
+                let of_model = row.partial_row(0..C::FIELD_COUNT);
+                let change = caught(|| C::build_from_row(&of_model))
+                    .unwrap_or_else(|_| Err("loading the model panicked".into()));
                 let rest = row.partial_row(C::FIELD_COUNT..row.field_count());
                 let (extra,) = <(X,)>::build_from_row(&rest)?;
                 Ok(Self { change, extra })
@@ -54,7 +66,7 @@ macro_rules! load_from {
                 let xid =
                     <i64 as FromSqlRow<BigInt, $backend>>::build_from_row(&row.partial_row(0..1))?;
                 let rest = row.partial_row(1..row.field_count());
-                let output = <(U,)>::build_from_row(&rest).map(|(output,)| output);
+                let output = caught(|| <(U,)>::build_from_row(&rest).map(|(output,)| output));
                 Ok(Self { xid, output })
             }
         }

@@ -1,20 +1,23 @@
 //! SQLite: RETURNING cannot see the old row, so an update reads it first, holding the write lock.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 
 use audit_core::ChangeKind;
-use diesel::connection::Connection;
+use diesel::connection::{Connection, TransactionManager};
 use diesel::expression::Expression;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::query_dsl::{LoadQuery, RunQueryDsl};
 use diesel::result::{EmptyChangeset, Error, QueryResult};
+use diesel::sql_types::BigInt;
 use diesel::sqlite::Sqlite;
 use diesel::{SelectableExpression, SqliteConnection, Table};
 
+use super::returning::TransactionId;
 use super::row::{Loaded, Output, RowChange};
-use super::update::UpdateStatement;
+use super::update::{UpdateStatement, push_columns};
 use super::{ChangeStatement, Changed, own, record_changes};
 use crate::model::AuditedModel;
 use crate::recorder::Recorder;
@@ -64,7 +67,7 @@ where
     M: AuditedModel,
     M::Columns: Expression,
 {
-    type SqlType = <M::Columns as Expression>::SqlType;
+    type SqlType = (<M::Columns as Expression>::SqlType, BigInt);
 }
 
 impl<T: Table, W, C, M, Conn> RunQueryDsl<Conn> for SelectOld<T, W, C, M> {}
@@ -76,8 +79,12 @@ where
     W: QueryFragment<Sqlite>,
     M: AuditedModel,
 {
-    fn walk_ast<'b>(&'b self, out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
-        self.update.walk_select_old::<Sqlite, M>(out)
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
+        out.push_sql("SELECT ");
+        push_columns::<Sqlite, M>(&mut out)?;
+        out.push_sql(", ");
+        TransactionId.walk_ast(out.reborrow())?;
+        self.update.walk_from_where(out)
     }
 }
 
@@ -123,14 +130,14 @@ where
     M: AuditedModel<Table = T>,
     X: Output,
     (M::Columns, E): SelectableExpression<T>,
-    SelectOld<T, W, C, M>: LoadQuery<'query, SqliteConnection, M>,
+    SelectOld<T, W, C, M>: LoadQuery<'query, SqliteConnection, Loaded<M, i64>>,
     UpdateReturning<T, W, C, (M::Columns, E)>: LoadQuery<'query, SqliteConnection, Loaded<M, X>>,
 {
     fn run(self, extra: E, conn: &mut SqliteConnection) -> QueryResult<Vec<X>> {
         if self.changes.is_noop(&Sqlite)? {
             return Err(Error::QueryBuilderError(Box::new(EmptyChangeset)));
         }
-        let in_transaction = Recorder::of(conn).is_some_and(|r| r.in_transaction());
+        let in_transaction = in_transaction(conn);
         let update = Rc::new(self);
         let run = |conn: &mut SqliteConnection| {
             let changes = own(conn, |conn| read_and_update(&update, extra, conn))?;
@@ -139,9 +146,36 @@ where
         if in_transaction {
             run(conn)
         } else {
-            conn.immediate_transaction(run)
+            in_own_transaction(conn, run)
         }
     }
+}
+
+/// Diesel would leave the transaction open after a panic, and the caller does not know of it.
+fn in_own_transaction<T>(
+    conn: &mut SqliteConnection,
+    run: impl FnOnce(&mut SqliteConnection) -> QueryResult<T>,
+) -> QueryResult<T> {
+    let mut panicked = None;
+    let result = conn.immediate_transaction(|conn| {
+        catch_unwind(AssertUnwindSafe(|| run(conn))).unwrap_or_else(|panic| {
+            panicked = Some(panic);
+            Err(Error::RollbackTransaction)
+        })
+    });
+    match panicked {
+        Some(panic) => resume_unwind(panic),
+        None => result,
+    }
+}
+
+/// A transaction that was opened by plain SQL is known to the recorder, and one that was opened
+/// before the recorder came is known to Diesel.
+fn in_transaction(conn: &mut SqliteConnection) -> bool {
+    type Transactions = <SqliteConnection as Connection>::TransactionManager;
+    let status = Transactions::transaction_manager_status_mut(conn).transaction_depth();
+    status.is_ok_and(|depth| depth.is_some())
+        || Recorder::of(conn).is_some_and(|recorder| recorder.in_transaction())
 }
 
 fn read_and_update<'query, T, W, C, M, E, X>(
@@ -153,7 +187,7 @@ where
     T: Table,
     T::FromClause: QueryFragment<Sqlite>,
     M: AuditedModel<Table = T>,
-    SelectOld<T, W, C, M>: LoadQuery<'query, SqliteConnection, M>,
+    SelectOld<T, W, C, M>: LoadQuery<'query, SqliteConnection, Loaded<M, i64>>,
     UpdateReturning<T, W, C, (M::Columns, E)>: LoadQuery<'query, SqliteConnection, Loaded<M, X>>,
 {
     take_write_lock::<M, _>(&update.from_clause, conn)?;
@@ -161,12 +195,12 @@ where
         update: Rc::clone(update),
         model: PhantomData,
     };
-    let old: Option<Vec<M>> = match select.load(conn) {
-        Ok(old) => Some(old),
-        // A model that does not fit the table must not stop the update.
-        Err(Error::DeserializationError(_)) => None,
-        Err(error) => return Err(error),
-    };
+    // A model that does not fit the table must not stop the update.
+    let old = select
+        .load(conn)?
+        .into_iter()
+        .map(|row: Loaded<M, i64>| row.change.ok())
+        .collect();
     let update = UpdateReturning {
         update: Rc::clone(update),
         returning: (M::columns(), extra),
@@ -176,14 +210,10 @@ where
         .into_iter()
         .map(|row: Loaded<M, X>| (row.change.ok(), row.extra))
         .unzip();
-    let rows = match old {
-        Some(old) => paired(old, new),
-        None => new
-            .iter()
-            .map(|_| RowChange::Unreadable(ChangeKind::Update))
-            .collect(),
-    };
-    Ok(Changed { rows, outputs })
+    Ok(Changed {
+        rows: paired(old, new),
+        outputs,
+    })
 }
 
 fn take_write_lock<M, F>(from_clause: &F, conn: &mut SqliteConnection) -> QueryResult<()>
@@ -199,32 +229,43 @@ where
     Ok(())
 }
 
-/// Pairs rows by their key. A row whose key changed is left over on both sides: one such row is
-/// paired with the other, and of several it is recorded what became of each key.
-fn paired<M: AuditedModel>(old: Vec<M>, new: Vec<Option<M>>) -> Vec<RowChange<M>> {
-    let mut by_key: HashMap<String, M> = old.into_iter().map(|m| (m.resource_id(), m)).collect();
-    let mut changes = Vec::with_capacity(new.len());
-    let mut moved = Vec::new();
-    for new in new {
-        match new {
-            None => changes.push(RowChange::Unreadable(ChangeKind::Update)),
-            Some(new) => match by_key.remove(&new.resource_id()) {
-                Some(old) => changes.push(RowChange::Update { old, new }),
-                None => moved.push(new),
-            },
+/// Pairs rows by their key. The row of an update of one row is found again though its key changed;
+/// where several rows got new keys, it is recorded what became of each key.
+fn paired<M: AuditedModel>(old: Vec<Option<M>>, new: Vec<Option<M>>) -> Vec<RowChange<M>> {
+    match (&old[..], &new[..]) {
+        ([Some(_)], [Some(_)]) => {
+            let both = old.into_iter().flatten().zip(new.into_iter().flatten());
+            both.map(|(old, new)| RowChange::Update { old, new })
+                .collect()
         }
+        _ => paired_by_key(old, new),
     }
-    changes.extend(pair_moved(by_key.into_values().collect(), moved));
-    changes
 }
 
-fn pair_moved<M>(mut old: Vec<M>, mut new: Vec<M>) -> Vec<RowChange<M>> {
-    match (old.len(), new.len(), old.pop(), new.pop()) {
-        (1, 1, Some(old), Some(new)) => vec![RowChange::Update { old, new }],
-        (_, _, last_old, last_new) => {
-            let gone = old.into_iter().chain(last_old).map(RowChange::Delete);
-            let come = new.into_iter().chain(last_new).map(RowChange::Insert);
-            gone.chain(come).collect()
+fn paired_by_key<M: AuditedModel>(old: Vec<Option<M>>, new: Vec<Option<M>>) -> Vec<RowChange<M>> {
+    let all_readable = old.iter().chain(&new).all(Option::is_some);
+    let by_key = |old: M| (old.resource_id(), old);
+    let mut by_key: BTreeMap<String, M> = old.into_iter().flatten().map(by_key).collect();
+    let mut changes = Vec::with_capacity(new.len());
+    let mut come = Vec::new();
+    for new in new {
+        let old = new
+            .as_ref()
+            .and_then(|new| by_key.remove(&new.resource_id()));
+        match (old, new) {
+            (Some(old), Some(new)) => changes.push(RowChange::Update { old, new }),
+            (_, Some(new)) => come.push(new),
+            (_, None) => changes.push(RowChange::Unreadable(ChangeKind::Update)),
         }
     }
+    if all_readable && come.len() == by_key.len() {
+        changes.extend(by_key.into_values().map(RowChange::Delete));
+        changes.extend(come.into_iter().map(RowChange::Insert));
+    } else {
+        // Old rows that are left over were not updated after all (a trigger may do that), or cannot
+        // be told from unreadable ones.
+        let unreadable = |_| RowChange::Unreadable(ChangeKind::Update);
+        changes.extend(come.into_iter().map(unreadable));
+    }
+    changes
 }

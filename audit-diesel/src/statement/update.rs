@@ -57,6 +57,19 @@ impl<T: Table, W, M> IncompleteUpdate<T, W, M> {
         }
     }
 
+    /// Boxes the WHERE clause, as Diesel's `into_boxed` does.
+    pub fn into_boxed<'a, DB>(self) -> IncompleteUpdate<T, Boxed<'a, DB>, M>
+    where
+        DB: Backend,
+        W: QueryFragment<DB> + Send + 'a,
+    {
+        IncompleteUpdate {
+            from_clause: self.from_clause,
+            where_clause: Boxed::new(self.where_clause),
+            model: PhantomData,
+        }
+    }
+
     /// Says what to change, as Diesel's `set` does.
     pub fn set<V>(self, values: V) -> Audited<UpdateStatement<T, W, V::Changeset>, M>
     where
@@ -132,22 +145,16 @@ impl<T: QuerySource, W, C> UpdateStatement<T, W, C> {
         self.changes.walk_ast(out.reborrow())
     }
 
-    /// Writes `SELECT columns FROM t WHERE …`, with the columns of the model.
-    pub(super) fn walk_select_old<'b, DB, M>(
-        &'b self,
-        mut out: AstPass<'_, 'b, DB>,
-    ) -> QueryResult<()>
+    /// Writes ` FROM t WHERE …`, for a select of the old rows.
+    pub(super) fn walk_from_where<'b, DB>(&'b self, mut out: AstPass<'_, 'b, DB>) -> QueryResult<()>
     where
         DB: Backend,
-        M: AuditedModel,
         T::FromClause: QueryFragment<DB>,
         W: QueryFragment<DB>,
     {
-        out.push_sql("SELECT ");
-        push_columns::<DB, M>(None, &mut out)?;
         out.push_sql(" FROM ");
         self.from_clause.walk_ast(out.reborrow())?;
-        self.where_clause.walk_ast(out.reborrow())
+        self.where_clause.walk_ast(out)
     }
 }
 
@@ -156,26 +163,24 @@ impl<T: QuerySource, W, C> QueryId for UpdateStatement<T, W, C> {
     const HAS_STATIC_QUERY_ID: bool = false;
 }
 
-/// Writes the model's columns, with `alias` in front of each where there is one.
-pub(super) fn push_columns<DB, M>(
-    alias: Option<&str>,
-    out: &mut AstPass<'_, '_, DB>,
-) -> QueryResult<()>
+/// Writes the model's columns.
+pub(super) fn push_columns<DB, M>(out: &mut AstPass<'_, '_, DB>) -> QueryResult<()>
 where
     DB: Backend,
     M: AuditedModel,
 {
-    let mut columns = Vec::new();
-    M::visit_columns(&mut |column| columns.push(column));
-    for (place, column) in columns.into_iter().enumerate() {
+    for (place, column) in columns::<M>().into_iter().enumerate() {
         if place > 0 {
             out.push_sql(", ");
-        }
-        if let Some(alias) = alias {
-            out.push_identifier(alias)?;
-            out.push_sql(".");
         }
         out.push_identifier(column)?;
     }
     Ok(())
+}
+
+/// The SQL names of the model's columns.
+pub(super) fn columns<M: AuditedModel>() -> Vec<&'static str> {
+    let mut columns = Vec::new();
+    M::visit_columns(&mut |column| columns.push(column));
+    columns
 }

@@ -1,5 +1,5 @@
 use audit_core::{Payload, Record};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Datelike, Utc};
 use uuid::Uuid;
 
 /// A payload read as the record that it is, ready to be stored.
@@ -22,7 +22,25 @@ pub(crate) struct Refused {
 /// Makes a quarantined payload's id: any UUID that is used for nothing else.
 const QUARANTINE: Uuid = Uuid::from_u128(0x3f0c_9a52_6f0e_4a8f_9d4b_2d4c_56a1_77e3);
 
+/// A reason is for people to read.
+const LONGEST_REASON: usize = 1_000;
+
 impl Refused {
+    pub(crate) fn new(payload: &Payload, reason: &str) -> Self {
+        // PostgreSQL takes no such character, and the reason may quote the payload.
+        let reason = reason.replace('\0', "\\0");
+        Self {
+            payload: payload.clone(),
+            reason: reason.chars().take(LONGEST_REASON).collect(),
+        }
+    }
+
+    /// The reason up to what it quotes: what a payload holds belongs in no log.
+    pub(crate) fn reason_without_values(&self) -> &str {
+        let quoted = self.reason.find(['"', '`', '\'']);
+        quoted.map_or(&*self.reason, |at| &self.reason[..at])
+    }
+
     /// The same for the same payload, so that a redelivery is not quarantined again.
     pub(crate) fn id(&self) -> Uuid {
         Uuid::new_v5(&QUARANTINE, self.payload.as_bytes())
@@ -32,13 +50,11 @@ impl Refused {
 impl EntryToStore {
     /// Reads a payload.
     pub(crate) fn read(payload: &Payload) -> Result<Self, Refused> {
-        let refuse = |reason: String| Refused {
-            payload: payload.clone(),
-            reason,
-        };
+        let refuse = |reason: String| Refused::new(payload, &reason);
         let record = Record::decode(payload.as_bytes()).map_err(|e| refuse(e.to_string()))?;
         let occurred_at = DateTime::from_timestamp_micros(record.occurred_at)
-            .ok_or_else(|| refuse("occurred_at is out of range".to_owned()))?;
+            .filter(|time| (1..=9999).contains(&time.year()))
+            .ok_or_else(|| refuse("occurred_at is not between the years 1 and 9999".to_owned()))?;
         let extra = extra(&record).map_err(|e| refuse(e.to_string()))?;
         Ok(Self {
             payload: payload.clone(),

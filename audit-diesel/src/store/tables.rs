@@ -85,7 +85,6 @@ macro_rules! audit_tables {
         pub(crate) struct NewAuditLog<'a> {
             id: $uuid_value,
             occurred_at: chrono::DateTime<chrono::Utc>,
-            stored_at: chrono::DateTime<chrono::Utc>,
             action: &'a str,
             resource_type: Option<&'a str>,
             resource_id: Option<&'a str>,
@@ -106,17 +105,13 @@ macro_rules! audit_tables {
         }
 
         impl<'a> NewAuditLog<'a> {
-            pub(crate) fn new(
-                entry: &'a super::EntryToStore,
-                stored_at: chrono::DateTime<chrono::Utc>,
-            ) -> Self {
+            pub(crate) fn new(entry: &'a super::EntryToStore) -> Self {
                 let record = &entry.record;
                 let context = &record.context;
                 let actor = context.actor_ref();
                 Self {
                     id: record.id.into(),
                     occurred_at: entry.occurred_at,
-                    stored_at,
                     action: &record.action,
                     resource_type: record.resource_type.as_deref(),
                     resource_id: record.resource_id.as_deref(),

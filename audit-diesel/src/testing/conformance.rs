@@ -87,6 +87,10 @@ fn a_peek_of_large_payloads_returns_some(queue: &impl Queue) {
             "a peek must see something while the queue has something"
         );
         seen.extend(batch.payloads.iter().cloned());
+        assert!(
+            seen.len() <= payloads.len(),
+            "a peek must not see what was acknowledged"
+        );
         assert_eq!(ack(queue, &batch), batch.len(), "nobody else acknowledges");
     }
     assert_eq!(read_all(&seen), read_all(&payloads), "large payloads");

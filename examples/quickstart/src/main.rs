@@ -4,6 +4,11 @@
 //! journal the queue. `cargo run -p quickstart --features servers -- --postgres URL --redis URL`
 //! tells the same story on PostgreSQL and Redis.
 
+#![allow(
+    clippy::duplicate_mod,
+    reason = "the same application is compiled for each database"
+)]
+
 mod models;
 #[cfg(feature = "servers")]
 mod on_postgres;

@@ -33,17 +33,23 @@ pub(super) struct JournalFile {
     /// Absolute: a change of the working directory must not lead to another file, and SQLite
     /// reads names such as `:memory:` and `file:…` in ways of its own.
     path: String,
+    identity: Identity,
     fsync: Fsync,
     busy_timeout: Duration,
 }
+
+/// Device and number of the file, where the system has them.
+type Identity = Option<(u64, u64)>;
 
 impl JournalFile {
     pub(super) fn create(path: &Path, fsync: Fsync, busy_timeout: Duration) -> Result<Self, Fault> {
         let path = usable(path)?;
         touch(&path)?;
+        let identity = identify(&path)?;
         let path = path.into_os_string().into_string();
         let file = Self {
             path: path.map_err(|_| Fault::wrong("its path is not valid UTF-8"))?,
+            identity,
             fsync,
             busy_timeout,
         };
@@ -64,12 +70,21 @@ impl JournalFile {
         self.busy_timeout
     }
 
-    /// A connection to the journal. A file that has vanished since is not made again: what it
-    /// held is missed then, and somebody has to know.
-    pub(super) fn connect(&self) -> Result<SqliteConnection, Fault> {
-        if !Path::new(&self.path).exists() {
-            return Err(Fault::wrong("its file was removed while in use"));
+    /// Refuses a file that was removed or replaced while in use. SQLite would go on writing to
+    /// what nobody can open any more, or make a new file, and what was pushed would be gone
+    /// without a word.
+    pub(super) fn check(&self) -> Result<(), Fault> {
+        match identify(Path::new(&self.path)) {
+            Ok(identity) if identity == self.identity => Ok(()),
+            _ => Err(Fault::wrong(
+                "its file was removed or replaced while in use: put it back, or start again",
+            )),
         }
+    }
+
+    /// A connection to the journal.
+    pub(super) fn connect(&self) -> Result<SqliteConnection, Fault> {
+        self.check()?;
         let mut connection = self.open()?;
         self.use_wal(&mut connection)?;
         Ok(connection)
@@ -162,8 +177,49 @@ fn touch(path: &Path) -> Result<(), Fault> {
     }
 }
 
+fn identify(path: &Path) -> Result<Identity, Fault> {
+    let found = std::fs::metadata(path);
+    let found = found.map_err(|error| Fault::wrong(format!("the file cannot be read: {error}")))?;
+    #[cfg(unix)]
+    let identity = {
+        use std::os::unix::fs::MetadataExt;
+        Some((found.dev(), found.ino()))
+    };
+    #[cfg(not(unix))]
+    let identity = found.is_file().then_some((0, 0));
+    Ok(identity)
+}
+
 impl From<Error> for Fault {
     fn from(error: Error) -> Self {
         fault::of(&error)
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use diesel::sql_types::Integer;
+
+    #[derive(QueryableByName)]
+    struct Synchronous {
+        #[diesel(sql_type = Integer)]
+        synchronous: i32,
+    }
+
+    /// No test can cut the power: that SQLite was asked is what can be checked.
+    #[test]
+    fn sqlite_is_asked_for_the_fsync_that_was_chosen() {
+        let name = format!("audit-journal-{}.db", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        for (fsync, expected) in [(Fsync::Os, 1), (Fsync::Always, 2)] {
+            let file = JournalFile::create(&path, fsync, Duration::from_secs(5)).ok();
+            let mut connection = file.unwrap().connect().ok().unwrap();
+            let pragma = diesel::sql_query("PRAGMA synchronous");
+            let row: Synchronous = pragma.get_result(&mut connection).unwrap();
+            assert_eq!(row.synchronous, expected, "{fsync:?}");
+        }
+        std::fs::remove_file(path).unwrap();
     }
 }

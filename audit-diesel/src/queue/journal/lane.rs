@@ -35,6 +35,7 @@ impl Lane {
         &self,
         work: impl FnOnce(&mut SqliteConnection) -> QueryResult<T>,
     ) -> Result<T, Fault> {
+        self.file.check()?;
         let mut turn = self.take()?;
         let mut connection = match turn.kept.take() {
             Some(connection) => connection,

@@ -1,7 +1,6 @@
 //! `on_conflict_do_nothing` and `on_conflict(target).do_nothing()`.
 
 use diesel::backend::Backend;
-use diesel::connection::Connection;
 use diesel::expression::Expression;
 use diesel::insertable::Insertable;
 use diesel::query_builder::{AstPass, InsertStatement, QueryFragment};
@@ -9,15 +8,14 @@ use diesel::result::QueryResult;
 use diesel::{SelectableExpression, Table};
 
 use super::select::{rendered, unqualified};
-use super::{InsertDefaults, InsertFromSelect, InsertReturning, InsertValues, RunInsert};
-use crate::model::AuditedModel;
-use crate::statement::{Audited, ChangeStatement, TargetTable};
+use super::{InsertFromSelect, InsertValues};
+use crate::statement::{Audited, TargetTable};
 
 /// An insert that skips rows which exist already. Skipped rows make no record.
 #[derive(Debug, Clone)]
 pub struct OnConflictDoNothing<S, T> {
-    insert: S,
-    target: T,
+    pub(super) insert: S,
+    pub(super) target: T,
 }
 
 /// An insert with a conflict target, before `do_nothing`.
@@ -30,6 +28,9 @@ pub struct IncompleteOnConflict<S, M, R, T> {
 
 impl<S: Insert, M, R> Audited<S, M, R> {
     /// Skips rows that violate any unique constraint, as Diesel's `on_conflict_do_nothing` does.
+    ///
+    /// On SQLite a select of whole rows needs a filter here, or
+    /// [`into_columns`](Self::into_columns): right after a table's name it takes ON for a join's.
     pub fn on_conflict_do_nothing(self) -> Audited<OnConflictDoNothing<S, AnyConflict>, M, R> {
         self.map(|insert| OnConflictDoNothing {
             insert,
@@ -108,44 +109,34 @@ impl<T: Table, V: Insertable<T>> Insert for InsertValues<T, V> {
     }
 }
 
-impl<T: Table> Insert for InsertDefaults<T> {
-    type Fragment = Self;
-
-    fn into_fragment(self) -> Self {
-        self
-    }
-}
-
 impl<T: Table, V, C> Insert for InsertFromSelect<T, V, C> {
-    type Fragment = Self;
+    type Fragment = InsertFromSelect<T, BeforeConflict<V>, C>;
 
-    fn into_fragment(self) -> Self {
-        self
+    fn into_fragment(self) -> Self::Fragment {
+        self.map_select(BeforeConflict)
     }
 }
 
-impl<'query, Conn, S, C, M, E, X> ChangeStatement<'query, Conn, M, E, X>
-    for OnConflictDoNothing<S, C>
-where
-    Conn: Connection,
-    Conn::Backend: Default,
-    <Conn::Backend as Backend>::QueryBuilder: Default,
-    S: Insert,
-    S::Fragment: QueryFragment<Conn::Backend>,
-    M: AuditedModel<Table = S::Table>,
-    InsertReturning<S::Fragment, C, (M::Columns, E)>: RunInsert<'query, Conn, M, X>,
+/// A select that `ON CONFLICT` can follow.
+#[derive(Debug, Clone)]
+pub struct BeforeConflict<V>(V);
+
+#[cfg(feature = "postgres")]
+impl<V: QueryFragment<diesel::pg::Pg>> QueryFragment<diesel::pg::Pg> for BeforeConflict<V> {
+    fn walk_ast<'b>(&'b self, out: AstPass<'_, 'b, diesel::pg::Pg>) -> QueryResult<()> {
+        self.0.walk_ast(out)
+    }
+}
+
+#[cfg(feature = "sqlite")]
+impl<V: QueryFragment<diesel::sqlite::Sqlite>> QueryFragment<diesel::sqlite::Sqlite>
+    for BeforeConflict<V>
 {
-    fn run(self, extra: E, conn: &mut Conn) -> QueryResult<Vec<X>> {
-        let insert = self.insert.into_fragment();
-        // Diesel renders an insert of no rows as a SELECT, which no conflict clause may follow.
-        if rendered(&insert)?.starts_with("SELECT") {
-            return Ok(Vec::new());
-        }
-        InsertReturning {
-            insert,
-            conflict: self.target,
-            returning: (M::columns(), extra),
-        }
-        .run_insert(conn)
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, diesel::sqlite::Sqlite>) -> QueryResult<()> {
+        // Right after a table, SQLite takes ON for the beginning of a join's condition.
+        out.push_sql("SELECT * FROM (");
+        self.0.walk_ast(out.reborrow())?;
+        out.push_sql(") WHERE 1");
+        Ok(())
     }
 }

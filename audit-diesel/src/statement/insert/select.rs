@@ -33,6 +33,16 @@ impl<T: Table, V, M, R> Audited<InsertValues<T, V>, M, R> {
     }
 }
 
+impl<T: Table, V, C> InsertFromSelect<T, V, C> {
+    pub(super) fn map_select<W>(self, change: impl FnOnce(V) -> W) -> InsertFromSelect<T, W, C> {
+        InsertFromSelect {
+            from_clause: self.from_clause,
+            select: change(self.select),
+            columns: self.columns,
+        }
+    }
+}
+
 impl<T: Table, V, C> TargetTable for InsertFromSelect<T, V, C> {
     type Table = T;
 }

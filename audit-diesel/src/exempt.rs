@@ -1,0 +1,142 @@
+//! Work that is not a user's action, said on purpose.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use audit_core::Record;
+use diesel::result::Error;
+
+use crate::AuditError;
+use crate::auditor::AuditedBackend;
+use crate::connection::AuditedConnection;
+use crate::recorder::Recorder;
+
+/// Runs work that is not a user's action, such as a backfill, with Diesel's own statements: no row
+/// is read, and no change recorded. One record `exempt` says why, how many statements ran and how
+/// many rows they touched.
+///
+/// It runs in a transaction, or in a savepoint of the one that is open: the record is there if and
+/// only if the work was kept. A block inside another one is part of it. `audited::` statements
+/// inside are recorded as ever.
+///
+/// ```
+/// # #[cfg(feature = "sqlite")]
+/// # mod example {
+/// # use diesel::prelude::*;
+/// # diesel::table! { products (id) { id -> Integer, price_cents -> BigInt, } }
+/// # pub fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use audit_diesel::testing::TestAudit;
+/// # let conn = &mut SqliteConnection::establish(":memory:")?;
+/// # diesel::sql_query("CREATE TABLE products (id integer NOT NULL PRIMARY KEY, price_cents bigint NOT NULL)").execute(conn)?;
+/// # diesel::sql_query("INSERT INTO products VALUES (1, 5), (2, 6)").execute(conn)?;
+///
+/// let audit = TestAudit::attached_to(conn);
+/// let rows = audit_diesel::exempt(conn, "backfill of price_cents", |conn| {
+///     diesel::update(products::table).set(products::price_cents.eq(100)).execute(conn)
+/// })?;
+/// assert_eq!(rows, 2);
+/// assert_eq!(audit.committed()[0].extra["rows"], 2);
+/// # Ok(())
+/// # }
+/// # }
+/// # #[cfg(feature = "sqlite")]
+/// # example::main().unwrap();
+/// ```
+///
+/// # Errors
+///
+/// The work's own, Diesel's for the transaction, and [`AuditError`]: without a reason, and on a
+/// connection without an auditor, nothing runs.
+pub fn exempt<C, T, E>(
+    conn: &mut C,
+    reason: &str,
+    work: impl FnOnce(&mut C) -> Result<T, E>,
+) -> Result<T, E>
+where
+    C: AuditedConnection,
+    C::Backend: AuditedBackend,
+    E: From<Error>,
+{
+    if reason.trim().is_empty() {
+        return Err(Error::from(AuditError::NoReason).into());
+    }
+    let state = {
+        let recorder = Recorder::ready(conn.raw()).map_err(Error::from)?;
+        Arc::clone(recorder.exempt())
+    };
+    if state.is_in_force() {
+        let _block = Block::enter(&state);
+        return work(conn);
+    }
+    conn.transaction(|conn| {
+        let before = rows_written(conn)?;
+        state.statements.store(0, Relaxed);
+        let value = {
+            let _block = Block::enter(&state);
+            work(conn)?
+        };
+        let statements = state.statements.load(Relaxed);
+        let rows = rows_written(conn)? - before;
+        record(conn, reason, statements, rows).map_err(Error::from)?;
+        Ok(value)
+    })
+}
+
+fn rows_written<C>(conn: &mut C) -> Result<i64, Error>
+where
+    C: AuditedConnection,
+    C::Backend: AuditedBackend,
+{
+    <C::Backend as AuditedBackend>::rows_written(conn.raw())
+}
+
+fn record<C: AuditedConnection>(
+    conn: &mut C,
+    reason: &str,
+    statements: u64,
+    rows: i64,
+) -> Result<(), AuditError> {
+    let recorder = Recorder::of(conn.raw()).ok_or(AuditError::NoAuditor)?;
+    let mut record = Record::new("exempt", recorder.context()?);
+    record.extra.insert("reason".to_owned(), reason.into());
+    record
+        .extra
+        .insert("statements".to_owned(), statements.into());
+    record.extra.insert("rows".to_owned(), rows.into());
+    recorder.record([record], None)
+}
+
+/// Whether a connection is inside an exempt block, and what ran there.
+#[derive(Debug, Default)]
+pub(crate) struct Exempt {
+    depth: AtomicU64,
+    statements: AtomicU64,
+}
+
+impl Exempt {
+    pub(crate) fn is_in_force(&self) -> bool {
+        self.depth.load(Relaxed) > 0
+    }
+
+    pub(crate) fn count_statement(&self) {
+        if self.is_in_force() {
+            self.statements.fetch_add(1, Relaxed);
+        }
+    }
+}
+
+/// Keeps a block in force until it is dropped, by a panic too.
+struct Block(Arc<Exempt>);
+
+impl Block {
+    fn enter(state: &Arc<Exempt>) -> Self {
+        state.depth.fetch_add(1, Relaxed);
+        Self(Arc::clone(state))
+    }
+}
+
+impl Drop for Block {
+    fn drop(&mut self) {
+        self.0.depth.fetch_sub(1, Relaxed);
+    }
+}

@@ -1,0 +1,63 @@
+//! The guard: notices a raw write to an audited table.
+
+mod read;
+mod tables;
+mod watch;
+
+pub(crate) use read::RawWrite;
+use read::raw_writes;
+pub(crate) use tables::GuardedTables;
+pub(crate) use watch::{Bounds, Watch};
+
+use audit_core::{AuditContext, Record};
+
+impl RawWrite {
+    /// What a developer is told.
+    pub(crate) fn message(&self) -> String {
+        let Self { table, verb } = self;
+        let instead = match *verb {
+            "INSERT" | "COPY" | "REPLACE" => "audited::insert_into(…)",
+            "UPDATE" | "MERGE" => "audited::update(…)",
+            _ => "audited::delete(…)",
+        };
+        format!(
+            "a raw {verb} would write the audited table `{table}` without a record: write \
+             `{instead}` instead, or wrap work that is nobody's action in \
+             `audit_diesel::exempt(conn, \"reason\", |conn| …)`"
+        )
+    }
+
+    /// The trace that is left in production.
+    pub(crate) fn record(&self, context: AuditContext) -> Record {
+        let mut record = Record::new("unaudited_write", context);
+        record.resource_type = Some(self.table.clone());
+        record.extra.insert("verb".to_owned(), self.verb.into());
+        record
+    }
+}
+
+/// What happens when a raw write to an audited table is noticed; see
+/// [`AuditorBuilder::guard`](crate::AuditorBuilder::guard).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum GuardMode {
+    /// The write panics before it is sent, with the table, the verb and what to write instead. For
+    /// tests and development.
+    Panic,
+    /// The write is done, and leaves a record `unaudited_write` with the table and the verb, never
+    /// with SQL or values. For production.
+    Record,
+    /// Nothing is looked at.
+    Off,
+}
+
+impl Default for GuardMode {
+    /// [`Panic`](Self::Panic) where debug assertions are on, [`Record`](Self::Record) elsewhere.
+    fn default() -> Self {
+        if cfg!(debug_assertions) {
+            Self::Panic
+        } else {
+            Self::Record
+        }
+    }
+}

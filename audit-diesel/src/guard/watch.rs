@@ -1,0 +1,84 @@
+use super::{GuardedTables, RawWrite, raw_writes};
+use crate::recorder::Dialect;
+
+/// What the guard has seen on one connection.
+///
+/// Diesel's migrations write as they like. They are recognised by the table that Diesel keeps of
+/// them: it is read before a migration's transaction, and written inside it.
+#[derive(Debug, Default)]
+pub(crate) struct Watch {
+    phase: Phase,
+    /// Writes of a transaction that may turn out to be a migration's.
+    held: Vec<RawWrite>,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    #[default]
+    Work,
+    /// The latest statement was about Diesel's table of migrations.
+    MigrationsLookedUp,
+    /// A transaction was begun right after that.
+    PerhapsMigration,
+    /// And it wrote to Diesel's table of migrations.
+    Migration,
+}
+
+/// What a text does to the transaction, as far as the guard cares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Bounds {
+    Begins,
+    Ends,
+    Neither,
+}
+
+/// Where Diesel keeps which migrations ran.
+const MIGRATIONS_TABLE: &str = "__diesel_schema_migrations";
+
+impl Watch {
+    /// The raw writes to be acted on when this text is about to run.
+    pub(crate) fn look(
+        &mut self,
+        sql: &str,
+        bounds: Bounds,
+        tables: &GuardedTables,
+        dialect: Dialect,
+    ) -> Vec<RawWrite> {
+        match (bounds, self.phase) {
+            (Bounds::Begins, Phase::MigrationsLookedUp) => self.phase = Phase::PerhapsMigration,
+            (Bounds::Ends, phase) => {
+                self.phase = match phase {
+                    Phase::Migration | Phase::MigrationsLookedUp => Phase::MigrationsLookedUp,
+                    _ => Phase::Work,
+                };
+                return std::mem::take(&mut self.held);
+            }
+            _ if sql.contains(MIGRATIONS_TABLE) => self.migrations_named(),
+            _ => return self.statement(sql, tables, dialect),
+        }
+        Vec::new()
+    }
+
+    fn migrations_named(&mut self) {
+        self.held.clear();
+        self.phase = match self.phase {
+            Phase::PerhapsMigration | Phase::Migration => Phase::Migration,
+            _ => Phase::MigrationsLookedUp,
+        };
+    }
+
+    fn statement(&mut self, sql: &str, tables: &GuardedTables, dialect: Dialect) -> Vec<RawWrite> {
+        let writes = raw_writes(sql, tables, dialect);
+        match self.phase {
+            Phase::Migration => Vec::new(),
+            Phase::PerhapsMigration => {
+                self.held.extend(writes);
+                Vec::new()
+            }
+            Phase::MigrationsLookedUp | Phase::Work => {
+                self.phase = Phase::Work;
+                writes
+            }
+        }
+    }
+}

@@ -1,0 +1,145 @@
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use audit_diesel::{MemoryQueue, Queue};
+use audit_tests::{Call, Hooked, wait_until};
+use diesel::prelude::*;
+
+use super::helpers::*;
+use super::{app, trail};
+
+#[test]
+fn a_batch_is_bounded_and_acknowledged_after_its_commit() {
+    let app = app();
+    let queue = MemoryQueue::new();
+    queue.push(&payloads(25)).unwrap();
+    let (pool, seen) = (app.pool.clone(), Arc::new(Mutex::new(Vec::new())));
+    let saw = seen.clone();
+    let hooked = Hooked::new(queue, move |call| {
+        let rows = || -> i64 {
+            let conn = &mut pool.get().unwrap();
+            trail::audit_logs::table.count().get_result(conn).unwrap()
+        };
+        match call {
+            Call::Peek(limit) => assert_eq!(limit, 10),
+            Call::Ack(batch) => saw.lock().unwrap().push((batch, rows())),
+            _ => {}
+        }
+        Ok(())
+    });
+    let consumer = builder(&app, hooked).batch_size(10).spawn().unwrap();
+    consumer.flush().unwrap();
+    assert_eq!(*seen.lock().unwrap(), [(10, 10), (10, 20), (5, 25)]);
+    let stats = consumer.stats();
+    assert_eq!((stats.batches, stats.stored, stats.panics), (3, 25, 0));
+    assert_eq!(stored(&app), names(25));
+}
+
+#[test]
+fn each_time_it_goes_on_until_the_queue_is_empty() {
+    let app = app();
+    let queue = MemoryQueue::new();
+    let consumer = builder(&app, queue.clone())
+        .batch_size(2)
+        .interval(Duration::from_millis(30))
+        .spawn()
+        .unwrap();
+    for round in 1..=3 {
+        queue.push(&payloads(7)).unwrap();
+        wait_until("all of it", Duration::from_secs(10), || {
+            consumer.stats().stored == 7 * round
+        });
+    }
+    assert!(queue.is_empty().unwrap());
+    let stats = consumer.stats();
+    assert!(stats.batches >= 12, "{stats:?}");
+}
+
+#[test]
+fn it_looks_at_the_queue_at_its_interval_only() {
+    let app = app();
+    let queue = MemoryQueue::new();
+    let peeks = Arc::new(Mutex::new(Vec::new()));
+    let times = peeks.clone();
+    let hooked = Hooked::new(queue, move |call| {
+        if let Call::Peek(_) = call {
+            times.lock().unwrap().push(std::time::Instant::now());
+        }
+        Ok(())
+    });
+    let interval = Duration::from_millis(100);
+    let _consumer = builder(&app, hooked).interval(interval).spawn().unwrap();
+    wait_until("some peeks", Duration::from_secs(10), || {
+        peeks.lock().unwrap().len() >= 4
+    });
+    let peeks = peeks.lock().unwrap();
+    for pair in peeks.windows(2) {
+        assert!(pair[1] - pair[0] >= interval, "{pair:?}");
+    }
+}
+
+#[test]
+fn a_redelivery_is_stored_once() {
+    let app = app();
+    let queue = MemoryQueue::new();
+    let consumer = consumer(&app, queue.clone());
+    let all = payloads(20);
+    queue.push(&all[..10]).unwrap();
+    consumer.flush().unwrap();
+    // The whole batch again, mixed with new ones, and twice in one batch.
+    queue.push(&all[..10]).unwrap();
+    consumer.flush().unwrap();
+    queue.push(&all[5..15]).unwrap();
+    consumer.flush().unwrap();
+    queue.push(&[&all[15..], &all[15..]].concat()).unwrap();
+    consumer.flush().unwrap();
+    assert_eq!(stored(&app), names(20));
+    let stats = consumer.stats();
+    assert_eq!((stats.stored, stats.duplicates), (20, 10 + 5 + 5));
+    assert!(quarantined(&app).is_empty());
+}
+
+#[test]
+fn a_lost_acknowledgement_is_a_redelivery() {
+    let app = app();
+    let queue = MemoryQueue::new();
+    queue.push(&payloads(5)).unwrap();
+    let lost = AtomicBool::new(false);
+    let hooked = Hooked::new(queue.clone(), move |call| match call {
+        Call::Ack(_) if !lost.swap(true, Ordering::SeqCst) => Hooked::<MemoryQueue>::away(),
+        _ => Ok(()),
+    });
+    let consumer = consumer(&app, hooked);
+    consumer.flush().unwrap();
+    assert_eq!(stored(&app), names(5));
+    let stats = consumer.stats();
+    assert_eq!((stats.stored, stats.duplicates, stats.outages), (0, 5, 1));
+    assert!(queue.is_empty().unwrap());
+}
+
+#[test]
+fn what_is_stored_is_a_beginning_of_what_was_pushed() {
+    let app = app();
+    let queue = MemoryQueue::new();
+    queue.push(&payloads(12)).unwrap();
+    let (pool, ends) = (app.pool.clone(), Arc::new(Mutex::new(Vec::new())));
+    let seen = ends.clone();
+    let hooked = Hooked::new(queue, move |call| {
+        if let Call::Ack(_) = call {
+            let conn = &mut pool.get().unwrap();
+            let mut actions: Vec<String> = trail::audit_logs::table
+                .select(trail::audit_logs::action)
+                .load(conn)
+                .unwrap();
+            actions.sort_by_key(|action| action[2..].parse::<usize>().unwrap());
+            seen.lock().unwrap().push(actions);
+        }
+        Ok(())
+    });
+    let consumer = builder(&app, hooked).batch_size(5).spawn().unwrap();
+    consumer.flush().unwrap();
+    for (actions, length) in ends.lock().unwrap().iter().zip([5, 10, 12]) {
+        assert_eq!(*actions, names(length));
+    }
+}

@@ -1,0 +1,11 @@
+//! The consumer: each record in the table once, whatever happens on the way.
+
+#![expect(
+    clippy::duplicate_mod,
+    reason = "what holds on both backends is written once"
+)]
+
+mod on_postgres;
+mod on_sqlite;
+mod outages;
+mod through_redis;

@@ -1,0 +1,17 @@
+use audit_tests::app::sqlite::*;
+
+/// Makes the table refuse records whose action begins with "bad", with no telling kind of error.
+pub const REFUSE_BAD: &str = "
+    CREATE TRIGGER refuse BEFORE INSERT ON audit_logs FOR EACH ROW
+    WHEN NEW.action LIKE 'bad%' BEGIN SELECT RAISE(ABORT, 'the trigger refuses it'); END;";
+
+#[path = "batches.rs"]
+mod batches;
+#[path = "flushing.rs"]
+mod flushing;
+#[path = "helpers.rs"]
+pub mod helpers;
+#[path = "life.rs"]
+mod life;
+#[path = "refusals.rs"]
+mod refusals;

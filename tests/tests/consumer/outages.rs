@@ -1,0 +1,313 @@
+//! PostgreSQL is away, read-only, slow or without the tables for a while: nothing is lost, and
+//! nothing that is good goes into quarantine.
+
+use std::time::Duration;
+
+use audit_diesel::{AuditContext, Consumer, MemoryQueue, Payload, Queue, Record};
+use audit_tests::app::postgres::app;
+use audit_tests::{Call, Hooked, PgPool, PostgresServer, TestDatabase, pg_pool, wait_until};
+use diesel::connection::SimpleConnection;
+use diesel::prelude::*;
+use diesel_migrations::MigrationHarness;
+
+use crate::on_postgres::helpers::*;
+
+/// Waits until the consumer has failed to store, and checks that nothing was quarantined.
+fn fails(consumer: &Consumer, words: &str) {
+    let before = consumer.stats().outages;
+    wait_until("two failures", Duration::from_secs(20), || {
+        let _ = consumer.flush_within(Duration::from_millis(10));
+        consumer.stats().outages >= before + 2
+    });
+    let stats = consumer.stats();
+    assert_eq!(stats.quarantined, 0, "{stats:?}");
+    let error = stats.last_error.unwrap_or_default();
+    assert!(error.contains(words), "{error}");
+}
+
+#[test]
+fn a_missing_table_quarantines_nothing() {
+    for table in ["audit_logs", "audit_quarantine"] {
+        let app = app();
+        let queue = MemoryQueue::new();
+        let consumer = consumer(&app, queue.clone());
+        consumer.flush().unwrap();
+        let sql = |sql: &str| app.pool.get().unwrap().batch_execute(sql).unwrap();
+        sql(&format!("ALTER TABLE {table} RENAME TO away"));
+        // One that must be quarantined, so that both tables are needed.
+        queue.push(&[Payload::from(b"?".to_vec())]).unwrap();
+        queue.push(&payloads(20)).unwrap();
+        fails(&consumer, "does not exist");
+        assert_eq!(queue.len().unwrap(), 21);
+        sql(&format!("ALTER TABLE away RENAME TO {table}"));
+        consumer.flush().unwrap();
+        assert_eq!(stored(&app), names(20));
+        assert_eq!(quarantined(&app).len(), 1);
+    }
+}
+
+#[test]
+fn a_missing_column_quarantines_nothing() {
+    let app = app();
+    let queue = MemoryQueue::new();
+    let consumer = consumer(&app, queue.clone());
+    let sql = |sql: &str| app.pool.get().unwrap().batch_execute(sql).unwrap();
+    sql("ALTER TABLE audit_logs RENAME COLUMN ip TO away");
+    queue.push(&payloads(20)).unwrap();
+    fails(&consumer, "does not exist");
+    sql("ALTER TABLE audit_logs RENAME COLUMN away TO ip");
+    consumer.flush().unwrap();
+    assert_eq!(stored(&app), names(20));
+}
+
+#[test]
+fn a_read_only_database_is_waited_for() {
+    let app = app();
+    let queue = MemoryQueue::new();
+    let url = app.guard.url();
+    let name = url.rsplit('/').next().unwrap();
+    let sql = |sql: &str| app.pool.get().unwrap().batch_execute(sql).unwrap();
+    sql(&format!(
+        "ALTER DATABASE {name} SET default_transaction_read_only = on"
+    ));
+    let pool = pg_pool(&url);
+    let consumer = Consumer::builder(std::sync::Arc::new(queue.clone()), pool).interval(NEVER);
+    let consumer = consumer.spawn().unwrap();
+    queue.push(&payloads(20)).unwrap();
+    queue.push(&[Payload::from(b"?".to_vec())]).unwrap();
+    fails(&consumer, "read-only");
+    // The consumer's sessions keep the setting that they began with.
+    sql(&format!(
+        "ALTER DATABASE {name} RESET default_transaction_read_only"
+    ));
+    terminate_others(&app.guard);
+    consumer.flush().unwrap();
+    assert_eq!(stored(&app), names(20));
+    assert_eq!(quarantined(&app).len(), 1);
+}
+
+fn terminate_others(database: &TestDatabase) {
+    let sql = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+               WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    database.connection().batch_execute(sql).unwrap();
+}
+
+/// Statement and lock time-outs have no kind of their own in Diesel.
+#[test]
+fn time_outs_quarantine_nothing() {
+    for setting in ["lock_timeout", "statement_timeout"] {
+        let app = app();
+        let queue = MemoryQueue::new();
+        let url = format!("{}?options=-c%20{setting}%3D50", app.guard.url());
+        let pool = pg_pool(&url);
+        let consumer = Consumer::builder(std::sync::Arc::new(queue.clone()), pool);
+        let consumer = consumer.interval(NEVER).spawn().unwrap();
+        let locker = &mut app.guard.connection();
+        locker
+            .batch_execute("BEGIN; LOCK TABLE audit_logs IN SHARE MODE")
+            .unwrap();
+        queue.push(&payloads(20)).unwrap();
+        fails(&consumer, "canceling statement");
+        locker.batch_execute("COMMIT").unwrap();
+        consumer.flush().unwrap();
+        assert_eq!(stored(&app), names(20));
+    }
+}
+
+/// Somebody else holds a row of the same id: the table takes any other one meanwhile.
+#[test]
+fn a_lock_on_one_record_quarantines_nothing() {
+    let app = app();
+    let queue = MemoryQueue::new();
+    let record = Record::new("n.0", AuditContext::default());
+    let url = format!("{}?options=-c%20lock_timeout%3D50", app.guard.url());
+    let consumer = Consumer::builder(std::sync::Arc::new(queue.clone()), pg_pool(&url));
+    let consumer = consumer.interval(NEVER).spawn().unwrap();
+    let locker = &mut app.guard.connection();
+    locker
+        .batch_execute(&format!(
+            "BEGIN; INSERT INTO audit_logs (id, occurred_at, action, outcome)
+             VALUES ('{}', now(), 'other', 'success')",
+            record.id
+        ))
+        .unwrap();
+    queue.push(&[record.encode().unwrap()]).unwrap();
+    fails(&consumer, "canceling statement");
+    locker.batch_execute("ROLLBACK").unwrap();
+    consumer.flush().unwrap();
+    assert_eq!(stored(&app), names(1));
+}
+
+/// An error of no telling kind that is over when the record is tried again.
+#[test]
+fn a_passing_error_quarantines_nothing() {
+    let app = app();
+    let conn = &mut app.guard.connection();
+    conn.batch_execute(
+        "CREATE SEQUENCE tries;
+         CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS
+             'BEGIN IF nextval(''tries'') <= 2 THEN RAISE ''passing''; END IF; RETURN NEW; END';
+         CREATE TRIGGER fail BEFORE INSERT ON audit_logs FOR EACH ROW
+             WHEN (NEW.action LIKE 'n.%') EXECUTE FUNCTION fail();",
+    )
+    .unwrap();
+    let queue = MemoryQueue::new();
+    queue.push(&payloads(1)).unwrap();
+    consumer(&app, queue).flush().unwrap();
+    assert_eq!(stored(&app), names(1));
+    assert!(quarantined(&app).is_empty());
+}
+
+#[test]
+fn its_backend_is_killed_before_the_commit_and_after_it() {
+    let app = app();
+    let queue = MemoryQueue::new();
+    let (url, kills) = (app.guard.url(), std::sync::atomic::AtomicU32::new(0));
+    let hooked = Hooked::new(queue.clone(), move |call| {
+        let first = || kills.fetch_add(1, std::sync::atomic::Ordering::SeqCst) < 2;
+        if let Call::Ack(_) = call
+            && first()
+        {
+            let sql = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                       WHERE datname = current_database() AND pid <> pg_backend_pid()";
+            PgConnection::establish(&url)
+                .unwrap()
+                .batch_execute(sql)
+                .unwrap();
+            return Hooked::<MemoryQueue>::away();
+        }
+        Ok(())
+    });
+    // Inside the storing transaction, too: a trigger that kills its own backend, twice.
+    let conn = &mut app.guard.connection();
+    conn.batch_execute(
+        "CREATE SEQUENCE tries;
+         CREATE FUNCTION die() RETURNS trigger LANGUAGE plpgsql AS
+             'BEGIN IF nextval(''tries'') <= 2 THEN
+                 PERFORM pg_terminate_backend(pg_backend_pid()); END IF; RETURN NULL; END';
+         CREATE TRIGGER die AFTER INSERT ON audit_logs EXECUTE FUNCTION die();",
+    )
+    .unwrap();
+    queue.push(&payloads(10)).unwrap();
+    let consumer = consumer(&app, hooked);
+    consumer.flush().unwrap();
+    assert_eq!(stored(&app), names(10));
+    assert!(quarantined(&app).is_empty());
+    let stats = consumer.stats();
+    assert_eq!((stats.duplicates, stats.outages), (10, 4), "{stats:?}");
+}
+
+fn migrated(server: &PostgresServer) -> (TestDatabase, PgPool) {
+    let database = TestDatabase::on(&server.url());
+    let mut conn = database.connection();
+    conn.run_pending_migrations(audit_diesel::postgres::MIGRATIONS)
+        .unwrap();
+    let url = format!("{}?connect_timeout=2", database.url());
+    (database, pg_pool(&url))
+}
+
+#[test]
+fn postgres_stops_dies_and_comes_back() {
+    let mut server = PostgresServer::start();
+    let (database, pool) = migrated(&server);
+    let queue = MemoryQueue::new();
+    let consumer = Consumer::builder(std::sync::Arc::new(queue.clone()), pool).interval(NEVER);
+    let consumer = consumer.spawn().unwrap();
+    queue.push(&payloads(50)).unwrap();
+    consumer.flush().unwrap();
+    for kill in [false, true] {
+        if kill {
+            server.kill9();
+        } else {
+            server.stop();
+        }
+        queue.push(&payloads(50)).unwrap();
+        let error = consumer.flush_within(Duration::from_secs(4)).unwrap_err();
+        assert!(
+            error.to_string().contains("no database connection"),
+            "{error}"
+        );
+        server.restart();
+        consumer.flush().unwrap();
+    }
+    let rows: i64 = audit_diesel::postgres::audit_logs::table
+        .count()
+        .get_result(&mut database.connection())
+        .unwrap();
+    assert_eq!(rows, 150);
+    let stats = consumer.stats();
+    assert_eq!((stats.stored, stats.quarantined), (150, 0));
+    server.stop();
+    let started = std::time::Instant::now();
+    consumer.stop().unwrap();
+    assert!(started.elapsed() < Duration::from_secs(5));
+}
+
+/// While one is at work the others wait; the work goes on with the others when it ends.
+#[test]
+fn a_consumer_stands_by_while_another_one_works() {
+    let app = app();
+    let queue = MemoryQueue::new();
+    let first = consumer(&app, queue.clone());
+    let second = consumer(&app, queue.clone());
+    let locker = &mut app.guard.connection();
+    locker
+        .batch_execute("BEGIN; LOCK TABLE audit_logs IN SHARE MODE")
+        .unwrap();
+    queue.push(&payloads(30)).unwrap();
+    first.flush_within(Duration::from_millis(100)).unwrap_err();
+    let error = second.flush_within(Duration::from_millis(200)).unwrap_err();
+    assert!(error.to_string().contains("just a lot to do"), "{error}");
+    locker.batch_execute("COMMIT").unwrap();
+    second.flush().unwrap();
+    assert_eq!(stored(&app), names(30));
+    first.flush().unwrap();
+    let (first, second) = (first.stats(), second.stats());
+    assert_eq!(first.stored + second.stored, 30);
+    assert_eq!(second.outages + first.outages, 0);
+}
+
+/// Another queue's consumer does other work, so neither waits for the other.
+#[test]
+fn consumers_of_different_queues_do_not_wait_for_each_other() {
+    struct Named(MemoryQueue);
+    impl Queue for Named {
+        fn name(&self) -> String {
+            "another queue".to_owned()
+        }
+        fn push(&self, payloads: &[Payload]) -> Result<(), audit_diesel::QueueError> {
+            self.0.push(payloads)
+        }
+        fn peek(&self, limit: usize) -> Result<audit_diesel::Batch, audit_diesel::QueueError> {
+            self.0.peek(limit)
+        }
+        fn ack(&self, batch: &audit_diesel::Batch) -> Result<usize, audit_diesel::QueueError> {
+            self.0.ack(batch)
+        }
+        fn len(&self) -> Result<u64, audit_diesel::QueueError> {
+            self.0.len()
+        }
+    }
+    let app = app();
+    let (one, other) = (MemoryQueue::new(), Named(MemoryQueue::new()));
+    let same_id = payload("n.0");
+    one.push(std::slice::from_ref(&same_id)).unwrap();
+    other.push(&[payload("n.1")]).unwrap();
+    // The first one is held up by somebody with its record's id.
+    let record = Record::decode(same_id.as_bytes()).unwrap();
+    let locker = &mut app.guard.connection();
+    locker
+        .batch_execute(&format!(
+            "BEGIN; INSERT INTO audit_logs (id, occurred_at, action, outcome)
+             VALUES ('{}', now(), 'other', 'success')",
+            record.id
+        ))
+        .unwrap();
+    let held = consumer(&app, one);
+    held.flush_within(Duration::from_millis(100)).unwrap_err();
+    consumer(&app, other).flush().unwrap();
+    assert_eq!(stored(&app), ["n.1"]);
+    locker.batch_execute("ROLLBACK").unwrap();
+    held.flush().unwrap();
+    assert_eq!(stored(&app), names(2));
+}

@@ -1,0 +1,109 @@
+use audit_diesel::{MemoryQueue, Payload, Queue};
+use diesel::connection::SimpleConnection;
+
+use super::helpers::*;
+use super::{REFUSE_BAD, app};
+
+/// Stores twelve records of which the table refuses those at the given places.
+fn refused_at(places: &[usize]) {
+    let app = app();
+    app.pool.get().unwrap().batch_execute(REFUSE_BAD).unwrap();
+    let all: Vec<_> = (0..12)
+        .map(|n| match places.contains(&n) {
+            true => payload(&format!("bad.{n}")),
+            false => payload(&format!("n.{n}")),
+        })
+        .collect();
+    let queue = MemoryQueue::new();
+    let consumer = consumer(&app, queue.clone());
+    // Twice: a refused record is in quarantine once, too.
+    for _ in 0..2 {
+        queue.push(&all).unwrap();
+        consumer.flush().unwrap();
+    }
+    let mut good = names(12);
+    good.retain(|name| !places.contains(&name[2..].parse().unwrap()));
+    assert_eq!(stored(&app), good);
+    let mut held: Vec<_> = quarantined(&app)
+        .into_iter()
+        .map(|row| row.payload)
+        .collect();
+    let mut bad: Vec<_> = places.iter().map(|n| all[*n].as_bytes().to_vec()).collect();
+    held.sort();
+    bad.sort();
+    assert_eq!(held, bad);
+    for row in quarantined(&app) {
+        assert_eq!(row.reason, "the trigger refuses it");
+    }
+    let stats = consumer.stats();
+    let (refused, stored) = (places.len() as u64, 12 - places.len() as u64);
+    assert_eq!((stats.quarantined, stats.stored), (refused, stored));
+    assert_eq!((stats.duplicates, stats.outages), (12, 0));
+}
+
+#[test]
+fn the_first_of_a_batch_is_refused() {
+    refused_at(&[0]);
+}
+
+#[test]
+fn the_middle_of_a_batch_is_refused() {
+    refused_at(&[6]);
+}
+
+#[test]
+fn the_last_of_a_batch_is_refused() {
+    refused_at(&[11]);
+}
+
+#[test]
+fn several_of_a_batch_are_refused() {
+    refused_at(&[0, 1, 5, 8, 11]);
+}
+
+#[test]
+fn all_of_a_batch_are_refused() {
+    refused_at(&(0..12).collect::<Vec<_>>());
+}
+
+#[test]
+fn undecodable_payloads_are_quarantined_with_the_reason_and_the_rest_flow_on() {
+    let newer = br#"{"v":2,"id":"whatever","new":"form"}"#;
+    let cases: [(&[u8], &str); 11] = [
+        (b"", "not an audit record"),
+        (b"hello", "not an audit record"),
+        (b"\xff\xfe", "not an audit record"),
+        (b"{", "not an audit record"),
+        (b"[1,2]", "not an audit record"),
+        (b"{\"v\":1}", "missing field `id`"),
+        (b"{\"v\":\"one\"}", "not an audit record"),
+        (b"null", "not an audit record"),
+        (newer, "upgrade the consumer"),
+        // The decoder's words quote the character that PostgreSQL's text cannot hold.
+        (
+            br#"{"v":1,"id":"018f0000-0000-7000-8000-000000000000","occurred_at":1,"action":"a","outcome":"x\u0000y"}"#,
+            "unknown variant",
+        ),
+        (
+            br#"{"v":1,"id":"018f0000-0000-7000-8000-000000000000","occurred_at":9223372036854775807,"action":"a"}"#,
+            "occurred_at",
+        ),
+    ];
+    let app = app();
+    let queue = MemoryQueue::new();
+    let consumer = consumer(&app, queue.clone());
+    for (number, (bytes, _)) in cases.iter().enumerate() {
+        queue.push(&[Payload::from(bytes.to_vec())]).unwrap();
+        queue.push(&[payload(&format!("n.{number}"))]).unwrap();
+    }
+    consumer.flush().unwrap();
+    assert_eq!(stored(&app), names(cases.len()));
+    let held = quarantined(&app);
+    assert_eq!(held.len(), cases.len());
+    for (bytes, words) in cases {
+        let row = held.iter().find(|row| row.payload == bytes).unwrap();
+        assert!(row.reason.contains(words), "{}", row.reason);
+        assert!(!row.reason.contains('\0') && row.reason.len() <= 4_000);
+    }
+    assert!(queue.is_empty().unwrap());
+}

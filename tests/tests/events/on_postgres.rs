@@ -1,0 +1,4 @@
+use audit_tests::app::postgres::*;
+
+#[path = "cases.rs"]
+mod cases;

@@ -1,0 +1,4 @@
+use audit_tests::app::sqlite::*;
+
+#[path = "cases.rs"]
+mod cases;

@@ -1,0 +1,328 @@
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use audit_diesel::{AuditError, Auditor, GuardMode, MemoryQueue, Record, audited, exempt};
+use audit_tests::app::{NewAccount, accounts};
+use diesel::connection::SimpleConnection;
+use diesel::migration::{Migration, MigrationSource};
+use diesel::prelude::*;
+use diesel::result::{Error, QueryResult};
+use diesel::sql_query;
+use diesel_migrations::MigrationHarness;
+
+use super::{App, Backend, Conn, app, connect};
+
+/// An application, and a connection whose auditor guards its table.
+struct Guarded {
+    app: App,
+    conn: Conn,
+    auditor: Auditor,
+    queue: MemoryQueue,
+}
+
+fn guarded(mode: GuardMode) -> Guarded {
+    let app = app();
+    let queue = MemoryQueue::new();
+    let auditor = Auditor::builder()
+        .queue(queue.clone())
+        .guard(["accounts"])
+        .guard_mode(mode)
+        .build()
+        .unwrap();
+    let mut conn = connect(&app);
+    auditor.attach(&mut conn);
+    Guarded {
+        app,
+        conn,
+        auditor,
+        queue,
+    }
+}
+
+impl Guarded {
+    fn records(&self) -> Vec<Record> {
+        self.queue.records().unwrap()
+    }
+
+    /// The records' action, resource type and verb.
+    fn traces(&self) -> Vec<String> {
+        let trace = |record: &Record| {
+            let verb = record.extra.get("verb").and_then(|verb| verb.as_str());
+            let resource = record.resource_type.as_deref();
+            format!(
+                "{} {} {}",
+                record.action,
+                resource.unwrap_or("-"),
+                verb.unwrap_or("-")
+            )
+        };
+        self.records().iter().map(trace).collect()
+    }
+
+    fn emails(&self) -> Vec<String> {
+        let mut conn = connect(&self.app);
+        accounts::table
+            .select(accounts::email)
+            .order(accounts::id)
+            .load(&mut conn)
+            .unwrap()
+    }
+}
+
+fn raw_insert(conn: &mut Conn) -> QueryResult<usize> {
+    diesel::insert_into(accounts::table)
+        .values(NewAccount::new("raw"))
+        .execute(conn)
+}
+
+/// What the guard says when it stops this.
+fn stopped(conn: &mut Conn, write: impl FnOnce(&mut Conn)) -> Option<String> {
+    let panic = catch_unwind(AssertUnwindSafe(|| write(conn))).err()?;
+    panic.downcast_ref::<String>().cloned()
+}
+
+#[test]
+fn panic_mode_stops_a_raw_write_before_it_is_sent_and_says_what_to_write() {
+    let mut guarded = guarded(GuardMode::Panic);
+    let conn = &mut guarded.conn;
+    let message = stopped(conn, |conn| drop(raw_insert(conn))).expect("it panics");
+    assert_eq!(
+        message,
+        "a raw INSERT would write the audited table `accounts` without a record: write \
+         `audited::insert_into(…)` instead, or wrap work that is nobody's action in \
+         `audit_diesel::exempt(conn, \"reason\", |conn| …)`"
+    );
+    for (write, verb) in [
+        ("UPDATE accounts SET role = 'secret-value'", "UPDATE"),
+        ("DELETE FROM accounts", "DELETE"),
+        ("SELECT 1; DELETE FROM accounts", "DELETE"),
+    ] {
+        let message = stopped(conn, |conn| drop(conn.batch_execute(write))).expect(write);
+        assert!(message.starts_with(&format!("a raw {verb} ")), "{message}");
+        assert!(!message.contains("secret-value"), "{message}");
+    }
+    let message = stopped(conn, |conn| {
+        drop(sql_query("UPDATE accounts SET balance = 1").execute(conn));
+    });
+    assert!(message.is_some());
+    // The connection is as usable as before, and nothing was written.
+    audited::insert_into(accounts::table)
+        .values(NewAccount::new("ada"))
+        .execute(conn)
+        .unwrap();
+    assert_eq!(guarded.emails(), ["ada"]);
+    assert_eq!(guarded.traces(), ["insert accounts -"]);
+}
+
+#[test]
+fn record_mode_does_the_write_and_leaves_table_and_verb() {
+    let mut guarded = guarded(GuardMode::Record);
+    raw_insert(&mut guarded.conn).unwrap();
+    guarded
+        .conn
+        .batch_execute("UPDATE accounts SET role = 'secret-value'")
+        .unwrap();
+    assert_eq!(guarded.emails(), ["raw"]);
+    assert_eq!(
+        guarded.traces(),
+        [
+            "unaudited_write accounts INSERT",
+            "unaudited_write accounts UPDATE"
+        ]
+    );
+    assert_eq!(guarded.auditor.stats().unaudited_writes, 2);
+    for record in guarded.records() {
+        assert!(record.changes.is_none() && record.resource_id.is_none());
+        assert!(!format!("{record:?}").contains("secret-value"));
+    }
+}
+
+#[test]
+fn a_trace_belongs_to_its_transaction() {
+    let mut guarded = guarded(GuardMode::Record);
+    let undone = guarded.conn.transaction(|conn| {
+        raw_insert(conn)?;
+        Err::<(), _>(Error::RollbackTransaction)
+    });
+    assert_eq!(undone, Err(Error::RollbackTransaction));
+    assert_eq!(guarded.traces(), [""; 0]);
+
+    guarded
+        .conn
+        .transaction(|conn| {
+            audited::insert_into(accounts::table)
+                .values(NewAccount::new("ada"))
+                .execute(conn)?;
+            raw_insert(conn)
+        })
+        .unwrap();
+    assert_eq!(
+        guarded.traces(),
+        ["insert accounts -", "unaudited_write accounts INSERT"]
+    );
+    let records = guarded.records();
+    let ids: Vec<_> = records
+        .iter()
+        .map(|record| record.transaction.unwrap().id)
+        .collect();
+    assert_eq!(ids[0], ids[1]);
+}
+
+#[test]
+fn a_raw_write_that_fails_leaves_no_trace() {
+    let mut guarded = guarded(GuardMode::Record);
+    raw_insert(&mut guarded.conn).unwrap();
+    raw_insert(&mut guarded.conn).unwrap_err();
+    assert_eq!(guarded.traces().len(), 1);
+}
+
+#[test]
+fn off_sees_nothing_and_reads_raise_no_alarm() {
+    let mut off = guarded(GuardMode::Off);
+    raw_insert(&mut off.conn).unwrap();
+    assert_eq!(off.traces(), [""; 0]);
+
+    let mut panics = guarded(GuardMode::Panic);
+    let conn = &mut panics.conn;
+    accounts::table
+        .select(accounts::email)
+        .load::<String>(conn)
+        .unwrap();
+    sql_query("SELECT 'UPDATE accounts' AS x")
+        .execute(conn)
+        .unwrap();
+    conn.batch_execute("CREATE TABLE accounts_archive (id integer)")
+        .unwrap();
+    conn.batch_execute("INSERT INTO accounts_archive SELECT id FROM accounts")
+        .unwrap();
+    // A write of ours through every kind of statement.
+    audited::insert_into(accounts::table)
+        .values(vec![NewAccount::new("ada"), NewAccount::new("bob")])
+        .execute(conn)
+        .unwrap();
+    audited::update(accounts::table)
+        .set(accounts::balance.eq(1))
+        .execute(conn)
+        .unwrap();
+    audited::delete(accounts::table).execute(conn).unwrap();
+    assert_eq!(panics.records().len(), 6);
+}
+
+struct DataMigration(tempfile::TempDir);
+
+impl DataMigration {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let one = folder.path().join("2026-01-01-000000_fill");
+        std::fs::create_dir(&one).unwrap();
+        std::fs::write(one.join("up.sql"), "UPDATE accounts SET role = 'migrated';").unwrap();
+        std::fs::write(one.join("down.sql"), "UPDATE accounts SET role = 'member';").unwrap();
+        Self(folder)
+    }
+}
+
+impl MigrationSource<Backend> for &DataMigration {
+    fn migrations(&self) -> diesel::migration::Result<Vec<Box<dyn Migration<Backend>>>> {
+        diesel_migrations::FileBasedMigrations::from_path(self.0.path())?.migrations()
+    }
+}
+
+#[test]
+fn migrations_write_as_they_like_and_what_follows_them_does_not() {
+    let mut guarded = guarded(GuardMode::Panic);
+    let conn = &mut guarded.conn;
+    let migration = DataMigration::new();
+    conn.run_pending_migrations(&migration).unwrap();
+    conn.revert_last_migration(&migration).unwrap();
+    assert!(stopped(conn, |conn| drop(raw_insert(conn))).is_some());
+    conn.has_pending_migration(&migration).unwrap();
+    let in_transaction = stopped(conn, |conn| {
+        conn.transaction(raw_insert).unwrap();
+    });
+    assert!(in_transaction.is_some());
+}
+
+#[test]
+fn an_exempt_block_leaves_one_summary() {
+    let mut guarded = guarded(GuardMode::Panic);
+    let conn = &mut guarded.conn;
+    let rows = exempt(conn, "backfill", |conn| {
+        raw_insert(conn)?;
+        diesel::update(accounts::table)
+            .set(accounts::balance.eq(7))
+            .execute(conn)
+    })
+    .unwrap();
+    assert_eq!(rows, 1);
+    let records = guarded.records();
+    assert_eq!(records.len(), 1);
+    assert_eq!(records[0].action, "exempt");
+    let extra = serde_json::to_value(&records[0].extra).unwrap();
+    assert_eq!(
+        extra,
+        serde_json::json!({"reason": "backfill", "statements": 2, "rows": 2})
+    );
+    assert!(stopped(&mut guarded.conn, |conn| drop(raw_insert(conn))).is_some());
+}
+
+#[test]
+fn exempt_blocks_nest_into_one_summary_and_keep_inner_transactions() {
+    let mut guarded = guarded(GuardMode::Panic);
+    exempt(&mut guarded.conn, "outer", |conn| {
+        raw_insert(conn)?;
+        exempt(conn, "inner", |conn| {
+            conn.transaction(|conn| {
+                diesel::update(accounts::table)
+                    .set(accounts::balance.eq(1))
+                    .execute(conn)
+            })
+        })
+    })
+    .unwrap();
+    let records = guarded.records();
+    assert_eq!(records.len(), 1);
+    assert_eq!(records[0].extra["reason"], "outer");
+    assert_eq!(records[0].extra["statements"], 2);
+    assert_eq!(records[0].extra["rows"], 2);
+}
+
+#[test]
+fn a_block_that_fails_or_panics_is_undone_and_ends() {
+    let mut guarded = guarded(GuardMode::Panic);
+    let conn = &mut guarded.conn;
+    let failed = exempt(conn, "fails", |conn| {
+        raw_insert(conn)?;
+        Err::<(), _>(Error::RollbackTransaction)
+    });
+    assert_eq!(failed, Err(Error::RollbackTransaction));
+    let panicked = catch_unwind(AssertUnwindSafe(|| {
+        exempt(conn, "panics", |_| -> QueryResult<()> {
+            panic!("as asked")
+        })
+    }));
+    assert!(panicked.is_err());
+    // Diesel leaves the transaction of a panicking closure open.
+    conn.batch_execute("ROLLBACK").unwrap();
+    assert!(stopped(conn, |conn| drop(raw_insert(conn))).is_some());
+    assert_eq!(guarded.emails(), [""; 0]);
+    assert_eq!(guarded.traces(), [""; 0]);
+}
+
+#[test]
+fn a_block_without_reason_or_auditor_does_not_run() {
+    let mut guarded = guarded(GuardMode::Panic);
+    let refused = exempt(&mut guarded.conn, " ", |_| -> QueryResult<()> {
+        unreachable!()
+    });
+    let refused = refused.unwrap_err();
+    assert!(
+        matches!(AuditError::of(&refused), Some(AuditError::NoReason)),
+        "{refused}"
+    );
+
+    let mut bare = connect(&guarded.app);
+    let refused = exempt(&mut bare, "why", |_| -> QueryResult<()> { unreachable!() }).unwrap_err();
+    assert!(
+        matches!(AuditError::of(&refused), Some(AuditError::NoAuditor)),
+        "{refused}"
+    );
+}

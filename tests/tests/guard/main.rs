@@ -1,0 +1,8 @@
+//! The guard and exempt blocks, on both backends.
+#![allow(
+    clippy::duplicate_mod,
+    reason = "what holds for both backends is written once and compiled for each"
+)]
+
+mod on_postgres;
+mod on_sqlite;

@@ -1,0 +1,230 @@
+//! The connection is lost around COMMIT: only PostgreSQL knows what became of the transaction, and
+//! the consumer asks it.
+
+use audit_diesel::{AuditEvent, Consumer, Queue, Unsettled, audited};
+use audit_tests::app::postgres::{App, Conn, app, app_on};
+use audit_tests::app::{NewAccount, accounts};
+use audit_tests::{PostgresServer, TestDatabase, wait_until};
+use diesel::connection::SimpleConnection;
+use diesel::dsl::sql;
+use diesel::prelude::*;
+use diesel::result::Error;
+use diesel::sql_types::{Bool, Integer};
+use std::time::Duration;
+
+use crate::support::{add, added};
+
+fn insert(conn: &mut Conn, email: &str) -> QueryResult<usize> {
+    audited::insert_into(accounts::table)
+        .values(NewAccount::new(email))
+        .execute(conn)
+}
+
+fn backend_of(conn: &mut Conn) -> i32 {
+    diesel::select(sql::<Integer>("pg_backend_pid()"))
+        .get_result(conn)
+        .unwrap()
+}
+
+fn terminate(app: &App, backend: i32) {
+    let ask = sql::<Bool>("pg_terminate_backend(")
+        .bind::<Integer, _>(backend)
+        .sql(", 10000)");
+    let ended: bool = diesel::select(ask)
+        .get_result(&mut app.guard.connection())
+        .unwrap();
+    assert!(ended);
+}
+
+/// Waits until the backend hangs in its COMMIT.
+fn wait_for_commit_of(app: &App, backend: i32) {
+    let conn = &mut app.guard.connection();
+    let hangs = format!(
+        "EXISTS (SELECT FROM pg_stat_activity WHERE pid = {backend} AND query = 'COMMIT'
+         AND state = 'active' AND wait_event IN ('advisory', 'SyncRep'))"
+    );
+    wait_until(
+        "the backend waits in COMMIT",
+        Duration::from_secs(20),
+        || {
+            diesel::select(sql::<Bool>(&hangs))
+                .get_result(conn)
+                .unwrap()
+        },
+    );
+}
+
+/// What the consumer stores of what is in the queue.
+fn stored(app: &App) -> (Vec<String>, u64) {
+    let consumer = Consumer::builder(app.auditor.queue(), app.pool.clone())
+        .spawn()
+        .unwrap();
+    consumer.flush().unwrap();
+    let stats = consumer.stats();
+    assert_eq!(stats.quarantined, 0);
+    consumer.stop().unwrap();
+    let rows = sql::<diesel::sql_types::Text>("action FROM audit_logs ORDER BY occurred_at, id");
+    let rows = diesel::select(rows)
+        .load(&mut app.guard.connection())
+        .unwrap();
+    (rows, stats.rolled_back)
+}
+
+#[test]
+fn lost_before_commit() {
+    let app = app();
+    let mut conn = app.pool.get().unwrap();
+    let lost = conn.transaction::<_, Error, _>(|conn| {
+        insert(conn, "ada")?;
+        let backend = backend_of(conn);
+        terminate(&app, backend);
+        Ok(())
+    });
+    assert!(lost.is_err());
+    drop(conn);
+    assert!(
+        app.records()
+            .iter()
+            .all(|record| record.unsettled.is_some())
+    );
+    assert_eq!(stored(&app).0, [""; 0]);
+}
+
+#[test]
+fn lost_before_commit_with_an_event_alone() {
+    let app = app();
+    let mut conn = app.pool.get().unwrap();
+    let lost = conn.transaction::<_, Error, _>(|conn| {
+        app.auditor
+            .record_in(conn, AuditEvent::new("report.made"))
+            .unwrap();
+        let backend = backend_of(conn);
+        terminate(&app, backend);
+        Ok(())
+    });
+    assert!(lost.is_err());
+    drop(conn);
+    assert_eq!(stored(&app).0, [""; 0]);
+}
+
+#[test]
+fn lost_before_a_statement() {
+    let app = app();
+    let mut conn = app.pool.get().unwrap();
+    let backend = backend_of(&mut conn);
+    let lost = conn.transaction(|conn| {
+        insert(conn, "ada")?;
+        terminate(&app, backend);
+        insert(conn, "grace")
+    });
+    assert!(lost.is_err());
+    drop(conn);
+    assert_eq!(stored(&app).0, [""; 0]);
+}
+
+#[test]
+fn lost_during_commit_and_rolled_back() {
+    let app = app();
+    let mut conn = app.pool.get().unwrap();
+    conn.batch_execute(
+        "CREATE FUNCTION hang() RETURNS trigger LANGUAGE plpgsql AS
+             'BEGIN PERFORM pg_advisory_xact_lock(1); RETURN NULL; END';
+         CREATE CONSTRAINT TRIGGER hang AFTER INSERT ON accounts
+             DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION hang();",
+    )
+    .unwrap();
+    let mut holder = app.guard.connection();
+    holder.batch_execute("SELECT pg_advisory_lock(1)").unwrap();
+    commit_and_lose(&app, conn);
+    assert!(
+        app.records()
+            .iter()
+            .all(|record| record.unsettled.is_some())
+    );
+    assert_eq!(app.records().len(), 1);
+    assert_eq!(stored(&app), (vec![], 1));
+}
+
+/// The server waits for a standby that does not exist: the transaction is committed, and nobody
+/// says so.
+#[test]
+fn lost_during_commit_and_committed() {
+    let server = PostgresServer::start();
+    let app = app_on(TestDatabase::on(&server.url()));
+    let mut admin = app.guard.connection();
+    let rest = [
+        "ALTER ROLE postgres SET synchronous_commit = local",
+        "ALTER SYSTEM SET synchronous_standby_names = 'nobody'",
+        "SELECT pg_reload_conf()",
+    ];
+    for step in rest {
+        admin.batch_execute(step).unwrap();
+    }
+    let mut conn = app.pool.get().unwrap();
+    conn.batch_execute("SET synchronous_commit = on").unwrap();
+    wait_until("the setting is in force", Duration::from_secs(20), || {
+        let now = sql::<Bool>("current_setting('synchronous_standby_names') = 'nobody'");
+        diesel::select(now).get_result(&mut conn).unwrap()
+    });
+    commit_and_lose(&app, conn);
+    let records = app.records();
+    assert_eq!(added(&records), ["ada"]);
+    assert!(records[0].unsettled.is_some());
+    assert_eq!(stored(&app), (vec!["insert".to_owned()], 0));
+}
+
+fn commit_and_lose(app: &App, mut conn: impl std::ops::DerefMut<Target = Conn> + Send) {
+    let backend = backend_of(&mut conn);
+    std::thread::scope(|threads| {
+        let committing = threads.spawn(move || conn.transaction(|conn| insert(conn, "ada")));
+        wait_for_commit_of(app, backend);
+        terminate(app, backend);
+        assert!(committing.join().unwrap().is_err());
+    });
+}
+
+/// A batch with a COMMIT in it fails, and nobody says whether before or after.
+#[test]
+fn a_failed_batch_with_a_commit() {
+    let app = app();
+    let mut conn = app.pool.get().unwrap();
+    for batch in [
+        "COMMIT; SELECT * FROM nowhere",
+        "SELECT * FROM nowhere; COMMIT",
+    ] {
+        conn.batch_execute("BEGIN").unwrap();
+        add!(&mut conn, batch);
+        conn.batch_execute(batch).unwrap_err();
+        conn.batch_execute("ROLLBACK").unwrap();
+    }
+    assert_eq!(stored(&app), (vec!["insert".to_owned()], 1));
+}
+
+#[test]
+fn a_transaction_that_still_runs_is_waited_for() {
+    let app = app();
+    let mut conn = app.pool.get().unwrap();
+    conn.batch_execute("BEGIN").unwrap();
+    let xid = sql::<diesel::sql_types::BigInt>("txid_current()");
+    let xid: i64 = diesel::select(xid).get_result(&mut conn).unwrap();
+    app.auditor
+        .record(AuditEvent::new("from a lost connection"))
+        .unwrap();
+    let batch = app.queue.peek(1).unwrap();
+    app.queue.ack(&batch).unwrap();
+    app.queue
+        .push(&[batch.payloads[0].unsettled(Unsettled { xid })])
+        .unwrap();
+    let consumer = Consumer::builder(app.auditor.queue(), app.pool.clone())
+        .interval(Duration::from_millis(50))
+        .spawn()
+        .unwrap();
+    wait_until("the consumer looked twice", Duration::from_secs(20), || {
+        consumer.stats().batches > 1
+    });
+    assert_eq!(consumer.stats().stored, 0);
+    conn.batch_execute("COMMIT").unwrap();
+    wait_until("it is stored", Duration::from_secs(20), || {
+        consumer.stats().stored == 1
+    });
+}

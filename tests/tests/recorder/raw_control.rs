@@ -1,0 +1,165 @@
+use diesel::connection::SimpleConnection;
+use diesel::prelude::*;
+use diesel::result::Error;
+
+use super::{Conn, app};
+use crate::support::{NO, add, assert_kept};
+
+/// `+name` is an audited insert, everything else SQL.
+fn run(conn: &mut Conn, script: &[&str], prepared: bool) {
+    for step in script {
+        match step.strip_prefix('+') {
+            Some(email) => {
+                add!(conn, email);
+            }
+            None if prepared => {
+                diesel::sql_query(*step).execute(conn).unwrap();
+            }
+            None => conn.batch_execute(step).unwrap(),
+        }
+    }
+}
+
+fn keeps(script: &[&str], expected: &[&str]) {
+    for prepared in [false, true] {
+        let app = app();
+        let conn = &mut app.pool.get().unwrap();
+        run(conn, script, prepared);
+        assert_kept!(app, conn, expected);
+    }
+}
+
+#[test]
+fn control_in_statements_of_their_own() {
+    keeps(&["BEGIN", "+a", "COMMIT"], &["a"]);
+    keeps(&["begin transaction", "+a", "END"], &["a"]);
+    keeps(&["BEGIN", "+a", "ROLLBACK", "+b"], &["b"]);
+    keeps(
+        &[
+            "BEGIN",
+            "+a",
+            "SAVEPOINT s",
+            "+b",
+            "ROLLBACK TO s",
+            "COMMIT",
+        ],
+        &["a"],
+    );
+    keeps(
+        &["BEGIN", "+a", "SAVEPOINT s", "+b", "RELEASE s", "COMMIT"],
+        &["a", "b"],
+    );
+    keeps(
+        &["BEGIN", "SAVEPOINT s", "+b", "RELEASE s", "ROLLBACK"],
+        &[],
+    );
+    keeps(
+        &[
+            "BEGIN",
+            "SAVEPOINT s",
+            "+a",
+            "SAVEPOINT s",
+            "+b",
+            "ROLLBACK TO s",
+            "RELEASE s",
+            "+c",
+            "ROLLBACK TO SAVEPOINT S",
+            "+d",
+            "COMMIT",
+        ],
+        &["d"],
+    );
+    keeps(
+        &[
+            "BEGIN",
+            "SAVEPOINT one",
+            "+a",
+            "SAVEPOINT two",
+            "+b",
+            "ROLLBACK TO one",
+            "+c",
+            "COMMIT",
+        ],
+        &["c"],
+    );
+}
+
+#[test]
+fn control_in_batches() {
+    let app = app();
+    let conn = &mut app.pool.get().unwrap();
+    run(
+        conn,
+        &[
+            "SELECT 1; BEGIN; SAVEPOINT s",
+            "+a",
+            "RELEASE s; COMMIT; BEGIN",
+            "+b",
+            "ROLLBACK; SELECT 1",
+            "+c",
+        ],
+        false,
+    );
+    assert_kept!(app, conn, ["a", "c"]);
+}
+
+#[test]
+fn raw_control_around_diesels_and_inside_of_it() {
+    let app = app();
+    let conn = &mut app.pool.get().unwrap();
+    conn.transaction::<_, Error, _>(|conn| {
+        add!(conn, "a");
+        run(conn, &["SAVEPOINT raw", "+b", "ROLLBACK TO raw"], false);
+        let _: Result<(), Error> = conn.transaction(|conn| {
+            add!(conn, "c");
+            Err(NO)
+        });
+        add!(conn, "d");
+        Ok(())
+    })
+    .unwrap();
+    assert_kept!(app, conn, ["a", "d"]);
+}
+
+/// The COMMIT was done, and what follows it in the batch failed.
+#[test]
+fn a_batch_that_fails_after_its_commit() {
+    let app = app();
+    let conn = &mut app.pool.get().unwrap();
+    run(conn, &["BEGIN", "+a"], false);
+    conn.batch_execute("COMMIT; SELECT * FROM nowhere")
+        .unwrap_err();
+    add!(conn, "b");
+    assert_eq!(app.records().len(), 2, "{:?}", app.trail());
+    let kept: i64 = audit_tests::app::accounts::table
+        .count()
+        .get_result(conn)
+        .unwrap();
+    assert_eq!(kept, 2);
+}
+
+/// The batch failed before it came to its COMMIT.
+#[test]
+fn a_batch_that_fails_before_its_commit() {
+    let app = app();
+    let conn = &mut app.pool.get().unwrap();
+    run(conn, &["BEGIN", "+a", "SAVEPOINT s"], false);
+    conn.batch_execute("SELECT * FROM nowhere; COMMIT")
+        .unwrap_err();
+    run(conn, &["ROLLBACK TO s", "+b", "COMMIT"], false);
+    assert_kept!(app, conn, ["a", "b"]);
+}
+
+#[test]
+fn a_query_without_a_statement_changes_nothing() {
+    let app = app();
+    let conn = &mut app.pool.get().unwrap();
+    conn.transaction::<_, Error, _>(|conn| {
+        add!(conn, "a");
+        let _ = conn.batch_execute("");
+        let _ = conn.batch_execute(" ; -- nothing");
+        Ok(())
+    })
+    .unwrap();
+    assert_kept!(app, conn, ["a"]);
+}
