@@ -7,7 +7,8 @@ use crate::{ColumnDecision, Decided};
 /// The tables of a schema, and what was decided about each: the `SCHEMA` that
 /// [`audit_schema!`](crate::audit_schema) writes.
 ///
-/// It prints as a report.
+/// It prints as a report. [`AuditorBuilder::schema`](crate::AuditorBuilder::schema) takes it for the
+/// guard and for the masking of secrets.
 #[derive(Debug, Clone, Copy)]
 pub struct AuditedSchema {
     path: &'static str,
@@ -24,6 +25,12 @@ impl AuditedSchema {
     /// The tables in the order of the lists, the audited ones first.
     pub fn tables(&self) -> &'static [SchemaTable] {
         self.tables
+    }
+
+    /// The names of the audited tables.
+    pub fn audited(&self) -> impl Iterator<Item = &'static str> {
+        let audited = self.tables.iter().filter(|table| table.is_audited());
+        audited.map(|table| table.name)
     }
 
     /// What was decided about the table of this name in SQL: `users`, `auth.users`.
@@ -93,11 +100,7 @@ pub enum Coverage {
 
 impl Display for AuditedSchema {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let audited = self
-            .tables
-            .iter()
-            .filter(|table| table.is_audited())
-            .count();
+        let audited = self.audited().count();
         let exempt = self.tables.len() - audited;
         writeln!(f, "{}: {audited} audited, {exempt} exempt", self.path)?;
         let width = self

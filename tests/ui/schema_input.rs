@@ -22,7 +22,7 @@ mod no_list {
 }
 
 mod secrets {
-    super::audit_schema! { schema: "schemas/empty.rs" => crate::schema, secrets: ["iban", " "] }
+    super::audit_schema! { schema: "schemas/empty.rs" => crate::schema, secrets: ["iban", " ", "Tax_Number"] }
 }
 
 mod key_twice {

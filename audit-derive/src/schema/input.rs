@@ -196,14 +196,36 @@ fn words(key: &Ident, input: ParseStream<'_>, errors: &mut Errors) -> syn::Resul
         .map_err(|_| format_of(key))?
         .into_iter()
         .collect();
-    words.retain(|word| {
-        let is_word = word.value().chars().any(char::is_alphanumeric);
-        if !is_word {
-            errors.at(word.span(), "this is no word of a name: remove it");
+    words.retain(|word| match no_word(&word.value()) {
+        Some(message) => {
+            errors.at(word.span(), message);
+            false
         }
-        is_word
+        None => true,
     });
     Ok(words)
+}
+
+/// Why this is no word to look for in names.
+fn no_word(text: &str) -> Option<String> {
+    let small: String = text
+        .chars()
+        .map(|letter| {
+            if letter.is_alphanumeric() {
+                letter
+            } else {
+                ' '
+            }
+        })
+        .flat_map(char::to_lowercase)
+        .collect();
+    let small = small.split_whitespace().collect::<Vec<_>>().join(" ");
+    if small.is_empty() {
+        return Some("this is no word of a name: remove it".to_owned());
+    }
+    (small != text).then(|| {
+        format!("a word is in small letters, with a blank between several: write `\"{small}\"`")
+    })
 }
 
 fn unknown_key(key: &Ident, word: &str) -> syn::Error {

@@ -238,7 +238,8 @@ mod tests {
     use super::*;
 
     fn seen(sql: &str, dialect: Dialect) -> Vec<String> {
-        let tables = GuardedTables::new(["users", "auth.keys"]);
+        let mut tables = GuardedTables::default();
+        tables.extend(["public.users", "auth.keys"]);
         raw_writes(sql, &tables, dialect)
             .into_iter()
             .map(|write| format!("{} {}", write.verb, write.table))
