@@ -30,8 +30,17 @@ const VERBS: [&str; 7] = [
     "INSERT", "UPDATE", "DELETE", "MERGE", "TRUNCATE", "REPLACE", "COPY",
 ];
 
+/// Whether a text has to be read closely: a verb that writes and the name of an audited table are
+/// in one of its statements.
+pub(super) fn may_write(sql: &str, tables: &GuardedTables) -> bool {
+    statements_that_run(sql).any(|statement| {
+        let text = anonymous_block(statement).unwrap_or(statement);
+        Seen::in_statement(text, tables).is_some()
+    })
+}
+
 /// The raw writes to audited tables in this text.
-pub(crate) fn raw_writes(sql: &str, tables: &GuardedTables, dialect: Dialect) -> Vec<RawWrite> {
+pub(super) fn raw_writes(sql: &str, tables: &GuardedTables, dialect: Dialect) -> Vec<RawWrite> {
     let mut writes = Vec::new();
     for statement in statements_that_run(sql) {
         if let Some(block) = anonymous_block(statement) {
@@ -73,37 +82,17 @@ struct Seen<'a> {
 
 impl<'a> Seen<'a> {
     fn in_statement(statement: &'a str, tables: &GuardedTables) -> Option<Self> {
-        let mut verb = None;
-        let mut table = None;
-        let mut previous = "";
-        for word in Words::new(statement) {
-            if previous.is_empty() && DEFINITIONS.iter().any(|d| word.eq_ignore_ascii_case(d)) {
-                return None;
-            }
-            let name = unquoted(word);
-            if table.is_none() && tables.may_be(name) {
-                table = Some(name.to_lowercase());
-            }
-            // `SELECT … FOR UPDATE` locks, and writes nothing.
-            let locks = ["for", "key"]
-                .iter()
-                .any(|w| previous.eq_ignore_ascii_case(w));
-            if verb.is_none() && !locks && name.len() == word.len() {
-                verb = VERBS
-                    .into_iter()
-                    .find(|verb| word.eq_ignore_ascii_case(verb));
-            }
-            if let (Some(verb), Some(table)) = (verb, &table) {
-                let table = table.clone();
-                return Some(Self {
-                    verb,
-                    table,
-                    statement,
-                });
-            }
-            previous = word;
-        }
-        None
+        // Most statements have no such verb, and their names need no looking up.
+        let verb = first_verb(statement)?;
+        let table = Words::new(statement)
+            .map(unquoted)
+            .find(|name| tables.may_be(name))?
+            .to_lowercase();
+        Some(Self {
+            verb,
+            table,
+            statement,
+        })
     }
 
     fn as_write(&self) -> Option<RawWrite> {
@@ -115,6 +104,28 @@ impl<'a> Seen<'a> {
             verb: self.verb,
         })
     }
+}
+
+fn first_verb(statement: &str) -> Option<&'static str> {
+    let mut previous = "";
+    for word in Words::new(statement) {
+        let is_first = previous.is_empty();
+        if is_first && DEFINITIONS.iter().any(|d| word.eq_ignore_ascii_case(d)) {
+            return None;
+        }
+        // `SELECT … FOR UPDATE` locks, and writes nothing.
+        let locks = ["for", "key"]
+            .iter()
+            .any(|w| previous.eq_ignore_ascii_case(w));
+        let verb = VERBS
+            .into_iter()
+            .find(|verb| word.eq_ignore_ascii_case(verb));
+        if verb.is_some() && !locks {
+            return verb;
+        }
+        previous = word;
+    }
+    None
 }
 
 fn unquoted(word: &str) -> &str {
