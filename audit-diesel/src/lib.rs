@@ -55,6 +55,8 @@
 //! A record leaves when its transaction is committed. It goes to a [`Queue`] (a journal in a
 //! SQLite file, a Redis list, or the one in front of the other), and a [`Consumer`] stores it.
 //!
+//! What catches a write that would leave no record is told in [`docs::nobody_forgets`].
+//!
 //! # Features
 //!
 //! | feature | |
@@ -73,6 +75,7 @@ compile_error!(
 mod auditor;
 mod connection;
 mod consumer;
+pub mod docs;
 mod error;
 mod exempt;
 mod guard;
