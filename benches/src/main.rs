@@ -2,6 +2,7 @@
 //! by `scripts/bench`, which brings the servers along.
 
 mod measure;
+mod micro;
 mod models;
 mod peers;
 mod plot;
@@ -83,9 +84,10 @@ impl Arguments {
 
 type Group = fn(&World, Effort, &mut Plots) -> Fallible<Vec<Row>>;
 
-const GROUPS: [(&str, Group); 2] = [
+const GROUPS: [(&str, Group); 3] = [
     ("request", |world, effort, _| request::rows(world, effort)),
     ("peers", peers::rows),
+    ("micro", |world, effort, _| micro::rows(world, effort)),
 ];
 
 fn main() -> Fallible<()> {

@@ -69,6 +69,11 @@ impl Samples {
         quantile(&self.0, 0.99)
     }
 
+    #[allow(dead_code)] pub(crate) fn p10(&self) -> f64 { quantile(&self.0, 0.10) }
+    pub(crate) fn p999(&self) -> f64 {
+        quantile(&self.0, 0.999)
+    }
+
     fn stretch(&self, number: usize) -> f64 {
         let length = self.0.len().div_ceil(STRETCHES);
         let stretch = self.0.chunks(length.max(1)).nth(number);
