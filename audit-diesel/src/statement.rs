@@ -155,6 +155,20 @@ fn own<C: Connection, T>(conn: &mut C, run: impl FnOnce(&mut C) -> T) -> T {
     run(conn)
 }
 
+/// As [`own`], and tells `run` whether the connection may keep one more form of the model's
+/// statements prepared.
+fn own_preparing<M: 'static, C, T>(conn: &mut C, run: impl FnOnce(bool, &mut C) -> T) -> T
+where
+    C: Connection,
+{
+    let room = Recorder::of(conn).is_some_and(|r| r.prepared_forms().has_room::<M>());
+    let result = own(conn, |conn| run(room, conn));
+    if let Some(recorder) = Recorder::of(conn) {
+        recorder.prepared_forms().count_new::<M>();
+    }
+    result
+}
+
 /// What a statement changed, and what else it returned.
 struct Changed<M, X> {
     rows: Vec<RowChange<M>>,
