@@ -110,7 +110,9 @@ fn main() -> Fallible<()> {
 fn print(form: Form, world: &World, rows: &[Row]) -> Fallible<()> {
     let settings = world.description()?;
     let one_line = || {
-        let pairs = settings.iter().map(|(name, value)| format!("{name} {value}"));
+        let pairs = settings
+            .iter()
+            .map(|(name, value)| format!("{name} {value}"));
         pairs.collect::<Vec<_>>().join(", ")
     };
     match form {

@@ -100,8 +100,14 @@ impl World {
     pub(crate) fn description(&self) -> Fallible<Vec<(String, String)>> {
         let conn = &mut self.connection()?;
         let mut lines = vec![
-            ("audit-diesel".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
-            ("processors".to_owned(), std::thread::available_parallelism()?.to_string()),
+            (
+                "audit-diesel".to_owned(),
+                env!("CARGO_PKG_VERSION").to_owned(),
+            ),
+            (
+                "processors".to_owned(),
+                std::thread::available_parallelism()?.to_string(),
+            ),
             ("processor".to_owned(), processor()),
         ];
         for setting in [
@@ -139,7 +145,10 @@ fn processor() -> String {
     let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let line = text.lines().find(|line| line.starts_with("model name"));
     let name = line.and_then(|line| line.split_once(": "));
-    name.map_or_else(|| std::env::consts::ARCH.to_owned(), |(_, name)| name.to_owned())
+    name.map_or_else(
+        || std::env::consts::ARCH.to_owned(),
+        |(_, name)| name.to_owned(),
+    )
 }
 
 fn variable(name: &str) -> Fallible<String> {
