@@ -2,6 +2,7 @@
 //! the database has decided.
 
 mod control;
+mod prepared;
 mod transaction;
 
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use crate::exempt::Exempt;
 use crate::guard::{RawWrite, Watch};
 use crate::{AuditError, GuardMode, sql};
 use control::Control;
+use prepared::PreparedForms;
 pub(crate) use transaction::Dialect;
 use transaction::{Answer, Ended, TransactionBuffer};
 
@@ -39,6 +41,8 @@ pub(crate) struct Recorder {
     raw_writes: Vec<RawWrite>,
     /// Counts the statements of an exempt block.
     exempt: Arc<Exempt>,
+    /// What the connection keeps prepared of our statements.
+    prepared_forms: PreparedForms,
 }
 
 /// Says that the queries that run are ours, until it is dropped, by a panic too.
@@ -70,6 +74,7 @@ impl Recorder {
             watch: Watch::default(),
             raw_writes: Vec::new(),
             exempt: Arc::default(),
+            prepared_forms: PreparedForms::default(),
         }
     }
 
@@ -121,6 +126,11 @@ impl Recorder {
     pub(crate) fn own_statement(&self) -> OwnStatement {
         self.own_statement.store(true, Ordering::Relaxed);
         OwnStatement(Arc::clone(&self.own_statement))
+    }
+
+    /// What the connection keeps prepared of our statements.
+    pub(crate) fn prepared_forms(&mut self) -> &mut PreparedForms {
+        &mut self.prepared_forms
     }
 
     /// An audited statement failed: that may have ended the transaction.
@@ -190,6 +200,7 @@ impl Recorder {
                 }
                 self.failed |= answer != Answer::Done;
             }
+            InstrumentationEvent::CacheQuery { .. } => self.prepared_forms.one_more(),
             _ => {}
         }
     }

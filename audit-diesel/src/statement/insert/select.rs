@@ -120,6 +120,7 @@ where
             insert: self,
             conflict: NoConflict,
             returning: (M::columns(), extra),
+            prepare: false,
         }
         .run_insert(conn)
     }
