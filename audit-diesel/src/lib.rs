@@ -148,6 +148,27 @@ pub mod __private {
     {
     }
 
+    /// A part of a key, as it is serialised.
+    #[derive(Debug)]
+    pub struct KeyPart<'a, T: ?Sized>(pub &'a T);
+
+    impl<'a, T: serde::Serialize + ?Sized> KeyPart<'a, T> {
+        /// The value itself.
+        pub fn form(self) -> &'a T {
+            self.0
+        }
+    }
+
+    /// Found where the value cannot be serialised, of which the compiler speaks already.
+    pub trait KeyWithoutForm: Sized {
+        /// Nothing.
+        fn form(self) -> &'static () {
+            &()
+        }
+    }
+
+    impl<T: ?Sized> KeyWithoutForm for KeyPart<'_, T> {}
+
     /// The form of `#[audit(display)]`.
     pub fn display<T: Display + ?Sized>(value: &T) -> String {
         value.to_string()
