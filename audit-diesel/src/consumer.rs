@@ -16,6 +16,7 @@ mod worker;
 
 pub use builder::ConsumerBuilder;
 pub use error::{ConsumerError, FlushError, StopError};
+#[cfg(all(feature = "redis", feature = "journal"))]
 pub(crate) use fates::{Fate, Fates, PoolFates};
 pub use stats::ConsumerStats;
 pub use store::AuditStore;

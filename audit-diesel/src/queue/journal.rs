@@ -3,6 +3,7 @@
 mod fault;
 mod file;
 mod lane;
+#[cfg(feature = "redis")]
 mod sent;
 mod statements;
 
