@@ -1,5 +1,6 @@
 //! The queue as a SQLite file on this machine.
 
+mod checks;
 mod fault;
 mod file;
 mod lane;
@@ -12,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use audit_core::{Batch, Payload, Queue, QueueError};
+use audit_core::{Batch, Payload, Queue, QueueError, Warning};
 use diesel::prelude::*;
 
 use super::{Fault, MAX_RECORD_BYTES, PEEK_BYTES, total_bytes};
@@ -153,6 +154,10 @@ impl Queue for Journal {
 
     fn len(&self) -> Result<u64, QueueError> {
         self.run(&self.0.reader, statements::len)
+    }
+
+    fn warnings(&self) -> Result<Vec<Warning>, QueueError> {
+        Ok(checks::warnings(&self.0.name, &self.0.path))
     }
 }
 

@@ -9,6 +9,8 @@ use super::JournalAt;
 #[cfg(feature = "redis")]
 use super::Redis;
 use super::{AuditorBuilder, ConfigError, DeliveryCounters};
+#[cfg(feature = "journal")]
+use crate::consumer::say;
 #[cfg(feature = "redis")]
 use crate::queue::{BufferedQueue, Target};
 #[cfg(all(feature = "redis", feature = "journal"))]
@@ -39,6 +41,7 @@ impl AuditorBuilder {
         let journal = self.open_journal(max_record_bytes)?;
         match (target, journal) {
             (Some(target), Some(journal)) => {
+                say(&journal.warnings().unwrap_or_default());
                 let grace = self.confirm_after.unwrap_or(DEFAULT_CONFIRM_AFTER);
                 let confirmation = self.confirm.map(|fates| Confirmation { fates, grace });
                 started(ForwardedQueue::start(
@@ -49,7 +52,7 @@ impl AuditorBuilder {
                 ))
             }
             (Some(target), None) => self.buffered(target, counters),
-            (None, Some(journal)) => Ok(Arc::new(journal)),
+            (None, Some(journal)) => Ok(alone(journal)),
             (None, None) => Err(ConfigError::NoQueue),
         }
     }
@@ -63,7 +66,7 @@ impl AuditorBuilder {
     #[cfg(all(not(feature = "redis"), feature = "journal"))]
     pub(super) fn open(mut self, max_record_bytes: usize, _: &Counters) -> Opened {
         let journal = self.open_journal(max_record_bytes)?;
-        Ok(Arc::new(journal.ok_or(ConfigError::NoQueue)?))
+        journal.ok_or(ConfigError::NoQueue).map(alone)
     }
 
     #[cfg(not(any(feature = "redis", feature = "journal")))]
@@ -116,6 +119,12 @@ impl AuditorBuilder {
             ),
         })
     }
+}
+
+#[cfg(feature = "journal")]
+fn alone(journal: crate::Journal) -> Arc<dyn Queue> {
+    say(&journal.warnings().unwrap_or_default());
+    Arc::new(journal)
 }
 
 #[cfg(feature = "redis")]
