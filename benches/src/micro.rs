@@ -37,23 +37,33 @@ fn diffs(rounds: usize) -> Vec<Row> {
         rounds,
         vec![
             Contender::new(many(|| {
-                encode(Record::update(black_box(&old), black_box(&new), context.clone()))
+                encode(Record::update(
+                    black_box(&old),
+                    black_box(&new),
+                    context.clone(),
+                ))
             })),
             Contender::new(many(|| by_value(black_box(&old), black_box(&new)))),
             Contender::new(many(|| diff(black_box(&old), black_box(&new)))),
             Contender::new(many(|| diff(black_box(&old), black_box(&old)))),
         ],
     );
-    let [ours, values, diff, unchanged] =
-        samples.iter().map(|s| s.p50() / AT_ONCE as f64).collect::<Vec<_>>()[..]
+    let [ours, values, diff, unchanged] = samples
+        .iter()
+        .map(|s| s.p50() / AT_ONCE as f64)
+        .collect::<Vec<_>>()[..]
     else {
         return Vec::new();
     };
     vec![
         Row::new("diff of ten fields, one changed, as JSON", diff, "µs").at_most(1.0),
-        Row::new("the same by `serde_json::to_value` of both rows ÷ ours", values / diff, "")
-            .at_least(10.0)
-            .detail(format!("{values:.2} µs against {diff:.2} µs")),
+        Row::new(
+            "the same by `serde_json::to_value` of both rows ÷ ours",
+            values / diff,
+            "",
+        )
+        .at_least(10.0)
+        .detail(format!("{values:.2} µs against {diff:.2} µs")),
         Row::new("diff, record and encoding for the queue", ours, "µs"),
         Row::new("diff of ten fields, none changed", unchanged * 1e3, "ns"),
     ]
@@ -127,7 +137,9 @@ fn journals(world: &World, effort: Effort) -> Fallible<Vec<Row>> {
         appends,
         vec![Contender::timed(|_| {
             let start = Instant::now();
-            journal.push(std::slice::from_ref(&payload)).expect("an append");
+            journal
+                .push(std::slice::from_ref(&payload))
+                .expect("an append");
             start.elapsed()
         })],
     );
@@ -135,6 +147,10 @@ fn journals(world: &World, effort: Effort) -> Fallible<Vec<Row>> {
     Ok(vec![
         Row::new("journal append, `Fsync::Os`", append.p50(), "µs")
             .at_most(25.0)
-            .detail(format!("p99 {:.0} µs, p99.9 {:.0} µs", append.p99(), append.p999())),
+            .detail(format!(
+                "p99 {:.0} µs, p99.9 {:.0} µs",
+                append.p99(),
+                append.p999()
+            )),
     ])
 }

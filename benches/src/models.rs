@@ -19,8 +19,9 @@ diesel::table! {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Queryable, Selectable, Identifiable, Auditable)]
-#[derive(serde::Serialize)]
+#[derive(
+    Debug, Clone, PartialEq, Queryable, Selectable, Identifiable, Auditable, serde::Serialize,
+)]
 #[diesel(table_name = accounts)]
 pub(crate) struct Account {
     pub(crate) id: i64,

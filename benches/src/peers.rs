@@ -62,8 +62,13 @@ pub(crate) fn rows(world: &World, effort: Effort, plots: &mut Plots) -> Fallible
     for _ in 0..5 {
         conns.push(world.connection()?);
     }
-    let [mut plain, mut article, mut by_row, mut with_context, mut locked] =
-        <[PgConnection; 5]>::try_from(conns).map_err(|_| "five connections")?;
+    let [
+        mut plain,
+        mut article,
+        mut by_row,
+        mut with_context,
+        mut locked,
+    ] = <[PgConnection; 5]>::try_from(conns).map_err(|_| "five connections")?;
     let (mut ours, mut pushed) = (world.audited(&auditor)?, world.audited(&straight)?);
     let ours_update = |conn: &mut PgConnection, round: usize, name: &str| {
         context().scope(|| {
@@ -114,14 +119,30 @@ pub(crate) fn rows(world: &World, effort: Effort, plots: &mut Plots) -> Fallible
     .to_vec();
     let best_peer = by_row.p50() / plain.p50();
     Ok(vec![
-        Row::compare("update of one row, journal ÷ the article's trigger", ours, article)
-            .at_most(0.60),
-        Row::compare("update of one row, journal ÷ plain, beside the peers", ours, plain)
-            .at_most(best_peer),
+        Row::compare(
+            "update of one row, journal ÷ the article's trigger",
+            ours,
+            article,
+        )
+        .at_most(0.60),
+        Row::compare(
+            "update of one row, journal ÷ plain, beside the peers",
+            ours,
+            plain,
+        )
+        .at_most(best_peer),
         Row::compare("the article's trigger with context ÷ plain", article, plain),
         Row::compare("row trigger without diff ÷ plain", by_row, plain),
-        Row::compare("row trigger without diff, with context ÷ plain", with_context, plain),
-        Row::compare("BEGIN, SELECT FOR UPDATE, UPDATE, COMMIT ÷ plain", locked, plain),
+        Row::compare(
+            "row trigger without diff, with context ÷ plain",
+            with_context,
+            plain,
+        ),
+        Row::compare(
+            "BEGIN, SELECT FOR UPDATE, UPDATE, COMMIT ÷ plain",
+            locked,
+            plain,
+        ),
     ])
 }
 

@@ -84,7 +84,11 @@ fn drain(points: &[(f64, f64)]) -> String {
     let longest = points.iter().map(|point| point.0).fold(2.0, f64::max);
     let x = |batch: f64| LEFT + batch.ln() / longest.ln() * 600.0;
     let y = |rate: f64| BOTTOM - rate / highest * 230.0;
-    let mut svg = open(760, 310, "Records a second that the consumer stores, by batch size");
+    let mut svg = open(
+        760,
+        310,
+        "Records a second that the consumer stores, by batch size",
+    );
     let _ = write!(
         svg,
         "<path class='axis' fill='none' d='M{LEFT} 20V{BOTTOM}H720'/>\

@@ -123,9 +123,18 @@ pub(crate) fn number(value: f64, unit: &str) -> String {
         v if v >= 0.1 || v == 0.0 => 2,
         _ => 3,
     };
-    let digits = if value.fract() == 0.0 && !unit.is_empty() { 0 } else { digits };
+    let digits = if value.fract() == 0.0 && !unit.is_empty() {
+        0
+    } else {
+        digits
+    };
     let separator = if unit.is_empty() { "" } else { " " };
     format!("{}{separator}{unit}", grouped(value, digits))
+}
+
+/// How many.
+pub(crate) fn count(number: usize) -> String {
+    grouped(number as f64, 0)
 }
 
 /// 1234567 as 1,234,567.

@@ -79,14 +79,20 @@ pub(crate) fn rows(world: &World, effort: Effort) -> Fallible<Vec<Row>> {
 
 fn plain_update(conn: &mut PgConnection, id: i64, role: &str, round: usize) {
     diesel::update(accounts::table.find(id))
-        .set((accounts::role.eq(role), accounts::updated_at.eq(time(round))))
+        .set((
+            accounts::role.eq(role),
+            accounts::updated_at.eq(time(round)),
+        ))
         .execute(conn)
         .expect("an update");
 }
 
 fn audited_update(conn: &mut PgConnection, id: i64, role: &str, round: usize) {
     audited::update(accounts::table.find(id))
-        .set((accounts::role.eq(role), accounts::updated_at.eq(time(round))))
+        .set((
+            accounts::role.eq(role),
+            accounts::updated_at.eq(time(round)),
+        ))
         .execute(conn)
         .expect("an audited update");
 }
@@ -100,7 +106,13 @@ fn updates(world: &World, rounds: usize) -> Fallible<Vec<Row>> {
             |conn, round| audited_update(conn, row(round), &role(round, "redis"), round),
         ],
     );
-    Ok(three("update of one row", &plain, &journal, &straight, 1.00))
+    Ok(three(
+        "update of one row",
+        &plain,
+        &journal,
+        &straight,
+        1.00,
+    ))
 }
 
 fn inserts(world: &World, rounds: usize) -> Fallible<Vec<Row>> {
@@ -121,7 +133,13 @@ fn inserts(world: &World, rounds: usize) -> Fallible<Vec<Row>> {
             |conn, _| audited(conn),
         ],
     );
-    Ok(three("insert with `get_result`", &plain, &journal, &straight, 1.10))
+    Ok(three(
+        "insert with `get_result`",
+        &plain,
+        &journal,
+        &straight,
+        1.10,
+    ))
 }
 
 fn three(
@@ -178,7 +196,13 @@ fn deletes(world: &World, rounds: usize) -> Fallible<Vec<Row>> {
         ],
     );
     let [plain, journal, straight]: [Samples; 3] = samples.try_into().unwrap_or_default();
-    Ok(three("delete of one row", &plain, &journal, &straight, 1.10))
+    Ok(three(
+        "delete of one row",
+        &plain,
+        &journal,
+        &straight,
+        1.10,
+    ))
 }
 
 const WRITES: usize = 10;

@@ -17,17 +17,26 @@ pub(crate) struct World {
     database: String,
     redis_url: String,
     folder: tempfile::TempDir,
+    /// Whether the database goes when this does.
+    own: bool,
 }
 
 impl World {
-    /// A database with the tables, rows and triggers of `sql/`.
-    pub(crate) fn new() -> Fallible<Self> {
-        let world = Self {
+    /// The world that another process has made.
+    pub(crate) fn existing(database: &str) -> Fallible<Self> {
+        Ok(Self {
             admin_url: variable("AUDIT_TEST_POSTGRES_URL")?,
             redis_url: variable("AUDIT_TEST_REDIS_URL")?,
-            database: format!("audit_bench_{}", std::process::id()),
+            database: database.to_owned(),
             folder: tempfile::Builder::new().prefix("audit-bench-").tempdir()?,
-        };
+            own: false,
+        })
+    }
+
+    /// A database with the tables, rows and triggers of `sql/`.
+    pub(crate) fn new() -> Fallible<Self> {
+        let mut world = Self::existing(&format!("audit_bench_{}", std::process::id()))?;
+        world.own = true;
         let mut admin = PgConnection::establish(&world.admin_url)?;
         admin.batch_execute(&format!(
             "CREATE DATABASE {} TEMPLATE template0",
@@ -49,8 +58,8 @@ impl World {
         format!("{server}/{}", self.database)
     }
 
-    pub(crate) fn redis_url(&self) -> &str {
-        &self.redis_url
+    pub(crate) fn database(&self) -> &str {
+        &self.database
     }
 
     pub(crate) fn connection(&self) -> Fallible<PgConnection> {
@@ -100,8 +109,14 @@ impl World {
     pub(crate) fn description(&self) -> Fallible<Vec<(String, String)>> {
         let conn = &mut self.connection()?;
         let mut lines = vec![
-            ("audit-diesel".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
-            ("processors".to_owned(), std::thread::available_parallelism()?.to_string()),
+            (
+                "audit-diesel".to_owned(),
+                env!("CARGO_PKG_VERSION").to_owned(),
+            ),
+            (
+                "processors".to_owned(),
+                std::thread::available_parallelism()?.to_string(),
+            ),
             ("processor".to_owned(), processor()),
         ];
         for setting in [
@@ -139,7 +154,10 @@ fn processor() -> String {
     let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let line = text.lines().find(|line| line.starts_with("model name"));
     let name = line.and_then(|line| line.split_once(": "));
-    name.map_or_else(|| std::env::consts::ARCH.to_owned(), |(_, name)| name.to_owned())
+    name.map_or_else(
+        || std::env::consts::ARCH.to_owned(),
+        |(_, name)| name.to_owned(),
+    )
 }
 
 fn variable(name: &str) -> Fallible<String> {
@@ -148,6 +166,9 @@ fn variable(name: &str) -> Fallible<String> {
 
 impl Drop for World {
     fn drop(&mut self) {
+        if !self.own {
+            return;
+        }
         let sql = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.database);
         if let Ok(mut admin) = PgConnection::establish(&self.admin_url) {
             let _ = admin.batch_execute(&sql);
