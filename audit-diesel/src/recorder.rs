@@ -172,7 +172,7 @@ impl Recorder {
     ) -> Result<(), AuditError> {
         let mut statement = self.transaction.statement(xid);
         record.transaction = Some(statement.next_ref());
-        statement.push(self.auditor.check_event_size(&record)?);
+        statement.push(self.auditor.encode_event_record(record)?);
         if let Some(payloads) = statement.finish() {
             self.auditor.publish(&payloads);
         }

@@ -18,6 +18,7 @@ pub use insert::{IncompleteInsert, IncompleteOnConflict, insert_into};
 pub use save_changes::AuditedSaveChangesDsl;
 pub use update::{IncompleteUpdate, UpdateStatement, update};
 
+use std::fmt;
 use std::marker::PhantomData;
 
 use audit_core::ChangeKind;
@@ -37,12 +38,19 @@ use row::{Extra, Mark, Output, RowChange};
 ///
 /// It runs through Diesel's own [`RunQueryDsl`]: `execute`, `get_result`, `get_results`, `load`.
 /// All rows are read before the call returns.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 #[must_use = "statements are only executed when calling `execute`, `get_result` or similar"]
 pub struct Audited<S, M, R = AllColumns> {
     statement: S,
     returning: R,
     model: PhantomData<fn() -> M>,
+}
+
+/// A statement holds values, and some of them are secrets: `Debug` shows what kind it is.
+impl<S, M, R> fmt::Debug for Audited<S, M, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Audited").finish_non_exhaustive()
+    }
 }
 
 impl<S, M> Audited<S, M> {

@@ -76,7 +76,7 @@ impl<T: Table, M> IncompleteInsert<T, M> {
 }
 
 /// An insert of values; see [`IncompleteInsert::values`].
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct InsertValues<T, V> {
     table: T,
     records: V,
@@ -116,7 +116,6 @@ where
 }
 
 /// An insert that Diesel's types cannot be asked to complete, with what it returns.
-#[derive(Debug)]
 pub struct InsertReturning<S, C, R> {
     insert: S,
     conflict: C,
