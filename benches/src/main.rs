@@ -4,6 +4,8 @@
 mod bulk;
 mod child;
 mod consumer;
+mod counts;
+mod growth;
 mod measure;
 mod micro;
 mod models;
@@ -12,6 +14,8 @@ mod plot;
 mod report;
 mod request;
 mod rows;
+mod sqlite;
+mod wire;
 mod world;
 
 use std::path::PathBuf;
@@ -88,20 +92,23 @@ impl Arguments {
 
 type Group = fn(&World, Effort, &mut Plots) -> Fallible<Vec<Row>>;
 
-const GROUPS: [(&str, Group); 5] = [
+const GROUPS: [(&str, Group); 8] = [
     ("request", |world, effort, _| request::rows(world, effort)),
     ("peers", peers::rows),
+    ("sqlite", |world, effort, _| sqlite::rows(world, effort)),
     ("bulk", |world, effort, _| bulk::rows(world, effort)),
     ("consumer", consumer::rows),
     ("micro", |world, effort, _| micro::rows(world, effort)),
+    ("growth", |world, effort, _| growth::rows(world, effort)),
+    ("wire", |world, effort, _| wire::rows(world, effort)),
 ];
 
 fn main() -> Fallible<()> {
     let given: Vec<String> = std::env::args().skip(1).collect();
-    if let [first, rest @ ..] = given.as_slice()
-        && first == "--child"
-    {
-        return child::main(rest);
+    match given.as_slice() {
+        [first, rest @ ..] if first == "--child" => return child::main(rest),
+        [first, rest @ ..] if first == "--counts" => return counts::main(rest),
+        _ => {}
     }
     let arguments = Arguments::read(&given)?;
     let world = World::new()?;
