@@ -86,7 +86,8 @@ fn log_bytes(world: &World, records: usize) -> Fallible<Vec<Row>> {
     let conn = &mut world.connection()?;
     // Pages that were not written since the last checkpoint are logged whole, which would say
     // more about checkpoints than about records.
-    conn.batch_execute("ALTER SYSTEM SET full_page_writes = off; SELECT pg_reload_conf()")?;
+    conn.batch_execute("ALTER SYSTEM SET full_page_writes = off")?;
+    conn.batch_execute("SELECT pg_reload_conf()")?;
     let mut logged = |work: &mut dyn FnMut() -> Fallible<()>| -> Fallible<f64> {
         let before = position(conn)?;
         work()?;
@@ -122,7 +123,8 @@ fn log_bytes(world: &World, records: usize) -> Fallible<Vec<Row>> {
     let article = updates("article_accounts")? - plain;
     let by_row = updates("row_accounts")? - plain;
     let conn = &mut world.connection()?;
-    conn.batch_execute("ALTER SYSTEM RESET full_page_writes; SELECT pg_reload_conf()")?;
+    conn.batch_execute("ALTER SYSTEM RESET full_page_writes")?;
+    conn.batch_execute("SELECT pg_reload_conf()")?;
     Ok(vec![
         Row::new("bytes of PostgreSQL's log a record", ours, "bytes"),
         Row::new("the same, the article's trigger", article, "bytes"),
