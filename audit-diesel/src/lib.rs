@@ -75,6 +75,7 @@ mod connection;
 mod consumer;
 mod error;
 mod exempt;
+mod failpoint;
 mod guard;
 mod model;
 mod queue;

@@ -28,6 +28,7 @@ use diesel::result::{Error, QueryResult};
 
 use crate::AuditError;
 use crate::connection::AuditedConnection;
+use crate::failpoint::failpoint;
 use crate::model::AuditedModel;
 use crate::recorder::Recorder;
 use returning::{AllColumns, Returning, ReturningClause, TransactionId};
@@ -160,6 +161,7 @@ where
     M: AuditedModel,
     X: Output,
 {
+    failpoint!("statement.done");
     let recorder = Recorder::of(conn).ok_or(AuditError::NoAuditor)?;
     let context = recorder.context()?;
     let xid = changed.outputs.first().and_then(Output::xid);
