@@ -12,10 +12,10 @@ use crate::writer::pool;
 
 const STORE: &str = "
 INSERT INTO audit_logs
-    (id, occurred_at, action, resource_type, resource_id, outcome, request_id, changes)
+    (id, occurred_at, action, resource_type, resource_id, outcome, actor_id, request_id, changes)
 SELECT (r->>'id')::uuid, to_timestamp((r->>'occurred_at')::bigint / 1e6), r->>'action',
-       r->>'resource_type', r->>'resource_id', r->>'outcome', r->'context'->>'request_id',
-       r->'changes'
+       r->>'resource_type', r->>'resource_id', r->>'outcome',
+       r->'context'->'actor'->>'id', r->'context'->>'request_id', r->'changes'
 FROM unnest($1) AS payload(text), LATERAL (SELECT payload.text::jsonb AS r) AS record";
 
 pub fn run(args: &Args, batch: usize, stop: &AtomicBool) {

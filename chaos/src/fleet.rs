@@ -2,11 +2,14 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::os::unix::process::ExitStatusExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use audit_tests::TestDatabase;
+
 use crate::random::Random;
+use crate::servers::Servers;
 
 /// What a process of the fleet does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +60,26 @@ pub struct Config {
     pub consumer: Vec<String>,
     /// The library that shifts a process's clock.
     pub faketime: Option<PathBuf>,
+}
+
+impl Config {
+    /// Processes that nobody kills, with a journal that the writers share.
+    pub fn calm(servers: &Servers, database: &TestDatabase, folder: &Path, journal: &str) -> Self {
+        Self {
+            folder: folder.to_owned(),
+            seed: 1,
+            deadly: false,
+            common: vec![
+                "--postgres".to_owned(),
+                servers.postgres_url(database),
+                "--redis".to_owned(),
+                servers.redis_url(),
+            ],
+            writer: vec!["--journal".to_owned(), journal.to_owned()],
+            consumer: Vec::new(),
+            faketime: None,
+        }
+    }
 }
 
 struct Process {

@@ -9,6 +9,7 @@ mod breaks;
 mod consumer;
 mod control;
 mod faults;
+mod figures;
 mod fleet;
 mod oracle;
 mod outcomes;
@@ -34,9 +35,21 @@ fn main() -> ExitCode {
         "writer" => writer::run(&args),
         "consumer" => consumer::run(&args),
         "run" => return report::run(&args),
+        "backlog" => return done(figures::backlog::run(&args)),
+        "poison" => return done(figures::poison::run(&args)),
+        "silence" => return done(figures::silence::run(&args)),
+        "sigterm" => return done(figures::ended::run(&args)),
+        "tail" => return done(figures::tail::run(&args)),
         other => return wrong(&format!("`{other}` is no subcommand")),
     }
     ExitCode::SUCCESS
+}
+
+fn done(good: bool) -> ExitCode {
+    match good {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    }
 }
 
 fn wrong(error: &str) -> ExitCode {

@@ -4,6 +4,7 @@ mod chain;
 mod expected;
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 
 use diesel::prelude::*;
 use serde_json::Value;
@@ -13,7 +14,7 @@ use crate::outcomes::Outcome;
 use audit_diesel::postgres::{audit_logs, audit_quarantine};
 
 /// A write that the database kept.
-#[derive(Debug, Queryable)]
+#[derive(Queryable)]
 pub struct Kept {
     op: String,
     action: String,
@@ -23,7 +24,7 @@ pub struct Kept {
 }
 
 /// A record of the trail.
-#[derive(Debug, Queryable)]
+#[derive(Queryable)]
 pub struct Recorded {
     request_id: Option<String>,
     action: String,
@@ -233,5 +234,24 @@ impl Recorded {
             self.action.clone(),
             stamp.unwrap_or_default().to_owned(),
         )
+    }
+}
+
+impl fmt::Debug for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let changes = expected::changes(self.old.as_ref(), self.new.as_ref());
+        let Self {
+            op, action, row_id, ..
+        } = self;
+        write!(f, "{op} {action} {row_id} {changes}")
+    }
+}
+
+impl fmt::Debug for Recorded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = |text: &Option<String>| text.clone().unwrap_or_default();
+        let changes = self.changes.clone().unwrap_or_default();
+        let (op, id) = (text(&self.request_id), text(&self.resource_id));
+        write!(f, "{op} {} {id} {changes}", self.action)
     }
 }

@@ -64,11 +64,9 @@ pub fn play(plan: &Plan, servers: &mut Servers) -> Result {
     let database = servers.database();
     let journal = folder.path().join("journal.db");
     let mut random = Random::of(&[plan.seed, plan.round, 1]);
-    let mut fleet = Fleet::new(
-        config(plan, servers, &database, folder.path(), &journal),
-        2,
-        2,
-    );
+    let path = journal.display().to_string();
+    let calm = Config::calm(servers, &database, folder.path(), &path);
+    let mut fleet = Fleet::new(config(plan, calm), 2, 2);
     let url = database.url();
     let name = url.rsplit_once('/').expect("URL/database").1.to_owned();
     let mut result = Result::default();
@@ -116,38 +114,21 @@ pub fn play(plan: &Plan, servers: &mut Servers) -> Result {
     result
 }
 
-fn config(
-    plan: &Plan,
-    servers: &Servers,
-    database: &audit_tests::TestDatabase,
-    folder: &Path,
-    journal: &Path,
-) -> Config {
-    let mut common = vec![
-        "--postgres".to_owned(),
-        servers.postgres_url(database),
-        "--redis".to_owned(),
-        servers.redis_url(),
-    ];
-    if let Some(broken) = &plan.broken {
-        common.extend(["--break".to_owned(), broken.clone()]);
-    }
-    let mut writer = Vec::new();
-    let mut consumer = Vec::new();
-    if plan.control {
-        consumer.push("--control".to_owned());
-    } else {
-        writer.extend(["--journal".to_owned(), journal.display().to_string()]);
-    }
-    Config {
-        folder: folder.to_owned(),
+fn config(plan: &Plan, calm: Config) -> Config {
+    let mut config = Config {
         seed: Random::of(&[plan.seed, plan.round, 2]).next(),
         deadly: true,
-        common,
-        writer,
-        consumer,
         faketime: faketime(),
+        ..calm
+    };
+    if let Some(broken) = &plan.broken {
+        config.common.extend(["--break".to_owned(), broken.clone()]);
     }
+    if plan.control {
+        config.consumer.push("--control".to_owned());
+        config.writer.clear();
+    }
+    config
 }
 
 /// Where Debian has the library that shifts a process's clock.
