@@ -25,6 +25,7 @@ use crate::failpoint::failpoint;
 use crate::guard::{GuardMode, GuardedTables, RawWrite};
 use crate::recorder::{Dialect, Recorder};
 use stats::Counters;
+pub(crate) use stats::DeliveryCounters;
 
 /// The application's handle on auditing: build one at start-up, attach it to the connections, and
 /// clone it where it is needed.
@@ -64,12 +65,12 @@ impl Auditor {
         AuditorBuilder::default()
     }
 
-    fn new(queue: Arc<dyn Queue>, settings: Settings) -> Self {
+    fn new(queue: Arc<dyn Queue>, settings: Settings, delivery: Arc<DeliveryCounters>) -> Self {
         Self {
             shared: Arc::new(Shared {
                 queue,
                 settings,
-                counters: Counters::default(),
+                counters: Counters::new(delivery),
             }),
         }
     }

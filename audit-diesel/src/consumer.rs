@@ -3,6 +3,7 @@
 mod backoff;
 mod builder;
 mod error;
+mod fates;
 mod flush;
 #[cfg(feature = "postgres")]
 mod postgres;
@@ -15,6 +16,7 @@ mod worker;
 
 pub use builder::ConsumerBuilder;
 pub use error::{ConsumerError, FlushError, StopError};
+pub(crate) use fates::{Fate, Fates, PoolFates};
 pub use stats::ConsumerStats;
 pub use store::AuditStore;
 pub(crate) use worker::{Delivery, Settings, Sink, Tally, Worker};

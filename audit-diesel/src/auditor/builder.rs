@@ -2,8 +2,12 @@ use std::sync::Arc;
 
 use audit_core::{Queue, QueueError};
 
-use super::{Auditor, Settings};
+use super::{Auditor, DeliveryCounters, Settings};
 use crate::guard::{GuardMode, GuardedTables};
+#[cfg(feature = "redis")]
+use crate::queue::{BufferedQueue, Target};
+#[cfg(all(feature = "redis", feature = "journal"))]
+use crate::queue::{Confirmation, ForwardedQueue};
 
 /// Configures an [`Auditor`].
 #[derive(Default)]
@@ -14,6 +18,12 @@ pub struct AuditorBuilder {
     redis: Option<Redis>,
     #[cfg(feature = "journal")]
     journal: Option<JournalAt>,
+    #[cfg(all(feature = "redis", feature = "journal"))]
+    confirm: Option<Box<dyn crate::consumer::Fates>>,
+    #[cfg(all(feature = "redis", feature = "journal"))]
+    confirm_after: Option<std::time::Duration>,
+    #[cfg(feature = "redis")]
+    buffer_bytes: Option<usize>,
     without_journal: bool,
     require_context: bool,
     max_record_bytes: Option<usize>,
@@ -51,13 +61,19 @@ pub enum ConfigError {
     TwoQueues,
     /// Redis without a journal, and nobody said that this is meant.
     #[error(
-        "without a journal, records made while Redis is away are lost: add `.journal(path)`, or \
-         say `.without_journal()` if that is acceptable here"
+        "without a journal, records made while Redis is away are in memory only: add \
+         `.journal(path)`, or say `.without_journal()` if that is acceptable here"
     )]
     NoJournal,
     /// `.without_journal()` beside a journal.
     #[error("`.journal(…)` and `.without_journal()` contradict each other: drop one of them")]
     JournalAndNone,
+    /// `.confirm_in(…)` without a journal in front of Redis.
+    #[error(
+        "`.confirm_in(…)` is for a journal that is carried on to Redis: add `.redis(…)` and \
+         `.journal(…)`, or drop it"
+    )]
+    NothingToConfirm,
     /// A bound is zero.
     #[error("{setting} must be more than 0")]
     Zero {
@@ -67,7 +83,7 @@ pub enum ConfigError {
     /// A queue cannot be used as configured.
     #[error(transparent)]
     Queue(#[from] QueueError),
-    /// The operating system gave no thread to carry the journal on.
+    /// The operating system gave no thread to carry records on.
     #[error("the forwarder's thread cannot be started: {0}")]
     Thread(#[source] std::io::Error),
 }
@@ -75,6 +91,16 @@ pub enum ConfigError {
 /// Below the 1 MiB that the queues take, as a record grows a little on its way.
 const DEFAULT_MAX_RECORD_BYTES: usize = 1_000_000;
 const DEFAULT_MAX_TRANSACTION_BYTES: usize = 256 << 20;
+
+#[cfg(feature = "redis")]
+const DEFAULT_BUFFER_BYTES: usize = 64 << 20;
+
+/// How long a caller waits for Redis: less than a thread in the background may.
+#[cfg(feature = "redis")]
+const CALLERS_TIMEOUT: std::time::Duration = std::time::Duration::from_millis(250);
+
+#[cfg(all(feature = "redis", feature = "journal"))]
+const DEFAULT_CONFIRM_AFTER: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// What a record may grow by after the auditor has measured it.
 #[cfg(any(feature = "redis", feature = "journal"))]
@@ -111,10 +137,68 @@ impl AuditorBuilder {
         self
     }
 
-    /// Says that Redis alone is meant: records made while it is away are lost, and counted.
+    /// Says that Redis alone is meant, as where there is no disk.
+    ///
+    /// A record is pushed to Redis before the call that made it returns. While Redis is away,
+    /// records wait in memory, up to [`buffer_bytes`](Self::buffer_bytes), and a thread delivers
+    /// them when Redis is back; who first finds it away waits for a time-out, and nobody after
+    /// that. What is in memory is lost if the process ends, and what does not fit is lost, counted
+    /// in [`AuditorStats::failed`](crate::AuditorStats::failed).
     #[cfg(feature = "redis")]
     pub fn without_journal(mut self) -> Self {
         self.without_journal = true;
+        self
+    }
+
+    /// Sets how many bytes of records [`without_journal`](Self::without_journal) keeps in memory
+    /// while Redis is away; 64 MiB unless said.
+    #[cfg(feature = "redis")]
+    pub fn buffer_bytes(mut self, max_bytes: usize) -> Self {
+        self.buffer_bytes = Some(max_bytes);
+        self
+    }
+
+    /// Keeps records in the journal until they are in the `audit_logs` of this database. What Redis
+    /// loses, because it was wiped, restarted without its data or replaced by a replica that
+    /// lagged behind, the journal delivers again.
+    ///
+    /// Without it a record leaves the journal when Redis has taken it, and what Redis then loses
+    /// is lost.
+    ///
+    /// The journal is larger this way: it holds what was made since, and what waits in Redis. It
+    /// must be the database that the consumer stores to, and the role needs SELECT on `audit_logs`
+    /// and `audit_quarantine`. The pool needs one connection. The application's own pool is not
+    /// there yet when the auditor is built, so make a small one:
+    ///
+    /// ```no_run
+    /// # #[cfg(feature = "postgres")] {
+    /// use audit_diesel::Auditor;
+    /// use diesel::PgConnection;
+    /// use diesel::r2d2::{ConnectionManager, Pool};
+    ///
+    /// let manager = ConnectionManager::<PgConnection>::new("postgres://localhost/app");
+    /// let auditor = Auditor::builder()
+    ///     .redis("redis://127.0.0.1/")
+    ///     .journal("var/audit-journal.db")
+    ///     .confirm_in(Pool::builder().max_size(1).build_unchecked(manager))
+    ///     .build();
+    /// # }
+    /// ```
+    #[cfg(all(feature = "redis", feature = "journal"))]
+    pub fn confirm_in<C: crate::AuditStore>(
+        mut self,
+        pool: diesel::r2d2::Pool<diesel::r2d2::ConnectionManager<C>>,
+    ) -> Self {
+        self.confirm = Some(Box::new(crate::consumer::PoolFates(pool)));
+        self
+    }
+
+    /// Sets how long a record gets on its way before the database is asked for it; 5 s unless
+    /// said. It should be longer than the clocks of the machines differ; where it is not, records
+    /// are delivered twice, and stored once.
+    #[cfg(all(feature = "redis", feature = "journal"))]
+    pub fn confirm_after(mut self, grace: std::time::Duration) -> Self {
+        self.confirm_after = Some(grace);
         self
     }
 
@@ -183,14 +267,12 @@ impl AuditorBuilder {
             guarded: std::mem::take(&mut self.guarded),
         };
         self.check()?;
-        let own = self.queue.take();
-        let redis = self.open_redis(settings.max_record_bytes)?;
-        let journal = self.open_journal(settings.max_record_bytes)?;
-        let queue = match (redis, journal) {
-            (Some(redis), Some(journal)) => forwarded(journal, redis)?,
-            (redis, journal) => own.or(redis).or(journal).ok_or(ConfigError::NoQueue)?,
+        let counters = Arc::<DeliveryCounters>::default();
+        let queue = match self.queue.take() {
+            Some(own) => own,
+            None => self.open(settings.max_record_bytes, &counters)?,
         };
-        Ok(Auditor::new(queue, settings))
+        Ok(Auditor::new(queue, settings, counters))
     }
 
     /// Before anything is opened: a refused configuration leaves no file behind.
@@ -199,6 +281,9 @@ impl AuditorBuilder {
         if self.without_journal && journal {
             return Err(ConfigError::JournalAndNone);
         }
+        if self.confirms() && !(redis && journal) {
+            return Err(ConfigError::NothingToConfirm);
+        }
         match (self.queue.is_some(), redis, journal) {
             (true, false, false) | (false, _, true) => Ok(()),
             (true, _, _) => Err(ConfigError::TwoQueues),
@@ -206,6 +291,13 @@ impl AuditorBuilder {
             (false, true, false) => Err(ConfigError::NoJournal),
             (false, false, false) => Err(ConfigError::NoQueue),
         }
+    }
+
+    fn confirms(&self) -> bool {
+        #[cfg(all(feature = "redis", feature = "journal"))]
+        return self.confirm.is_some();
+        #[cfg(not(all(feature = "redis", feature = "journal")))]
+        false
     }
 
     fn has_redis(&self) -> bool {
@@ -222,60 +314,99 @@ impl AuditorBuilder {
         false
     }
 
-    #[cfg(feature = "redis")]
-    fn open_redis(&mut self, max_record_bytes: usize) -> Result<Opened, ConfigError> {
-        Ok(match self.redis.take() {
-            None => None,
-            Some(Redis::Built(queue)) => Some(Arc::new(queue)),
-            Some(Redis::Url(url)) => Some(Arc::new(
-                crate::RedisQueue::builder(url)
-                    .max_record_bytes(max_record_bytes + GROWTH)
-                    .build()?,
-            )),
-        })
+    #[cfg(all(feature = "redis", feature = "journal"))]
+    fn open(mut self, max_record_bytes: usize, counters: &Counters) -> Opened {
+        let target = self.open_redis(max_record_bytes)?;
+        let journal = self.open_journal(max_record_bytes)?;
+        match (target, journal) {
+            (Some(target), Some(journal)) => {
+                let grace = self.confirm_after.unwrap_or(DEFAULT_CONFIRM_AFTER);
+                let confirmation = self.confirm.map(|fates| Confirmation { fates, grace });
+                started(ForwardedQueue::start(
+                    journal,
+                    target,
+                    confirmation,
+                    counters.clone(),
+                ))
+            }
+            (Some(target), None) => self.buffered(target, counters),
+            (None, Some(journal)) => Ok(Arc::new(journal)),
+            (None, None) => Err(ConfigError::NoQueue),
+        }
     }
 
-    #[cfg(not(feature = "redis"))]
-    fn open_redis(&mut self, _: usize) -> Result<Opened, ConfigError> {
-        Ok(None)
+    #[cfg(all(feature = "redis", not(feature = "journal")))]
+    fn open(mut self, max_record_bytes: usize, counters: &Counters) -> Opened {
+        let target = self.open_redis(max_record_bytes)?;
+        self.buffered(target.ok_or(ConfigError::NoQueue)?, counters)
+    }
+
+    #[cfg(all(not(feature = "redis"), feature = "journal"))]
+    fn open(mut self, max_record_bytes: usize, _: &Counters) -> Opened {
+        let journal = self.open_journal(max_record_bytes)?;
+        Ok(Arc::new(journal.ok_or(ConfigError::NoQueue)?))
+    }
+
+    #[cfg(not(any(feature = "redis", feature = "journal")))]
+    fn open(self, _: usize, _: &Counters) -> Opened {
+        Err(ConfigError::NoQueue)
+    }
+
+    #[cfg(feature = "redis")]
+    fn buffered(self, target: Target, counters: &Counters) -> Opened {
+        let max_bytes = self.buffer_bytes.unwrap_or(DEFAULT_BUFFER_BYTES) as u64;
+        started(BufferedQueue::start(target, max_bytes, counters.clone()))
+    }
+
+    #[cfg(feature = "redis")]
+    fn open_redis(&mut self, max_record_bytes: usize) -> Result<Option<Target>, ConfigError> {
+        Ok(match self.redis.take() {
+            None => None,
+            Some(Redis::Built(queue)) => {
+                let queue: Arc<dyn Queue> = Arc::new(queue);
+                let direct = Arc::clone(&queue);
+                Some(Target { queue, direct })
+            }
+            Some(Redis::Url(url)) => {
+                let builder = crate::RedisQueue::builder(url);
+                let builder = builder.max_record_bytes(max_record_bytes + GROWTH);
+                let direct = builder
+                    .clone()
+                    .connect_timeout(CALLERS_TIMEOUT)
+                    .io_timeout(CALLERS_TIMEOUT);
+                Some(Target {
+                    queue: Arc::new(builder.build()?),
+                    direct: Arc::new(direct.build()?),
+                })
+            }
+        })
     }
 
     #[cfg(feature = "journal")]
-    fn open_journal(&mut self, max_record_bytes: usize) -> Result<Opened, ConfigError> {
+    fn open_journal(
+        &mut self,
+        max_record_bytes: usize,
+    ) -> Result<Option<crate::Journal>, ConfigError> {
         Ok(match self.journal.take() {
             None => None,
-            Some(JournalAt::Open(journal)) => Some(Arc::new(journal)),
-            Some(JournalAt::Path(path)) => Some(Arc::new(
+            Some(JournalAt::Open(journal)) => Some(journal),
+            Some(JournalAt::Path(path)) => Some(
                 crate::Journal::builder(path)
                     .max_record_bytes(max_record_bytes + GROWTH)
                     .open()?,
-            )),
+            ),
         })
     }
-
-    #[cfg(not(feature = "journal"))]
-    fn open_journal(&mut self, _: usize) -> Result<Opened, ConfigError> {
-        Ok(None)
-    }
 }
 
-/// A queue, if one is configured.
-type Opened = Option<Arc<dyn Queue>>;
+type Counters = Arc<DeliveryCounters>;
 
-#[cfg(feature = "journal")]
-fn forwarded(
-    journal: Arc<dyn Queue>,
-    target: Arc<dyn Queue>,
-) -> Result<Arc<dyn Queue>, ConfigError> {
-    let queue =
-        crate::queue::ForwardedQueue::start(journal, target).map_err(ConfigError::Thread)?;
+type Opened = Result<Arc<dyn Queue>, ConfigError>;
+
+#[cfg(feature = "redis")]
+fn started<Q: Queue>(queue: std::io::Result<Q>) -> Opened {
+    let queue = queue.map_err(ConfigError::Thread)?;
     Ok(Arc::new(queue))
-}
-
-/// Without the feature there is no journal that could be forwarded.
-#[cfg(not(feature = "journal"))]
-fn forwarded(_: Arc<dyn Queue>, target: Arc<dyn Queue>) -> Result<Arc<dyn Queue>, ConfigError> {
-    Ok(target)
 }
 
 fn positive(

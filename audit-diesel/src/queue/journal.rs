@@ -3,6 +3,7 @@
 mod fault;
 mod file;
 mod lane;
+mod sent;
 mod statements;
 
 use std::fmt;
@@ -139,7 +140,7 @@ impl Queue for Journal {
             return Ok(Batch::default());
         }
         self.run(&self.0.reader, |connection| {
-            statements::peek(connection, limit, PEEK_BYTES)
+            statements::peek(connection, 0..i64::MAX, limit, PEEK_BYTES)
         })
     }
 

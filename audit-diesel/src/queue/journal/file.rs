@@ -19,9 +19,14 @@ CREATE TABLE audit_journal_state (
     id INTEGER PRIMARY KEY CHECK (id = 1),
     version INTEGER NOT NULL,
     next_seq INTEGER NOT NULL,
-    bytes INTEGER NOT NULL
+    bytes INTEGER NOT NULL,
+    -- What is numbered lower was carried on, and waits to be confirmed.
+    sent_to INTEGER NOT NULL,
+    -- Which of the processes carries the journal on, and until when in milliseconds since 1970.
+    carrier INTEGER NOT NULL,
+    carrier_until INTEGER NOT NULL
 );
-INSERT INTO audit_journal_state (id, version, next_seq, bytes) VALUES (1, 1, 1, 0);
+INSERT INTO audit_journal_state VALUES (1, 1, 1, 0, 1, 0, 0);
 CREATE TABLE audit_journal (
     seq INTEGER PRIMARY KEY,
     payload BLOB NOT NULL
