@@ -51,6 +51,12 @@ mod armed {
         })
     }
 
+    /// A span of time that the suite shortens, in milliseconds: its processes live for moments.
+    pub(crate) fn span(variable: &str, usual: Duration) -> Duration {
+        let set = std::env::var(variable).ok().and_then(|ms| ms.parse().ok());
+        set.map_or(usual, Duration::from_millis)
+    }
+
     /// SIGKILL, as nothing in the process could send to itself without `unsafe`.
     fn end() -> ! {
         let process = std::process::id().to_string();
@@ -62,4 +68,4 @@ mod armed {
 }
 
 #[cfg(feature = "failpoints")]
-pub(crate) use armed::pass;
+pub(crate) use armed::{pass, span};

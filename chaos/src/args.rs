@@ -50,7 +50,7 @@ impl Args {
     /// When the value cannot be read.
     pub fn or<T: FromStr>(&self, name: &str, default: T) -> T {
         match self.text(name) {
-            None => default,
+            None | Some("") => default,
             Some(text) => text
                 .parse()
                 .unwrap_or_else(|_| panic!("--{name} {text}: not understood")),

@@ -67,6 +67,9 @@ pub fn schedule(random: &mut Random, wipes: bool) -> Vec<Fault> {
         CutReply,
         ShiftedClock,
     ]);
+    if wipes {
+        faults.extend([WipeRedis, WipeRedis]);
+    }
     for place in (1..faults.len()).rev() {
         faults.swap(place, random.within(0..place as u64 + 1) as usize);
     }

@@ -21,18 +21,24 @@ pub enum Role {
 /// Points that a writer passes, with the most passes it lives through. Its forwarder's are among
 /// them.
 const WRITER_POINTS: &[(&str, u64)] = &[
-    ("statement.done", 200),
-    ("transaction.before-commit", 100),
-    ("transaction.committed", 60),
-    ("journal.before-write", 100),
-    ("journal.in-write", 100),
-    ("journal.written", 100),
-    ("publish.done", 100),
+    ("statement.done", 100),
+    ("transaction.before-commit", 40),
+    ("transaction.committed", 30),
+    ("journal.before-write", 60),
+    ("journal.in-write", 60),
+    ("journal.written", 60),
+    ("publish.done", 60),
     ("audit-forwarder.peeked", 20),
     ("redis.before-push", 12),
     ("redis.pushed", 12),
     ("audit-forwarder.delivered", 12),
     ("audit-forwarder.acknowledged", 12),
+    ("journal.before-mark", 12),
+    ("journal.marked", 12),
+    ("audit-confirmer.peeked", 4),
+    ("audit-confirmer.delivered", 4),
+    ("audit-confirmer.acknowledged", 4),
+    ("journal.sent-again", 1),
 ];
 
 /// Points that a consumer passes.
@@ -218,8 +224,10 @@ impl Fleet {
         // Chosen whether used or not, so that the choices that follow stay the same.
         let (point, most) = *random.choose(points);
         let passes = random.within(1..most + 1);
-        let lives = Duration::from_millis(random.within(300..4_000));
         let (seed, at_random) = (random.next(), random.one_in(5));
+        // Who is to die at a point gets the time to come there.
+        let most_ms = if at_random { 2_500 } else { 7_000 };
+        let lives = Duration::from_millis(random.within(most_ms / 8..most_ms));
         let (kind, args) = match place.role {
             Role::Writer => ("writer", &self.config.writer),
             Role::Consumer => ("consumer", &self.config.consumer),
@@ -238,6 +246,7 @@ impl Fleet {
         let log = self.config.folder.join(format!("{name}.log"));
         let log = std::fs::File::create(log).expect("a log");
         command.stdout(log.try_clone().expect("a log")).stderr(log);
+        command.env("AUDIT_LEASE_MS", "300");
         let deadly = self.config.deadly;
         let point = (deadly && !at_random).then_some(point);
         if let Some(point) = point {

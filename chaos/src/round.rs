@@ -66,11 +66,11 @@ pub fn play(plan: &Plan, servers: &mut Servers) -> Result {
     let mut random = Random::of(&[plan.seed, plan.round, 1]);
     let path = journal.display().to_string();
     let calm = Config::calm(servers, &database, folder.path(), &path);
-    let mut fleet = Fleet::new(config(plan, calm), 2, 2);
+    let mut fleet = Fleet::new(config(plan, calm), 2, 3);
     let url = database.url();
     let name = url.rsplit_once('/').expect("URL/database").1.to_owned();
     let mut result = Result::default();
-    let faults = schedule(&mut random, false);
+    let faults = schedule(&mut random, !plan.control);
     let end = Instant::now() + plan.time;
     let mut scene = Scene {
         servers,

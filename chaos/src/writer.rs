@@ -53,6 +53,9 @@ pub fn redis_queue(url: &str) -> RedisQueue {
 /// How long a journal waits for another process that writes.
 pub const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// How long a record gets to arrive: short, as the processes live for moments only.
+const CONFIRM_AFTER: Duration = Duration::from_millis(400);
+
 fn auditor(args: &Args) -> Auditor {
     let mut builder = Auditor::builder().redis_queue(redis_queue(args.required("redis")));
     builder = match args.text("journal") {
@@ -61,7 +64,13 @@ fn auditor(args: &Args) -> Auditor {
             let journal = Journal::builder(path)
                 .busy_timeout(BUSY_TIMEOUT)
                 .fsync(Fsync::Os);
-            builder.journal_queue(journal.open().expect("a journal"))
+            let builder = builder.journal_queue(journal.open().expect("a journal"));
+            match Break::of(args) {
+                Some(Break::TrimAtPush) => builder,
+                _ => builder
+                    .confirm_in(pool(args.required("postgres"), 1, None))
+                    .confirm_after(CONFIRM_AFTER),
+            }
         }
     };
     builder.build().expect("an auditor")
