@@ -1,6 +1,10 @@
 //! What breaks, in an order that the seed says.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
+
+use audit_diesel::{Journal, Payload, Queue};
+use uuid::Uuid;
 
 use crate::fleet::{Fleet, Role};
 use crate::proxy::{Network, Proxy};
@@ -28,11 +32,12 @@ pub enum Fault {
     CutReply,
     PushedThreeTimes,
     ShiftedClock,
+    Poison,
 }
 
 use Fault::*;
 
-const ALL: [Fault; 18] = [
+const ALL: [Fault; 19] = [
     KillWriter,
     KillConsumer,
     StopWriter,
@@ -51,6 +56,7 @@ const ALL: [Fault; 18] = [
     CutReply,
     PushedThreeTimes,
     ShiftedClock,
+    Poison,
 ];
 
 /// The faults of a round, each with its own numbers.
@@ -86,6 +92,9 @@ pub struct Scene<'a> {
     pub fleet: &'a mut Fleet,
     pub random: &'a mut Random,
     pub database: &'a str,
+    pub journal: Option<&'a Path>,
+    /// How many payloads were made that cannot be stored.
+    pub poisoned: u64,
 }
 
 impl Scene<'_> {
@@ -138,6 +147,7 @@ impl Scene<'_> {
             Refused => self.network(Network::Refusing, SHORT),
             CutReply => self.cut(),
             PushedThreeTimes => self.push_again(),
+            Poison => self.poison(),
             ShiftedClock => {
                 let ahead = self.random.one_in(2);
                 self.fleet.shift_next(if ahead { 3_600 } else { -3_600 });
@@ -218,6 +228,27 @@ impl Scene<'_> {
             let bytes = self.random.within(1..4_000);
             self.at(postgres).cut_after(bytes);
             self.pass(Duration::from_millis(80));
+        }
+    }
+
+    /// Payloads that nobody can store, in the midst of those that everybody can.
+    fn poison(&mut self) {
+        let Some(path) = self.journal else { return };
+        let journal = Journal::builder(path).busy_timeout(LONG).open();
+        let journal = journal.expect("the journal");
+        for _ in 0..5 {
+            let number = self.random.next();
+            let (id, kind) = (Uuid::from_u64_pair(number, 7), number % 3);
+            let text = match kind {
+                0 => format!("poison {number}"),
+                1 => format!(r#"{{"v":99,"id":"{id}"}}"#),
+                _ => format!(
+                    r#"{{"v":1,"id":"{id}","occurred_at":1,"action":"poison","changes":{{"a":{{"new":"\u0000"}}}}}}"#
+                ),
+            };
+            if journal.push(&[Payload::from(text.into_bytes())]).is_ok() {
+                self.poisoned += 1;
+            }
         }
     }
 

@@ -1,6 +1,7 @@
 //! Questions that have one number as their answer.
 
 pub mod backlog;
+pub mod commit;
 pub mod ended;
 pub mod poison;
 pub mod silence;

@@ -18,9 +18,11 @@ pub enum Role {
     Consumer,
 }
 
-/// Points that a writer passes, with the most passes it lives through. Its forwarder's are among
-/// them.
-const WRITER_POINTS: &[(&str, u64)] = &[
+/// Points with the most passes that a process lives through.
+pub type Points = &'static [(&'static str, u64)];
+
+/// Points that a writer passes. Its forwarder's are among them.
+const WRITER_POINTS: Points = &[
     ("statement.done", 100),
     ("transaction.before-commit", 40),
     ("transaction.committed", 30),
@@ -41,8 +43,19 @@ const WRITER_POINTS: &[(&str, u64)] = &[
     ("journal.sent-again", 1),
 ];
 
+/// Points between a transaction's last statement and the end of the call.
+pub const AROUND_COMMIT: Points = &[
+    ("statement.done", 20),
+    ("transaction.before-commit", 12),
+    ("transaction.committed", 8),
+    ("journal.before-write", 12),
+    ("journal.in-write", 12),
+    ("journal.written", 12),
+    ("publish.done", 12),
+];
+
 /// Points that a consumer passes.
-const CONSUMER_POINTS: &[(&str, u64)] = &[
+const CONSUMER_POINTS: Points = &[
     ("audit-consumer.peeked", 12),
     ("store.begun", 12),
     ("store.before-commit", 12),
@@ -60,6 +73,9 @@ pub struct Config {
     pub seed: u64,
     /// Whether processes die at points and at random.
     pub deadly: bool,
+    pub writer_points: Points,
+    /// None: consumers live on.
+    pub consumer_points: Points,
     /// Arguments for both roles.
     pub common: Vec<String>,
     pub writer: Vec<String>,
@@ -75,6 +91,8 @@ impl Config {
             folder: folder.to_owned(),
             seed: 1,
             deadly: false,
+            writer_points: WRITER_POINTS,
+            consumer_points: CONSUMER_POINTS,
             common: vec![
                 "--postgres".to_owned(),
                 servers.postgres_url(database),
@@ -218,11 +236,15 @@ impl Fleet {
         let place = &mut self.places[number];
         let random = &mut place.random;
         let points = match place.role {
-            Role::Writer => WRITER_POINTS,
-            Role::Consumer => CONSUMER_POINTS,
+            Role::Writer => self.config.writer_points,
+            Role::Consumer => self.config.consumer_points,
         };
+        let deadly = self.config.deadly && !points.is_empty();
         // Chosen whether used or not, so that the choices that follow stay the same.
-        let (point, most) = *random.choose(points);
+        let (point, most) = match points {
+            [] => ("", 1),
+            points => *random.choose(points),
+        };
         let passes = random.within(1..most + 1);
         let (seed, at_random) = (random.next(), random.one_in(5));
         // Who is to die at a point gets the time to come there.
@@ -247,7 +269,6 @@ impl Fleet {
         let log = std::fs::File::create(log).expect("a log");
         command.stdout(log.try_clone().expect("a log")).stderr(log);
         command.env("AUDIT_LEASE_MS", "300");
-        let deadly = self.config.deadly;
         let point = (deadly && !at_random).then_some(point);
         if let Some(point) = point {
             command.env("AUDIT_FAILPOINT", format!("{point}:{passes}"));

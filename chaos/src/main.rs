@@ -35,6 +35,7 @@ fn main() -> ExitCode {
         "writer" => writer::run(&args),
         "consumer" => consumer::run(&args),
         "run" => return report::run(&args),
+        "commit" => return done(figures::commit::run(&args)),
         "backlog" => return done(figures::backlog::run(&args)),
         "poison" => return done(figures::poison::run(&args)),
         "silence" => return done(figures::silence::run(&args)),

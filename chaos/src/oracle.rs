@@ -71,6 +71,11 @@ impl Verdict {
         self.lost + self.twice + self.phantom + self.wrong + self.wrong_old == 0
     }
 
+    /// Whether everything that was kept is accounted for.
+    pub fn adds_up(&self) -> bool {
+        self.kept + self.twice + self.phantom == self.recorded + self.lost + self.in_windows()
+    }
+
     /// Losses in documented windows.
     pub fn in_windows(&self) -> u64 {
         self.windows.values().sum()

@@ -1,5 +1,6 @@
 //! A round: processes write and die while things break, then all is calm, and the oracle judges.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -35,18 +36,50 @@ impl Plan {
             keep: args.has("keep"),
         }
     }
+
+    /// A short round of the control.
+    pub fn control(args: &Args) -> Self {
+        Self {
+            control: true,
+            time: Duration::from_secs(8),
+            ..Self::of(args, 0)
+        }
+    }
 }
 
 /// What came of a round.
 #[derive(Default)]
 pub struct Result {
     pub verdict: Verdict,
-    pub kills: std::collections::BTreeMap<&'static str, u64>,
-    pub faults: std::collections::BTreeMap<Fault, u64>,
+    pub kills: BTreeMap<&'static str, u64>,
+    pub faults: BTreeMap<Fault, u64>,
+    pub schedule: Vec<Fault>,
     pub problems: Vec<String>,
     pub shifted: u64,
     pub drained_in: Duration,
     pub stopped_in: Duration,
+}
+
+impl Result {
+    /// Whether nothing is wrong.
+    pub fn is_good(&self) -> bool {
+        self.verdict.is_good() && self.problems.is_empty()
+    }
+
+    /// Adds another round.
+    pub fn add(&mut self, other: Self) {
+        self.verdict.add(other.verdict);
+        for (point, count) in other.kills {
+            *self.kills.entry(point).or_default() += count;
+        }
+        for (fault, count) in other.faults {
+            *self.faults.entry(fault).or_default() += count;
+        }
+        self.shifted += other.shifted;
+        self.problems.extend(other.problems);
+        self.drained_in = self.drained_in.max(other.drained_in);
+        self.stopped_in = self.stopped_in.max(other.stopped_in);
+    }
 }
 
 /// How long what is left may take to be stored once all is calm.
@@ -64,19 +97,26 @@ pub fn play(plan: &Plan, servers: &mut Servers) -> Result {
     let database = servers.database();
     let journal = folder.path().join("journal.db");
     let mut random = Random::of(&[plan.seed, plan.round, 1]);
-    let path = journal.display().to_string();
-    let calm = Config::calm(servers, &database, folder.path(), &path);
+    let calm = Config::calm(
+        servers,
+        &database,
+        folder.path(),
+        &journal.display().to_string(),
+    );
+    let journal = (!plan.control).then_some(journal.as_path());
     let mut fleet = Fleet::new(config(plan, calm), 2, 3);
     let url = database.url();
     let name = url.rsplit_once('/').expect("URL/database").1.to_owned();
     let mut result = Result::default();
-    let faults = schedule(&mut random, !plan.control);
+    let faults = schedule(&mut random, journal.is_some());
     let end = Instant::now() + plan.time;
     let mut scene = Scene {
         servers,
         fleet: &mut fleet,
         random: &mut random,
         database: &name,
+        journal,
+        poisoned: 0,
     };
     scene.pass(Duration::from_millis(500));
     for fault in faults.into_iter().cycle() {
@@ -85,13 +125,15 @@ pub fn play(plan: &Plan, servers: &mut Servers) -> Result {
         }
         scene.happen(fault);
         *result.faults.entry(fault).or_default() += 1;
+        result.schedule.push(fault);
         let pause = scene.random.within(100..600);
         scene.pass(Duration::from_millis(pause));
     }
+    let poisoned = scene.poisoned;
     result.stopped_in = fleet.stop(Duration::from_secs(10));
     fleet.become_calm();
     let started = Instant::now();
-    let left = drain(&mut fleet, servers, &journal, plan.control);
+    let left = drain(&mut fleet, servers, journal);
     result.drained_in = started.elapsed();
     fleet.stop(Duration::from_secs(10));
     if let Some(left) = left {
@@ -105,6 +147,13 @@ pub fn play(plan: &Plan, servers: &mut Servers) -> Result {
         has_window: true,
     };
     result.verdict = oracle::judge(&mut database.connection(), &told);
+    let verdict = &result.verdict;
+    if verdict.quarantined != poisoned && journal.is_some() {
+        let quarantined = verdict.quarantined;
+        let problem = format!("{quarantined} quarantined of {poisoned} poisoned");
+        fleet.problems.push(problem);
+    }
+    assert!(verdict.adds_up(), "the oracle cannot count: {verdict:?}");
     result.kills = std::mem::take(&mut fleet.kills);
     result.shifted = fleet.shifted;
     result.problems = std::mem::take(&mut fleet.problems);
@@ -140,8 +189,8 @@ pub fn faketime() -> Option<PathBuf> {
 }
 
 /// Waits until journal and Redis are empty; says what is left if that does not happen.
-fn drain(fleet: &mut Fleet, servers: &Servers, journal: &Path, control: bool) -> Option<String> {
-    let journal = (!control).then(|| Journal::builder(journal).open().expect("the journal"));
+pub fn drain(fleet: &mut Fleet, servers: &Servers, journal: Option<&Path>) -> Option<String> {
+    let journal = journal.map(|path| Journal::builder(path).open().expect("the journal"));
     let end = Instant::now() + DRAIN;
     // Twice in a row: between the two looks something may move from the one to the other.
     let mut empty = 0;

@@ -20,7 +20,11 @@ enum Last {
 }
 
 pub fn run(args: &Args) -> bool {
-    let step: usize = args.or("tail-step", 1);
+    cut(args.or("tail-step", 1))
+}
+
+/// Cuts at every `step`th offset.
+pub fn cut(step: usize) -> bool {
     let mut good = true;
     for last in [Last::Push, Last::Acknowledgement] {
         let (cuts, lost) = cut_everywhere(last, step);
