@@ -80,13 +80,14 @@ mod guard;
 mod model;
 mod queue;
 mod recorder;
+mod schema;
 mod sql;
 mod statement;
 mod store;
 pub mod testing;
 
 pub use audit_core::*;
-pub use audit_derive::Auditable;
+pub use audit_derive::{Auditable, audit_schema};
 pub use auditor::{
     AuditedBackend, Auditor, AuditorBuilder, AuditorCustomizer, AuditorStats, ConfigError,
 };
@@ -97,11 +98,12 @@ pub use consumer::{
 pub use error::AuditError;
 pub use exempt::exempt;
 pub use guard::GuardMode;
-pub use model::{AuditedBy, AuditedColumns, AuditedModel};
+pub use model::{AuditedBy, AuditedColumns, AuditedModel, ColumnDecision, Decided};
 #[cfg(feature = "journal")]
 pub use queue::{Fsync, Journal, JournalBuilder};
 #[cfg(feature = "redis")]
 pub use queue::{RedisQueue, RedisQueueBuilder};
+pub use schema::{AuditedSchema, Coverage, SchemaTable};
 pub use statement::AuditedSaveChangesDsl;
 #[cfg(feature = "postgres")]
 pub use store::postgres;
@@ -125,6 +127,7 @@ pub mod audited {
 /// What generated code refers to. Not part of the public API.
 #[doc(hidden)]
 pub mod __private {
+    pub use crate::schema::macros as schema;
     pub use diesel;
 
     pub use serde::Serialize;
