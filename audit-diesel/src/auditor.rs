@@ -2,6 +2,8 @@
 
 mod builder;
 mod customizer;
+#[cfg(feature = "postgres")]
+mod keys;
 mod stats;
 
 pub use builder::{AuditorBuilder, ConfigError};
@@ -47,6 +49,8 @@ struct Shared {
     queue: Arc<dyn Queue>,
     settings: Settings,
     counters: Counters,
+    #[cfg(feature = "postgres")]
+    keys: keys::CheckedKeys,
 }
 
 /// What the builder sets beside the queue.
@@ -73,6 +77,8 @@ impl Auditor {
                 queue,
                 settings,
                 counters: Counters::new(delivery),
+                #[cfg(feature = "postgres")]
+                keys: keys::CheckedKeys::default(),
             }),
         }
     }
@@ -80,6 +86,12 @@ impl Auditor {
     /// The queue that a [`Consumer`](crate::Consumer) takes the records from.
     pub fn queue(&self) -> Arc<dyn Queue> {
         Arc::clone(&self.shared.queue)
+    }
+
+    /// The models whose keys were found to tell rows apart.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn keys(&self) -> &keys::CheckedKeys {
+        &self.shared.keys
     }
 
     /// What the auditor did since it was built.
