@@ -1,6 +1,11 @@
 //! Measures the library against plain Diesel and against other ways to keep an audit log. Started
 //! by `scripts/bench`, which brings the servers along.
 
+mod bulk;
+mod child;
+mod consumer;
+mod counts;
+mod growth;
 mod measure;
 mod micro;
 mod models;
@@ -8,6 +13,9 @@ mod peers;
 mod plot;
 mod report;
 mod request;
+mod rows;
+mod sqlite;
+mod wire;
 mod world;
 
 use std::path::PathBuf;
@@ -58,22 +66,22 @@ const USAGE: &str =
     "usage: bench [--quick | --smoke] [--json | --markdown] [--only GROUP] [--plots FOLDER]";
 
 impl Arguments {
-    fn read() -> Fallible<Self> {
+    fn read(given: &[String]) -> Fallible<Self> {
         let mut arguments = Self {
             effort: Effort::Full,
             form: Form::Text,
             only: String::new(),
             plots: None,
         };
-        let mut given = std::env::args().skip(1);
+        let mut given = given.iter();
         while let Some(argument) = given.next() {
             let mut value = || given.next().ok_or(USAGE);
-            match &*argument {
+            match argument.as_str() {
                 "--quick" => arguments.effort = Effort::Quick,
                 "--smoke" => arguments.effort = Effort::Smoke,
                 "--json" => arguments.form = Form::Json,
                 "--markdown" => arguments.form = Form::Markdown,
-                "--only" => arguments.only = value()?,
+                "--only" => arguments.only = value()?.clone(),
                 "--plots" => arguments.plots = Some(value()?.into()),
                 _ => return Err(USAGE.into()),
             }
@@ -84,14 +92,25 @@ impl Arguments {
 
 type Group = fn(&World, Effort, &mut Plots) -> Fallible<Vec<Row>>;
 
-const GROUPS: [(&str, Group); 3] = [
+const GROUPS: [(&str, Group); 8] = [
     ("request", |world, effort, _| request::rows(world, effort)),
     ("peers", peers::rows),
+    ("sqlite", |world, effort, _| sqlite::rows(world, effort)),
+    ("bulk", |world, effort, _| bulk::rows(world, effort)),
+    ("consumer", consumer::rows),
     ("micro", |world, effort, _| micro::rows(world, effort)),
+    ("growth", |world, effort, _| growth::rows(world, effort)),
+    ("wire", |world, effort, _| wire::rows(world, effort)),
 ];
 
 fn main() -> Fallible<()> {
-    let arguments = Arguments::read()?;
+    let given: Vec<String> = std::env::args().skip(1).collect();
+    match given.as_slice() {
+        [first, rest @ ..] if first == "--child" => return child::main(rest),
+        [first, rest @ ..] if first == "--counts" => return counts::main(rest),
+        _ => {}
+    }
+    let arguments = Arguments::read(&given)?;
     let world = World::new()?;
     let mut rows = Vec::new();
     let mut plots = Plots::default();

@@ -132,6 +132,11 @@ pub(crate) fn number(value: f64, unit: &str) -> String {
     format!("{}{separator}{unit}", grouped(value, digits))
 }
 
+/// How many.
+pub(crate) fn count(number: usize) -> String {
+    grouped(number as f64, 0)
+}
+
 /// 1234567 as 1,234,567.
 fn grouped(value: f64, digits: usize) -> String {
     let text = format!("{value:.digits$}");
