@@ -2,5 +2,6 @@
 
 mod buffered;
 mod confirmed;
+mod faults;
 mod shared;
 mod support;
