@@ -3,5 +3,6 @@
 mod buffered;
 mod confirmed;
 mod faults;
+mod figures;
 mod shared;
 mod support;
