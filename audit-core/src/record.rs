@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
+use crate::secret::mask;
 use crate::{AuditContext, AuditEvent, Auditable, ChangeKind, Changes, ChangesWriter};
 
 /// How an action ended.
@@ -56,7 +57,7 @@ pub struct Unsettled {
 pub struct Record {
     /// A UUIDv7: unique, and roughly in order of time.
     pub id: Uuid,
-    /// When the statement ran, in whole microseconds since 1970-01-01 UTC.
+    /// When it happened, in whole microseconds since 1970-01-01 UTC.
     pub occurred_at: i64,
     /// `insert`, `update`, `delete`, or an event's own name.
     pub action: String,
@@ -111,9 +112,16 @@ impl Record {
             resource_type,
             resource_id,
             outcome: event.outcome,
-            extra: event.extra,
+            extra: event.extra.0,
             ..Self::new(event.action, context)
         }
+    }
+
+    /// Masks the values of `extra`, here and in the context, whose keys have one of these words, as
+    /// [`names_one_of`](crate::names_one_of) looks for them.
+    pub fn mask_extra(&mut self, words: &[&str]) {
+        mask(&mut self.extra, words);
+        self.context.mask_extra(words);
     }
 
     /// The record of a new row.

@@ -56,6 +56,8 @@ struct Settings {
     max_transaction_bytes: usize,
     guard_mode: GuardMode,
     guarded: GuardedTables,
+    /// The application's own words that say secret.
+    secret_words: Vec<&'static str>,
 }
 
 impl Auditor {
@@ -273,7 +275,8 @@ impl Auditor {
 
     /// Encodes the record of a change. The change is done, so this finds a way: a record that is
     /// too large keeps which fields changed, with their sizes in place of their values.
-    pub(crate) fn encode_change(&self, record: Record) -> Option<Payload> {
+    pub(crate) fn encode_change(&self, mut record: Record) -> Option<Payload> {
+        self.mask_extra(&mut record);
         let max_bytes = self.shared.settings.max_record_bytes;
         let (id, what) = (record.id, record.resource_type.clone());
         let encoded = record.encode().map(|payload| {
@@ -299,11 +302,12 @@ impl Auditor {
     }
 
     fn encode_event(&self, event: AuditEvent) -> Result<Payload, AuditError> {
-        let record = Record::from_event(event, self.context()?);
-        self.check_event_size(&record)
+        self.encode_event_record(Record::from_event(event, self.context()?))
     }
 
-    pub(crate) fn check_event_size(&self, record: &Record) -> Result<Payload, AuditError> {
+    /// Encodes the record of an event, which is refused where it is too large.
+    pub(crate) fn encode_event_record(&self, mut record: Record) -> Result<Payload, AuditError> {
+        self.mask_extra(&mut record);
         let payload = record.encode().map_err(AuditError::Unserializable)?;
         let bytes = payload.as_bytes().len();
         let max_bytes = self.shared.settings.max_record_bytes;
@@ -311,6 +315,13 @@ impl Auditor {
             return Err(AuditError::RecordTooLarge { bytes, max_bytes });
         }
         Ok(payload)
+    }
+
+    fn mask_extra(&self, record: &mut Record) {
+        let words = &self.shared.settings.secret_words;
+        if !words.is_empty() {
+            record.mask_extra(words);
+        }
     }
 
     /// Hands records over whose change the database has kept. It must not fail the user's

@@ -1,8 +1,12 @@
 //! Which connections audited statements run on.
 
+#[cfg(feature = "sqlite")]
+mod sqlite;
+
 use diesel::Connection;
 use diesel::connection::LoadConnection;
 use diesel::r2d2::{ConnectionManager, PooledConnection, R2D2Connection};
+use diesel::result::QueryResult;
 
 /// A connection that audited statements run on: Diesel's own, or one behind a pool.
 ///
@@ -10,10 +14,30 @@ use diesel::r2d2::{ConnectionManager, PooledConnection, R2D2Connection};
 /// [`instrumentation`](Connection::instrumentation) on to the wrapped one.
 pub trait AuditedConnection: Connection {
     /// Diesel's connection that does the work.
-    type Raw: LoadConnection<Backend = Self::Backend>;
+    type Raw: RawConnection<Backend = Self::Backend>;
 
     /// Diesel's connection that does the work.
     fn raw(&mut self) -> &mut Self::Raw;
+}
+
+/// One of Diesel's own connections.
+pub trait RawConnection: LoadConnection {
+    /// Runs an audited statement: what it changes is recorded before another connection can change
+    /// the same rows, so that times follow the order of commits.
+    #[doc(hidden)]
+    fn run_statement<T>(&mut self, run: impl FnOnce(&mut Self) -> QueryResult<T>)
+    -> QueryResult<T>;
+}
+
+/// PostgreSQL names the time itself, under the row's lock.
+#[cfg(feature = "postgres")]
+impl RawConnection for diesel::PgConnection {
+    fn run_statement<T>(
+        &mut self,
+        run: impl FnOnce(&mut Self) -> QueryResult<T>,
+    ) -> QueryResult<T> {
+        run(self)
+    }
 }
 
 #[cfg(feature = "postgres")]
@@ -25,18 +49,9 @@ impl AuditedConnection for diesel::PgConnection {
     }
 }
 
-#[cfg(feature = "sqlite")]
-impl AuditedConnection for diesel::SqliteConnection {
-    type Raw = Self;
-
-    fn raw(&mut self) -> &mut Self {
-        self
-    }
-}
-
 impl<C> AuditedConnection for PooledConnection<ConnectionManager<C>>
 where
-    C: AuditedConnection<Raw = C> + LoadConnection + R2D2Connection + 'static,
+    C: AuditedConnection<Raw = C> + RawConnection + R2D2Connection + 'static,
 {
     type Raw = C;
 

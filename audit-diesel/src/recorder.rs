@@ -2,6 +2,7 @@
 //! the database has decided.
 
 mod control;
+mod prepared;
 mod transaction;
 
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use crate::exempt::Exempt;
 use crate::guard::{RawWrite, Watch};
 use crate::{AuditError, GuardMode, sql};
 use control::Control;
+use prepared::PreparedForms;
 pub(crate) use transaction::Dialect;
 use transaction::{Answer, Ended, TransactionBuffer};
 
@@ -39,6 +41,8 @@ pub(crate) struct Recorder {
     raw_writes: Vec<RawWrite>,
     /// Counts the statements of an exempt block.
     exempt: Arc<Exempt>,
+    /// What the connection keeps prepared of our statements.
+    prepared_forms: PreparedForms,
 }
 
 /// Says that the queries that run are ours, until it is dropped, by a panic too.
@@ -70,6 +74,7 @@ impl Recorder {
             watch: Watch::default(),
             raw_writes: Vec::new(),
             exempt: Arc::default(),
+            prepared_forms: PreparedForms::default(),
         }
     }
 
@@ -123,6 +128,11 @@ impl Recorder {
         OwnStatement(Arc::clone(&self.own_statement))
     }
 
+    /// What the connection keeps prepared of our statements.
+    pub(crate) fn prepared_forms(&mut self) -> &mut PreparedForms {
+        &mut self.prepared_forms
+    }
+
     /// An audited statement failed: that may have ended the transaction.
     pub(crate) fn statement_failed(&mut self) {
         self.transaction.doubt_on_sqlite();
@@ -162,7 +172,7 @@ impl Recorder {
     ) -> Result<(), AuditError> {
         let mut statement = self.transaction.statement(xid);
         record.transaction = Some(statement.next_ref());
-        statement.push(self.auditor.check_event_size(&record)?);
+        statement.push(self.auditor.encode_event_record(record)?);
         if let Some(payloads) = statement.finish() {
             self.auditor.publish(&payloads);
         }
@@ -190,6 +200,7 @@ impl Recorder {
                 }
                 self.failed |= answer != Answer::Done;
             }
+            InstrumentationEvent::CacheQuery { .. } => self.prepared_forms.one_more(),
             _ => {}
         }
     }

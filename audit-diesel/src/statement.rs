@@ -18,6 +18,7 @@ pub use insert::{IncompleteInsert, IncompleteOnConflict, insert_into};
 pub use save_changes::AuditedSaveChangesDsl;
 pub use update::{IncompleteUpdate, UpdateStatement, update};
 
+use std::fmt;
 use std::marker::PhantomData;
 
 use audit_core::ChangeKind;
@@ -27,22 +28,29 @@ use diesel::query_dsl::{LoadQuery, RunQueryDsl};
 use diesel::result::{Error, QueryResult};
 
 use crate::AuditError;
-use crate::connection::AuditedConnection;
+use crate::connection::{AuditedConnection, RawConnection};
 use crate::model::AuditedModel;
 use crate::recorder::Recorder;
-use returning::{AllColumns, Returning, ReturningClause, TransactionId};
-use row::{Extra, Output, RowChange};
+use returning::{AllColumns, Returning, ReturningClause, WriteMark};
+use row::{Extra, Mark, Output, RowChange};
 
 /// A statement whose changes are recorded when it runs.
 ///
 /// It runs through Diesel's own [`RunQueryDsl`]: `execute`, `get_result`, `get_results`, `load`.
 /// All rows are read before the call returns.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 #[must_use = "statements are only executed when calling `execute`, `get_result` or similar"]
 pub struct Audited<S, M, R = AllColumns> {
     statement: S,
     returning: R,
     model: PhantomData<fn() -> M>,
+}
+
+/// A statement holds values, and some of them are secrets: `Debug` shows what kind it is.
+impl<S, M, R> fmt::Debug for Audited<S, M, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Audited").finish_non_exhaustive()
+    }
 }
 
 impl<S, M> Audited<S, M> {
@@ -101,7 +109,7 @@ where
     Conn: AuditedConnection,
     S: TargetTable,
     R: ReturningClause<S::Table>,
-    S: ChangeStatement<'query, Conn::Raw, M, (TransactionId, R::Expression), Extra<U>>,
+    S: ChangeStatement<'query, Conn::Raw, M, (WriteMark, R::Expression), Extra<U>>,
 {
     type RowIter<'conn>
         = std::vec::IntoIter<QueryResult<U>>
@@ -109,7 +117,7 @@ where
         Conn: 'conn;
 
     fn internal_load(self, conn: &mut Conn) -> QueryResult<Self::RowIter<'_>> {
-        let extra = (TransactionId, self.returning.into_expression());
+        let extra = (WriteMark, self.returning.into_expression());
         let rows = audited(conn.raw(), |conn| self.statement.run(extra, conn))?;
         let outputs: Vec<_> = rows.into_iter().map(Extra::into_output).collect();
         Ok(outputs.into_iter())
@@ -119,22 +127,22 @@ where
 impl<'query, Conn, S, M, R> ExecuteDsl<Conn> for Audited<S, M, R>
 where
     Conn: AuditedConnection,
-    S: ChangeStatement<'query, Conn::Raw, M, TransactionId, i64>,
+    S: ChangeStatement<'query, Conn::Raw, M, WriteMark, Mark>,
 {
     fn execute(query: Self, conn: &mut Conn) -> QueryResult<usize> {
-        let rows = audited(conn.raw(), |conn| query.statement.run(TransactionId, conn))?;
+        let rows = audited(conn.raw(), |conn| query.statement.run(WriteMark, conn))?;
         Ok(rows.len())
     }
 }
 
 /// Refuses before anything is written where the change could not be recorded, and tells the
 /// recorder that what runs is ours.
-fn audited<C: Connection, T>(
+fn audited<C: RawConnection, T>(
     conn: &mut C,
     run: impl FnOnce(&mut C) -> QueryResult<T>,
 ) -> QueryResult<T> {
     Recorder::ready(conn)?;
-    let result = run(conn);
+    let result = conn.run_statement(run);
     if let (Err(_), Some(recorder)) = (&result, Recorder::of(conn)) {
         recorder.statement_failed();
     }
@@ -145,6 +153,20 @@ fn audited<C: Connection, T>(
 fn own<C: Connection, T>(conn: &mut C, run: impl FnOnce(&mut C) -> T) -> T {
     let _own = Recorder::of(conn).map(|recorder| recorder.own_statement());
     run(conn)
+}
+
+/// As [`own`], and tells `run` whether the connection may keep one more form of the model's
+/// statements prepared.
+fn own_preparing<M: 'static, C, T>(conn: &mut C, run: impl FnOnce(bool, &mut C) -> T) -> T
+where
+    C: Connection,
+{
+    let room = Recorder::of(conn).is_some_and(|r| r.prepared_forms().has_room::<M>());
+    let result = own(conn, |conn| run(room, conn));
+    if let Some(recorder) = Recorder::of(conn) {
+        recorder.prepared_forms().count_new::<M>();
+    }
+    result
 }
 
 /// What a statement changed, and what else it returned.
@@ -162,11 +184,16 @@ where
 {
     let recorder = Recorder::of(conn).ok_or(AuditError::NoAuditor)?;
     let context = recorder.context()?;
-    let xid = changed.outputs.first().and_then(Output::xid);
-    let records = changed
-        .rows
-        .into_iter()
-        .filter_map(|row| row.into_record(&context));
+    let marks = changed.outputs.iter().map(Output::mark);
+    let xid = marks.clone().next().and_then(Mark::xid);
+    // SQLite says nothing, and can have other changes than rows that it returned.
+    let marks = marks.chain(std::iter::repeat(Mark::default()));
+    let records = changed.rows.into_iter().zip(marks);
+    let records = records.filter_map(|(row, mark)| {
+        let mut record = row.into_record(&context)?;
+        mark.date(&mut record);
+        Some(record)
+    });
     recorder.record(records, xid).map_err(Error::from)?;
     Ok(changed.outputs)
 }

@@ -13,6 +13,7 @@ mod statements;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use audit_core::{Batch, Payload, Queue, QueueError, Warning};
@@ -73,7 +74,15 @@ struct Inner {
     writer: Lane,
     /// A peek at a long backlog holds up no push.
     reader: Lane,
+    /// About how much this process has added to the write-ahead log since it was last emptied.
+    logged_bytes: AtomicU64,
 }
+
+/// Who takes payloads empties the log from here on, so that no push has to wait for the disk.
+const LOG_BYTES: u64 = 4 << 20;
+
+/// What a push adds to the log beyond its payloads: the pages that it changes.
+const PUSH_OVERHEAD: u64 = 8 << 10;
 
 impl Journal {
     /// A journal in this file, which is created where there is none. The folder must exist.
@@ -100,6 +109,15 @@ impl Journal {
     /// As [`len`](Queue::len).
     pub fn bytes(&self) -> Result<u64, QueueError> {
         self.run(&self.0.reader, statements::bytes)
+    }
+
+    /// Empties a log that has become long. It is no error where that fails: then a push does it.
+    fn empty_log(&self) {
+        let logged = &self.0.logged_bytes;
+        if logged.load(Ordering::Relaxed) >= LOG_BYTES {
+            logged.store(0, Ordering::Relaxed);
+            let _ = self.run(&self.0.reader, statements::checkpoint);
+        }
     }
 
     fn run<T>(
@@ -133,6 +151,8 @@ impl Queue for Journal {
                 statements::push(connection, payloads, bytes as u64, max_bytes)
             })?;
             if pushed {
+                let logged = bytes as u64 + PUSH_OVERHEAD;
+                self.0.logged_bytes.fetch_add(logged, Ordering::Relaxed);
                 self.0.room.found();
                 return Ok(());
             }
@@ -149,6 +169,7 @@ impl Queue for Journal {
         if limit == 0 {
             return Ok(Batch::default());
         }
+        self.empty_log();
         self.run(&self.0.reader, |connection| {
             statements::peek(connection, 0..i64::MAX, limit, PEEK_BYTES)
         })
@@ -256,6 +277,7 @@ impl JournalBuilder {
             room: Room::default(),
             writer: Lane::new(file.clone(), writer),
             reader: Lane::new(file, reader),
+            logged_bytes: AtomicU64::new(0),
         })))
     }
 }

@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 
 use audit_core::ChangeKind;
-use diesel::connection::{Connection, TransactionManager};
+use diesel::connection::Connection;
 use diesel::expression::Expression;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::query_dsl::{LoadQuery, RunQueryDsl};
@@ -15,12 +14,11 @@ use diesel::sql_types::BigInt;
 use diesel::sqlite::Sqlite;
 use diesel::{SelectableExpression, SqliteConnection, Table};
 
-use super::returning::TransactionId;
-use super::row::{Loaded, Output, RowChange};
+use super::returning::WriteMark;
+use super::row::{Loaded, Mark, Output, RowChange};
 use super::update::{UpdateStatement, push_columns};
 use super::{ChangeStatement, Changed, own, record_changes};
 use crate::model::AuditedModel;
-use crate::recorder::Recorder;
 
 /// `UPDATE t SET key = key WHERE 0`: takes the write lock, as the update itself would, before the
 /// old rows are read. A transaction that reads first and writes later could be refused the lock.
@@ -67,7 +65,7 @@ where
     M: AuditedModel,
     M::Columns: Expression,
 {
-    type SqlType = (<M::Columns as Expression>::SqlType, BigInt);
+    type SqlType = (<M::Columns as Expression>::SqlType, (BigInt, BigInt));
 }
 
 impl<T: Table, W, C, M, Conn> RunQueryDsl<Conn> for SelectOld<T, W, C, M> {}
@@ -83,7 +81,7 @@ where
         out.push_sql("SELECT ");
         push_columns::<Sqlite, M>(&mut out)?;
         out.push_sql(", ");
-        TransactionId.walk_ast(out.reborrow())?;
+        WriteMark.walk_ast(out.reborrow())?;
         self.update.walk_from_where(out)
     }
 }
@@ -130,52 +128,17 @@ where
     M: AuditedModel<Table = T>,
     X: Output,
     (M::Columns, E): SelectableExpression<T>,
-    SelectOld<T, W, C, M>: LoadQuery<'query, SqliteConnection, Loaded<M, i64>>,
+    SelectOld<T, W, C, M>: LoadQuery<'query, SqliteConnection, Loaded<M, Mark>>,
     UpdateReturning<T, W, C, (M::Columns, E)>: LoadQuery<'query, SqliteConnection, Loaded<M, X>>,
 {
     fn run(self, extra: E, conn: &mut SqliteConnection) -> QueryResult<Vec<X>> {
         if self.changes.is_noop(&Sqlite)? {
             return Err(Error::QueryBuilderError(Box::new(EmptyChangeset)));
         }
-        let in_transaction = in_transaction(conn);
         let update = Rc::new(self);
-        let run = |conn: &mut SqliteConnection| {
-            let changes = own(conn, |conn| read_and_update(&update, extra, conn))?;
-            record_changes(conn, changes)
-        };
-        if in_transaction {
-            run(conn)
-        } else {
-            in_own_transaction(conn, run)
-        }
+        let changes = own(conn, |conn| read_and_update(&update, extra, conn))?;
+        record_changes(conn, changes)
     }
-}
-
-/// Diesel would leave the transaction open after a panic, and the caller does not know of it.
-fn in_own_transaction<T>(
-    conn: &mut SqliteConnection,
-    run: impl FnOnce(&mut SqliteConnection) -> QueryResult<T>,
-) -> QueryResult<T> {
-    let mut panicked = None;
-    let result = conn.immediate_transaction(|conn| {
-        catch_unwind(AssertUnwindSafe(|| run(conn))).unwrap_or_else(|panic| {
-            panicked = Some(panic);
-            Err(Error::RollbackTransaction)
-        })
-    });
-    match panicked {
-        Some(panic) => resume_unwind(panic),
-        None => result,
-    }
-}
-
-/// A transaction that was opened by plain SQL is known to the recorder, and one that was opened
-/// before the recorder came is known to Diesel.
-fn in_transaction(conn: &mut SqliteConnection) -> bool {
-    type Transactions = <SqliteConnection as Connection>::TransactionManager;
-    let status = Transactions::transaction_manager_status_mut(conn).transaction_depth();
-    status.is_ok_and(|depth| depth.is_some())
-        || Recorder::of(conn).is_some_and(|recorder| recorder.in_transaction())
 }
 
 fn read_and_update<'query, T, W, C, M, E, X>(
@@ -187,7 +150,7 @@ where
     T: Table,
     T::FromClause: QueryFragment<Sqlite>,
     M: AuditedModel<Table = T>,
-    SelectOld<T, W, C, M>: LoadQuery<'query, SqliteConnection, Loaded<M, i64>>,
+    SelectOld<T, W, C, M>: LoadQuery<'query, SqliteConnection, Loaded<M, Mark>>,
     UpdateReturning<T, W, C, (M::Columns, E)>: LoadQuery<'query, SqliteConnection, Loaded<M, X>>,
 {
     take_write_lock::<M, _>(&update.from_clause, conn)?;
@@ -199,7 +162,7 @@ where
     let old = select
         .load(conn)?
         .into_iter()
-        .map(|row: Loaded<M, i64>| row.change.ok())
+        .map(|row: Loaded<M, Mark>| row.change.ok())
         .collect();
     let update = UpdateReturning {
         update: Rc::clone(update),

@@ -17,6 +17,7 @@ impl Journal {
 
     /// The oldest payloads that were not carried on yet.
     pub(crate) fn peek_unsent(&self, limit: usize) -> Result<Batch, QueueError> {
+        self.empty_log();
         self.run(&self.0.reader, |connection| {
             let first = sent_to(connection)?;
             statements::peek(connection, first..i64::MAX, limit, PEEK_BYTES)
