@@ -23,6 +23,8 @@ use super::{Fault, MAX_RECORD_BYTES, PEEK_BYTES, total_bytes};
 use file::JournalFile;
 use lane::Lane;
 use room::Room;
+#[cfg(feature = "redis")]
+pub(crate) use sent::Claim;
 
 /// When a push has reached the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
