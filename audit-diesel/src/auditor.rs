@@ -21,6 +21,7 @@ use diesel::sql_types::Nullable;
 
 use crate::AuditError;
 use crate::connection::AuditedConnection;
+use crate::failpoint::failpoint;
 use crate::guard::{GuardMode, GuardedTables, RawWrite};
 use crate::recorder::{Dialect, Recorder};
 use stats::Counters;
@@ -337,7 +338,10 @@ impl Auditor {
                     self.publish(payload);
                 }
             }
-            Ok(()) => self.shared.counters.published(payloads.len()),
+            Ok(()) => {
+                self.shared.counters.published(payloads.len());
+                failpoint!("publish.done");
+            }
             Err(error) => {
                 self.shared.counters.failed(payloads.len());
                 tracing::error!(

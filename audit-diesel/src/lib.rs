@@ -78,6 +78,7 @@ mod consumer;
 pub mod docs;
 mod error;
 mod exempt;
+mod failpoint;
 mod guard;
 mod model;
 mod queue;

@@ -14,6 +14,7 @@ use diesel::result::Error;
 
 use crate::auditor::Auditor;
 use crate::exempt::Exempt;
+use crate::failpoint::failpoint;
 use crate::guard::{RawWrite, Watch};
 use crate::{AuditError, GuardMode, sql};
 use control::Control;
@@ -188,6 +189,10 @@ impl Recorder {
                 if !self.is_own() {
                     self.read(*query);
                 }
+                #[cfg(feature = "failpoints")]
+                if matches!(self.running[..], [Control::Commit { .. }]) {
+                    failpoint!("transaction.before-commit");
+                }
             }
             InstrumentationEvent::FinishQuery { error, .. } => {
                 let answer = Answer::from(*error);
@@ -274,7 +279,10 @@ impl Recorder {
 
     fn settle(&mut self, ended: Option<Ended>) {
         match ended {
-            Some(Ended::Committed(payloads)) => self.auditor.publish(&payloads),
+            Some(Ended::Committed(payloads)) => {
+                failpoint!("transaction.committed");
+                self.auditor.publish(&payloads);
+            }
             Some(Ended::InDoubt { payloads, xid }) => self.publish_unsettled(&payloads, xid),
             Some(Ended::RolledBack { records }) => self.auditor.discarded(records),
             None => {}

@@ -29,6 +29,7 @@ use diesel::result::{Error, QueryResult};
 
 use crate::AuditError;
 use crate::connection::{AuditedConnection, RawConnection};
+use crate::failpoint::failpoint;
 use crate::model::AuditedModel;
 use crate::recorder::Recorder;
 use returning::{AllColumns, Returning, ReturningClause, WriteMark};
@@ -182,6 +183,7 @@ where
     M: AuditedModel,
     X: Output,
 {
+    failpoint!("statement.done");
     let recorder = Recorder::of(conn).ok_or(AuditError::NoAuditor)?;
     let context = recorder.context()?;
     let marks = changed.outputs.iter().map(Output::mark);

@@ -42,11 +42,11 @@ impl Carrier {
     }
 
     fn claim(&self) -> Result<Claim, QueueError> {
-        if self.renewed().is_some_and(|at| at.elapsed() < LEASE / 2) {
+        if self.renewed().is_some_and(|at| at.elapsed() < lease() / 2) {
             return Ok(Claim::Kept);
         }
         let at = Instant::now();
-        let claim = self.journal.claim(self.id, now_ms(), LEASE)?;
+        let claim = self.journal.claim(self.id, now_ms(), lease())?;
         self.note((claim != Claim::Refused).then_some(at));
         Ok(claim)
     }
@@ -69,6 +69,16 @@ impl Carrier {
     fn note(&self, renewed: Option<Instant>) {
         *self.renewed.lock().unwrap_or_else(PoisonError::into_inner) = renewed;
     }
+}
+
+#[cfg(not(feature = "failpoints"))]
+const fn lease() -> Duration {
+    LEASE
+}
+
+#[cfg(feature = "failpoints")]
+fn lease() -> Duration {
+    crate::failpoint::span("AUDIT_LEASE_MS", LEASE)
 }
 
 /// The system's clock, in milliseconds since 1970.

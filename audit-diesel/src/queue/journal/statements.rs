@@ -12,6 +12,8 @@ use diesel::query_builder::{AstPass, QueryFragment, QueryId};
 use diesel::sql_types::{self, BigInt, Binary};
 use diesel::sqlite::Sqlite;
 
+use crate::failpoint::failpoint;
+
 diesel::table! {
     audit_journal (seq) {
         seq -> BigInt,
@@ -51,6 +53,7 @@ pub(super) fn push(
         let bytes = signed(bytes);
         Advance { count, bytes }.execute(connection)?;
     }
+    failpoint!("journal.in-write");
     COMMIT.execute(connection)?;
     Ok(pushed)
 }
