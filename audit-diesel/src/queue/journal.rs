@@ -24,6 +24,8 @@ use crate::failpoint::failpoint;
 use file::JournalFile;
 use lane::Lane;
 use room::Room;
+#[cfg(feature = "redis")]
+pub(crate) use sent::Claim;
 
 /// When a push has reached the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
