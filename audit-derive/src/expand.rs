@@ -302,7 +302,18 @@ fn key_part(model: &Model<'_>, field: &Field<'_>) -> TokenStream {
     let member = &field.member;
     let span = type_span(field);
     match field.form() {
-        Form::Itself => quote_spanned!(span=> .part(&self.#member)),
+        Form::Itself if field.has("skip") => quote_spanned!(span=> .part(&self.#member)),
+        // That the type can be serialised is asked once, where the field is recorded.
+        Form::Itself => {
+            let krate = crate_at(model, span);
+            quote_spanned! {span=>
+                .part({
+                    #[allow(unused_imports)]
+                    use #krate::__private::KeyWithoutForm as _;
+                    #krate::__private::KeyPart(&self.#member).form()
+                })
+            }
+        }
         form => {
             let formed = formed(model, &form, span);
             quote_spanned!(span=> .part(&{ let __value = &self.#member; #formed }))

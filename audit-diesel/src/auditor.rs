@@ -10,7 +10,7 @@ pub use stats::AuditorStats;
 
 use std::sync::Arc;
 
-use audit_core::{Actor, AuditContext, AuditEvent, Payload, Queue, QueueError, Record};
+use audit_core::{Actor, AuditContext, AuditEvent, Payload, Queue, QueueError, Record, Warning};
 use diesel::connection::{Connection, Instrumentation, LoadConnection, TransactionManager};
 use diesel::dsl::sql;
 use diesel::query_dsl::RunQueryDsl;
@@ -84,6 +84,18 @@ impl Auditor {
     /// What the auditor did since it was built.
     pub fn stats(&self) -> AuditorStats {
         self.shared.counters.read()
+    }
+
+    /// Asks the queue for settings by which it could lose records: a Redis without persistence or
+    /// one that evicts, a journal in memory. Each is said once by `tracing::warn!` as well, as
+    /// soon as the server can be asked; [`Consumer::warnings`](crate::Consumer::warnings) knows
+    /// about the database.
+    ///
+    /// # Errors
+    ///
+    /// [`QueueError::Unavailable`] where the queue cannot be asked now.
+    pub fn warnings(&self) -> Result<Vec<Warning>, QueueError> {
+        self.shared.queue.warnings()
     }
 
     /// Attaches the auditor to a connection, so that audited statements can run on it.

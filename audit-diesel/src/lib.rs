@@ -55,6 +55,8 @@
 //! A record leaves when its transaction is committed. It goes to a [`Queue`] (a journal in a
 //! SQLite file, a Redis list, or the one in front of the other), and a [`Consumer`] stores it.
 //!
+//! What catches a write that would leave no record is told in [`docs::nobody_forgets`].
+//!
 //! # Features
 //!
 //! | feature | |
@@ -73,6 +75,7 @@ compile_error!(
 mod auditor;
 mod connection;
 mod consumer;
+pub mod docs;
 mod error;
 mod exempt;
 mod guard;
@@ -144,6 +147,27 @@ pub mod __private {
         TheModel: AuditedModel<Table = T>,
     {
     }
+
+    /// A part of a key, as it is serialised.
+    #[derive(Debug)]
+    pub struct KeyPart<'a, T: ?Sized>(pub &'a T);
+
+    impl<'a, T: serde::Serialize + ?Sized> KeyPart<'a, T> {
+        /// The value itself.
+        pub fn form(self) -> &'a T {
+            self.0
+        }
+    }
+
+    /// Found where the value cannot be serialised, of which the compiler speaks already.
+    pub trait KeyWithoutForm: Sized {
+        /// Nothing.
+        fn form(self) -> &'static () {
+            &()
+        }
+    }
+
+    impl<T: ?Sized> KeyWithoutForm for KeyPart<'_, T> {}
 
     /// The form of `#[audit(display)]`.
     pub fn display<T: Display + ?Sized>(value: &T) -> String {

@@ -154,7 +154,30 @@ pub trait AuditedModel: Auditable + AuditedColumns + Sized + 'static {
 /// parameters so that the table may come from another crate. For a model with type parameters
 /// without defaults, write the implementation by hand and say which type is meant:
 ///
-/// ```ignore
+/// ```
+/// use audit_diesel::{Auditable, AuditedBy};
+/// use serde::Serialize;
+///
+/// # fn main() {}
+/// diesel::table! {
+///     documents (id) {
+///         id -> Integer,
+///         body -> Jsonb,
+///     }
+/// }
+///
+/// #[derive(Auditable)]
+/// #[diesel(table_name = documents)]
+/// struct Document<T> {
+///     id: i32,
+///     body: T,
+/// }
+///
+/// #[derive(PartialEq, Serialize)]
+/// struct Invoice {
+///     total: i64,
+/// }
+///
 /// impl AuditedBy<Document<Invoice>> for documents::table {}
 /// ```
 #[diagnostic::on_unimplemented(

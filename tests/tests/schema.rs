@@ -80,6 +80,23 @@ mod odd {
     }
 }
 
+/// A schema of another crate.
+mod outside {
+    audit_diesel::audit_schema! {
+        schema: "../audit-diesel/docs/schema.rs" => crate::nowhere,
+        exempt: { users: "r", sessions: "r" },
+    }
+}
+
+#[test]
+fn the_file_may_be_outside_of_the_crate() {
+    let tables: Vec<_> = outside::SCHEMA.tables().iter().map(|t| t.name()).collect();
+    assert_eq!(tables, ["users", "sessions"]);
+    assert_eq!(outside::SCHEMA.audited().count(), 0);
+    let audited: Vec<_> = SCHEMA.audited().collect();
+    assert_eq!(audited, ["users", "auth.accounts"]);
+}
+
 #[test]
 fn the_tables_are_there_as_data() {
     let names: Vec<_> = SCHEMA.tables().iter().map(|table| table.name()).collect();

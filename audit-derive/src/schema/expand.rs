@@ -15,14 +15,13 @@ use crate::schema::table::{Column, Table};
 
 /// `SCHEMA` without tables, beside the errors.
 pub(crate) fn nothing(krate: &Path, errors: Errors) -> TokenStream {
-    schema(
-        krate,
-        "",
-        &[],
-        &TokenStream::new(),
-        &TokenStream::new(),
-        errors,
-    )
+    let empty = Content {
+        path: LitStr::new("", Span::call_site()),
+        words: vec![],
+        items: TokenStream::new(),
+        elements: TokenStream::new(),
+    };
+    schema(krate, &empty, errors)
 }
 
 pub(crate) fn expand(
@@ -37,25 +36,32 @@ pub(crate) fn expand(
     let files = reader.files.iter().map(|file| recompile_with(file));
     let audited = lists.audited.iter().enumerate();
     let consts = audited.map(|(i, entry)| audited_const(krate, source, i, entry, &words));
-    let items: TokenStream = files.chain(consts).collect();
-    schema(
-        krate,
-        &source.path.value(),
-        &words,
-        &items,
-        &elements(krate, lists),
-        errors,
-    )
+    let content = Content {
+        path: source.path.clone(),
+        items: files.chain(consts).collect(),
+        elements: elements(krate, lists),
+        words,
+    };
+    schema(krate, &content, errors)
 }
 
-fn schema(
-    krate: &Path,
-    path: &str,
-    words: &[String],
-    items: &TokenStream,
-    elements: &TokenStream,
-    errors: Errors,
-) -> TokenStream {
+/// What stands in `SCHEMA`.
+struct Content {
+    path: LitStr,
+    words: Vec<String>,
+    /// What is checked there.
+    items: TokenStream,
+    /// The tables.
+    elements: TokenStream,
+}
+
+fn schema(krate: &Path, content: &Content, errors: Errors) -> TokenStream {
+    let Content {
+        path,
+        words,
+        items,
+        elements,
+    } = content;
     let errors = errors.into_compile_errors();
     quote! {
         /// The tables of the schema: which are audited, and why the others are not.

@@ -1,3 +1,5 @@
+mod open;
+
 use std::sync::Arc;
 
 use audit_core::{Queue, QueueError};
@@ -5,10 +7,6 @@ use audit_core::{Queue, QueueError};
 use super::{Auditor, DeliveryCounters, Settings};
 use crate::AuditedSchema;
 use crate::guard::{GuardMode, GuardedTables};
-#[cfg(feature = "redis")]
-use crate::queue::{BufferedQueue, Target};
-#[cfg(all(feature = "redis", feature = "journal"))]
-use crate::queue::{Confirmation, ForwardedQueue};
 
 /// Configures an [`Auditor`].
 #[derive(Default)]
@@ -93,20 +91,6 @@ pub enum ConfigError {
 /// Below the 1 MiB that the queues take, as a record grows a little on its way.
 const DEFAULT_MAX_RECORD_BYTES: usize = 1_000_000;
 const DEFAULT_MAX_TRANSACTION_BYTES: usize = 256 << 20;
-
-#[cfg(feature = "redis")]
-const DEFAULT_BUFFER_BYTES: usize = 64 << 20;
-
-/// How long a caller waits for Redis: less than a thread in the background may.
-#[cfg(feature = "redis")]
-const CALLERS_TIMEOUT: std::time::Duration = std::time::Duration::from_millis(250);
-
-#[cfg(all(feature = "redis", feature = "journal"))]
-const DEFAULT_CONFIRM_AFTER: std::time::Duration = std::time::Duration::from_secs(5);
-
-/// What a record may grow by after the auditor has measured it.
-#[cfg(any(feature = "redis", feature = "journal"))]
-const GROWTH: usize = 1 << 10;
 
 impl AuditorBuilder {
     /// Records go to the list `audit:queue` of the Redis server at this URL. Use it with
@@ -324,100 +308,6 @@ impl AuditorBuilder {
         #[cfg(not(feature = "journal"))]
         false
     }
-
-    #[cfg(all(feature = "redis", feature = "journal"))]
-    fn open(mut self, max_record_bytes: usize, counters: &Counters) -> Opened {
-        let target = self.open_redis(max_record_bytes)?;
-        let journal = self.open_journal(max_record_bytes)?;
-        match (target, journal) {
-            (Some(target), Some(journal)) => {
-                let grace = self.confirm_after.unwrap_or(DEFAULT_CONFIRM_AFTER);
-                let confirmation = self.confirm.map(|fates| Confirmation { fates, grace });
-                started(ForwardedQueue::start(
-                    journal,
-                    target,
-                    confirmation,
-                    counters.clone(),
-                ))
-            }
-            (Some(target), None) => self.buffered(target, counters),
-            (None, Some(journal)) => Ok(Arc::new(journal)),
-            (None, None) => Err(ConfigError::NoQueue),
-        }
-    }
-
-    #[cfg(all(feature = "redis", not(feature = "journal")))]
-    fn open(mut self, max_record_bytes: usize, counters: &Counters) -> Opened {
-        let target = self.open_redis(max_record_bytes)?;
-        self.buffered(target.ok_or(ConfigError::NoQueue)?, counters)
-    }
-
-    #[cfg(all(not(feature = "redis"), feature = "journal"))]
-    fn open(mut self, max_record_bytes: usize, _: &Counters) -> Opened {
-        let journal = self.open_journal(max_record_bytes)?;
-        Ok(Arc::new(journal.ok_or(ConfigError::NoQueue)?))
-    }
-
-    #[cfg(not(any(feature = "redis", feature = "journal")))]
-    fn open(self, _: usize, _: &Counters) -> Opened {
-        Err(ConfigError::NoQueue)
-    }
-
-    #[cfg(feature = "redis")]
-    fn buffered(self, target: Target, counters: &Counters) -> Opened {
-        let max_bytes = self.buffer_bytes.unwrap_or(DEFAULT_BUFFER_BYTES) as u64;
-        started(BufferedQueue::start(target, max_bytes, counters.clone()))
-    }
-
-    #[cfg(feature = "redis")]
-    fn open_redis(&mut self, max_record_bytes: usize) -> Result<Option<Target>, ConfigError> {
-        Ok(match self.redis.take() {
-            None => None,
-            Some(Redis::Built(queue)) => {
-                let queue: Arc<dyn Queue> = Arc::new(queue);
-                let direct = Arc::clone(&queue);
-                Some(Target { queue, direct })
-            }
-            Some(Redis::Url(url)) => {
-                let builder = crate::RedisQueue::builder(url);
-                let builder = builder.max_record_bytes(max_record_bytes + GROWTH);
-                let direct = builder
-                    .clone()
-                    .connect_timeout(CALLERS_TIMEOUT)
-                    .io_timeout(CALLERS_TIMEOUT);
-                Some(Target {
-                    queue: Arc::new(builder.build()?),
-                    direct: Arc::new(direct.build()?),
-                })
-            }
-        })
-    }
-
-    #[cfg(feature = "journal")]
-    fn open_journal(
-        &mut self,
-        max_record_bytes: usize,
-    ) -> Result<Option<crate::Journal>, ConfigError> {
-        Ok(match self.journal.take() {
-            None => None,
-            Some(JournalAt::Open(journal)) => Some(journal),
-            Some(JournalAt::Path(path)) => Some(
-                crate::Journal::builder(path)
-                    .max_record_bytes(max_record_bytes + GROWTH)
-                    .open()?,
-            ),
-        })
-    }
-}
-
-type Counters = Arc<DeliveryCounters>;
-
-type Opened = Result<Arc<dyn Queue>, ConfigError>;
-
-#[cfg(feature = "redis")]
-fn started<Q: Queue>(queue: std::io::Result<Q>) -> Opened {
-    let queue = queue.map_err(ConfigError::Thread)?;
-    Ok(Arc::new(queue))
 }
 
 fn positive(

@@ -32,14 +32,13 @@ pub(crate) struct DeliveryCounters {
     dropped: AtomicU64,
 }
 
-#[cfg(any(feature = "redis", feature = "journal"))]
+#[cfg(feature = "redis")]
 impl DeliveryCounters {
     #[cfg(feature = "journal")]
     pub(crate) fn sent_again(&self, records: usize) {
         self.sent_again.fetch_add(records as u64, Relaxed);
     }
 
-    #[cfg(feature = "redis")]
     pub(crate) fn dropped(&self, records: u64) {
         self.dropped.fetch_add(records, Relaxed);
     }

@@ -1,4 +1,8 @@
 //! What became of records, by what the database knows of them.
+#![cfg_attr(
+    not(all(feature = "redis", feature = "journal")),
+    expect(dead_code, reason = "only a journal in front of Redis asks")
+)]
 
 use std::collections::HashSet;
 

@@ -61,13 +61,13 @@ impl TestAudit {
     ///
     /// # Panics
     ///
-    /// When the settings are no valid ones, or name a queue.
+    /// When the settings are no valid ones, or name Redis or a journal.
     #[track_caller]
     #[expect(clippy::expect_used, reason = "this is for tests")]
     pub fn of(settings: AuditorBuilder) -> Self {
         let queue = MemoryQueue::new();
         let auditor = settings.queue(queue.clone()).build();
-        let auditor = auditor.expect("valid settings, and no other queue than that in memory");
+        let auditor = auditor.expect("valid settings, without Redis or a journal");
         Self { auditor, queue }
     }
 

@@ -173,6 +173,12 @@ pub(super) fn checkpoint(connection: &mut SqliteConnection) -> QueryResult<()> {
     connection.batch_execute("PRAGMA wal_checkpoint(PASSIVE)")
 }
 
+/// Whether the file's structure is whole.
+pub(super) fn is_sound(connection: &mut SqliteConnection) -> QueryResult<bool> {
+    let found: Found = diesel::sql_query("PRAGMA quick_check(1)").get_result(connection)?;
+    Ok(found.quick_check == "ok")
+}
+
 /// Turns on the write-ahead log, and returns the mode that SQLite could give.
 pub(super) fn journal_mode_wal(connection: &mut SqliteConnection) -> QueryResult<String> {
     let row: Mode = diesel::sql_query("PRAGMA journal_mode = WAL").get_result(connection)?;
@@ -183,6 +189,12 @@ pub(super) fn journal_mode_wal(connection: &mut SqliteConnection) -> QueryResult
 struct Count {
     #[diesel(sql_type = BigInt)]
     count: i64,
+}
+
+#[derive(QueryableByName)]
+struct Found {
+    #[diesel(sql_type = sql_types::Text)]
+    quick_check: String,
 }
 
 #[derive(QueryableByName)]
