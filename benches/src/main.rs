@@ -3,6 +3,7 @@
 
 mod bulk;
 mod child;
+mod compile;
 mod consumer;
 mod counts;
 mod growth;
@@ -98,7 +99,7 @@ impl Arguments {
 
 type Group = fn(&World, Effort, &mut Plots) -> Fallible<Vec<Row>>;
 
-const GROUPS: [(&str, Group); 8] = [
+const GROUPS: [(&str, Group); 9] = [
     ("request", |world, effort, _| request::rows(world, effort)),
     ("peers", peers::rows),
     ("sqlite", |world, effort, _| sqlite::rows(world, effort)),
@@ -106,6 +107,7 @@ const GROUPS: [(&str, Group); 8] = [
     ("consumer", consumer::rows),
     ("micro", |world, effort, _| micro::rows(world, effort)),
     ("growth", |world, effort, _| growth::rows(world, effort)),
+    ("compile", |_, effort, _| compile::rows(effort)),
     ("wire", |world, effort, _| wire::rows(world, effort)),
 ];
 
