@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::hint::black_box;
-use std::path::Path;
 use std::process::{Command, Stdio};
 
 use audit_diesel::{AuditContext, Auditor, Batch, Payload, Queue, QueueError, Record, audited};
@@ -11,7 +10,7 @@ use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 
 use crate::Fallible;
-use crate::micro::{change, diff, encode};
+use crate::micro::{self, change, diff, encode};
 use crate::models::{accounts, context};
 
 /// Each path is run so often twice, and the difference counts: starting up is in both.
@@ -21,7 +20,10 @@ const MANY: u64 = 1_200;
 /// How much more than the budget is still no alarm: compilers and libraries differ a little.
 const MARGIN: f64 = 1.10;
 
-const PATHS: [(&str, fn(u64) -> Fallible<()>); 8] = [
+/// Runs a path so many times.
+type Path = fn(u64) -> Fallible<()>;
+
+const PATHS: [(&str, Path); 9] = [
     ("context_enter_and_read", |times| {
         let context = context();
         repeat(times, || {
@@ -41,6 +43,10 @@ const PATHS: [(&str, fn(u64) -> Fallible<()>); 8] = [
         repeat(times, || {
             encode(Record::update(&old, &new, context.clone()))
         })
+    }),
+    ("decode", |times| {
+        let payload = micro::payload();
+        repeat(times, || Record::decode(payload.as_bytes()).is_ok())
     }),
     ("update_sqlite_plain", |times| {
         on_sqlite(times, false, |conn, role| {
@@ -182,7 +188,7 @@ fn accept_all() -> Fallible<()> {
         text += &format!("{name} = [{instructions}, {allocations}]\n");
     }
     print!("{text}");
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("budget.toml");
+    let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("budget.toml");
     Ok(std::fs::write(file, text)?)
 }
 

@@ -3,6 +3,7 @@
 
 mod bulk;
 mod child;
+mod compile;
 mod consumer;
 mod counts;
 mod growth;
@@ -60,10 +61,11 @@ struct Arguments {
     /// Only groups whose name has this in it.
     only: String,
     plots: Option<PathBuf>,
+    /// Where the page with the table is.
+    docs: Option<PathBuf>,
 }
 
-const USAGE: &str =
-    "usage: bench [--quick | --smoke] [--json | --markdown] [--only GROUP] [--plots FOLDER]";
+const USAGE: &str = "usage: bench [--quick | --smoke] [--json | --markdown] [--only GROUP] [--plots FOLDER] [--docs FOLDER]";
 
 impl Arguments {
     fn read(given: &[String]) -> Fallible<Self> {
@@ -72,6 +74,7 @@ impl Arguments {
             form: Form::Text,
             only: String::new(),
             plots: None,
+            docs: None,
         };
         let mut given = given.iter();
         while let Some(argument) = given.next() {
@@ -83,6 +86,10 @@ impl Arguments {
                 "--markdown" => arguments.form = Form::Markdown,
                 "--only" => arguments.only = value()?.clone(),
                 "--plots" => arguments.plots = Some(value()?.into()),
+                "--docs" => {
+                    arguments.docs = Some(value()?.into());
+                    arguments.plots.clone_from(&arguments.docs);
+                }
                 _ => return Err(USAGE.into()),
             }
         }
@@ -92,7 +99,7 @@ impl Arguments {
 
 type Group = fn(&World, Effort, &mut Plots) -> Fallible<Vec<Row>>;
 
-const GROUPS: [(&str, Group); 8] = [
+const GROUPS: [(&str, Group); 9] = [
     ("request", |world, effort, _| request::rows(world, effort)),
     ("peers", peers::rows),
     ("sqlite", |world, effort, _| sqlite::rows(world, effort)),
@@ -100,6 +107,7 @@ const GROUPS: [(&str, Group); 8] = [
     ("consumer", consumer::rows),
     ("micro", |world, effort, _| micro::rows(world, effort)),
     ("growth", |world, effort, _| growth::rows(world, effort)),
+    ("compile", |_, effort, _| compile::rows(effort)),
     ("wire", |world, effort, _| wire::rows(world, effort)),
 ];
 
@@ -123,25 +131,34 @@ fn main() -> Fallible<()> {
     if let Some(folder) = &arguments.plots {
         plots.write(folder)?;
     }
-    print(arguments.form, &world, &rows)
+    if let Some(folder) = &arguments.docs {
+        let table = describe(Form::Markdown, &world, &rows)?;
+        let page = folder.join("performance.md");
+        let text = report::with_table(&std::fs::read_to_string(&page)?, &table);
+        std::fs::write(page, text.ok_or("the page has no place for the table")?)?;
+    }
+    println!("{}", describe(arguments.form, &world, &rows)?);
+    Ok(())
 }
 
-fn print(form: Form, world: &World, rows: &[Row]) -> Fallible<()> {
+fn describe(form: Form, world: &World, rows: &[Row]) -> Fallible<String> {
     let settings = world.description()?;
     let one_line = || {
-        let pairs = settings
-            .iter()
-            .map(|(name, value)| format!("{name} {value}"));
+        let pairs = settings.iter();
+        let pairs = pairs.map(|(name, value)| format!("{name} {value}"));
         pairs.collect::<Vec<_>>().join(", ")
     };
-    match form {
-        Form::Text => println!("{}\n\n{}", one_line(), report::text(rows)),
-        Form::Markdown => println!("{}\nMeasured on: {}.", report::markdown(rows), one_line()),
+    Ok(match form {
+        Form::Text => format!("{}\n\n{}", one_line(), report::text(rows)),
+        Form::Markdown => format!(
+            "{}\nMeasured with {}.\n",
+            report::markdown(rows),
+            one_line()
+        ),
         Form::Json => {
-            let settings: std::collections::BTreeMap<_, _> = settings.into_iter().collect();
+            let settings: std::collections::BTreeMap<_, _> = settings.iter().cloned().collect();
             let report = serde_json::json!({ "settings": settings, "rows": rows });
-            println!("{report:#}");
+            format!("{report:#}")
         }
-    }
-    Ok(())
+    })
 }

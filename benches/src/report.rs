@@ -187,3 +187,15 @@ pub(crate) fn markdown(rows: &[Row]) -> String {
     }
     out
 }
+
+const TABLE_BEGINS: &str = "<!-- table: written by `scripts/bench --docs` -->\n";
+const TABLE_ENDS: &str = "<!-- end of table -->";
+
+/// The page with this table in place of the one that it has.
+pub(crate) fn with_table(page: &str, table: &str) -> Option<String> {
+    let (before, rest) = page.split_once(TABLE_BEGINS)?;
+    let (_, after) = rest.split_once(TABLE_ENDS)?;
+    Some(format!(
+        "{before}{TABLE_BEGINS}\n{table}\n{TABLE_ENDS}{after}"
+    ))
+}
