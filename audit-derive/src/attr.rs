@@ -12,12 +12,20 @@ use crate::errors::Errors;
 const FIELD_KEYS: &[&str] = &[
     "redact", "skip", "touch", "plain", "with", "display", "debug", "rename",
 ];
-const STRUCT_KEYS: &[&str] = &["resource", "embedded", "crate"];
+const STRUCT_KEYS: &[&str] = &["resource", "delivery", "embedded", "crate"];
+
+/// What `delivery` may say, and the variant of `Delivery` that is meant.
+const DELIVERIES: &[(&str, &str)] = &[
+    ("after_commit", "AfterCommit"),
+    ("transactional", "Transactional"),
+];
 
 /// What the attributes of a struct say.
 #[derive(Default)]
 pub(crate) struct StructAttrs {
     pub(crate) resource: Option<LitStr>,
+    /// The variant of `Delivery`.
+    pub(crate) delivery: Option<Ident>,
     pub(crate) embedded: Option<Span>,
     pub(crate) krate: Option<Path>,
     pub(crate) table_name: Option<Path>,
@@ -161,6 +169,10 @@ fn struct_item(
             let name = text(key, input, "resource = \"users\"")?;
             once(&mut read.resource, name, key, errors);
         }
+        "delivery" => {
+            let mode = delivery(&text(key, input, "delivery = \"transactional\"")?)?;
+            once(&mut read.delivery, mode, key, errors);
+        }
         "embedded" => {
             bare(key, input)?;
             once(&mut read.embedded, key.span(), key, errors);
@@ -184,6 +196,19 @@ fn struct_item(
         word => return Err(unknown(key, word, STRUCT_KEYS, "a struct")),
     }
     Ok(())
+}
+
+fn delivery(word: &LitStr) -> syn::Result<Ident> {
+    let said = word.value();
+    match DELIVERIES.iter().find(|(valid, _)| *valid == said) {
+        Some((_, variant)) => Ok(Ident::new(variant, word.span())),
+        None => {
+            let valid: Vec<_> = DELIVERIES.iter().map(|(valid, _)| *valid).collect();
+            let valid = valid.join("\"`, `\"");
+            let message = format!("`\"{said}\"` is no delivery mode: there are `\"{valid}\"`");
+            Err(syn::Error::new(word.span(), message))
+        }
+    }
 }
 
 fn field_item(

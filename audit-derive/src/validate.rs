@@ -93,6 +93,12 @@ fn check_embedded(model: &Model<'_>, errors: &mut Errors) {
             "an embedded struct is a part of a row: write `resource` on the struct that embeds it",
         );
     }
+    if let Some(delivery) = &model.delivery {
+        errors.at(
+            delivery.span(),
+            "an embedded struct is a part of a row: write `delivery` on the struct that embeds it",
+        );
+    }
     if let Some(column) = model.key.iter().flatten().next() {
         errors.at(
             column.span(),

@@ -2,27 +2,26 @@
 
 mod builder;
 mod customizer;
+mod no_queue;
 mod stats;
 
 pub use builder::{AuditorBuilder, ConfigError};
 pub use customizer::AuditorCustomizer;
 pub use stats::AuditorStats;
 
+use no_queue::NoQueue;
+
 use std::sync::Arc;
 
 use audit_core::{Actor, AuditContext, AuditEvent, Payload, Queue, QueueError, Record};
-use diesel::connection::{Connection, Instrumentation, LoadConnection, TransactionManager};
-use diesel::dsl::sql;
-use diesel::query_dsl::RunQueryDsl;
-use diesel::result::QueryResult;
-use diesel::sql_types::BigInt;
-#[cfg(feature = "postgres")]
-use diesel::sql_types::Nullable;
+use diesel::connection::{Connection, Instrumentation, TransactionManager};
 
 use crate::AuditError;
+use crate::backend::AuditedBackend;
 use crate::connection::AuditedConnection;
+use crate::delivery::{self, Delivery};
 use crate::guard::{GuardMode, GuardedTables, RawWrite};
-use crate::recorder::{Dialect, Recorder};
+use crate::recorder::Recorder;
 use stats::Counters;
 
 /// The application's handle on auditing: build one at start-up, attach it to the connections, and
@@ -43,6 +42,8 @@ pub struct Auditor {
 
 struct Shared {
     queue: Arc<dyn Queue>,
+    /// Whether the queue is one: an auditor whose records are all transactional needs none.
+    has_queue: bool,
     settings: Settings,
     counters: Counters,
 }
@@ -50,6 +51,9 @@ struct Shared {
 /// What the builder sets beside the queue.
 #[derive(Debug, Clone)]
 struct Settings {
+    delivery: Delivery,
+    /// Whether a model may choose another mode.
+    delivery_is_for_all: bool,
     require_context: bool,
     max_record_bytes: usize,
     max_transaction_bytes: usize,
@@ -63,17 +67,19 @@ impl Auditor {
         AuditorBuilder::default()
     }
 
-    fn new(queue: Arc<dyn Queue>, settings: Settings) -> Self {
+    fn new(queue: Option<Arc<dyn Queue>>, settings: Settings) -> Self {
         Self {
             shared: Arc::new(Shared {
-                queue,
+                has_queue: queue.is_some(),
+                queue: queue.unwrap_or_else(|| Arc::new(NoQueue)),
                 settings,
                 counters: Counters::default(),
             }),
         }
     }
 
-    /// The queue that a [`Consumer`](crate::Consumer) takes the records from.
+    /// The queue that a [`Consumer`](crate::Consumer) takes the records from. An auditor that was
+    /// built without one, for [`Delivery::Transactional`] alone, has one that refuses everything.
     pub fn queue(&self) -> Arc<dyn Queue> {
         Arc::clone(&self.shared.queue)
     }
@@ -165,27 +171,32 @@ impl Auditor {
         Box::new(AuditorCustomizer::new(self.clone()))
     }
 
-    /// Records an event at once, in the context in force.
+    /// Records an event at once, in the context in force. It goes to the queue in every mode, as
+    /// there is no connection to write it through.
     ///
     /// # Errors
     ///
     /// When it is too large or not JSON, when a context is required and there is none, and when
-    /// the queue does not take it: then it is not recorded.
+    /// the queue does not take it: then it is not recorded. [`AuditError::NoQueue`] where the
+    /// auditor has none.
     pub fn record(&self, event: AuditEvent) -> Result<(), AuditError> {
+        self.check_queue()?;
         let payload = self.encode_event(event)?;
         self.shared.queue.push(&[payload])?;
         self.shared.counters.published(1);
         Ok(())
     }
 
-    /// Records an event with the connection's transaction: if that is rolled back, so is the
-    /// event. Outside of a transaction it is recorded at once.
+    /// Records an event with the connection's transaction, in the auditor's delivery mode: if the
+    /// transaction is rolled back, so is the event. Outside of a transaction it is recorded at once.
     ///
     /// # Errors
     ///
     /// As [`record`](Self::record), and [`AuditError::NoAuditor`] on a connection that this
-    /// auditor is not attached to. Inside a transaction a queue that fails later is counted in
-    /// [`stats`](Self::stats), as it is for statements.
+    /// auditor is not attached to. With [`Delivery::AfterCommit`], inside a transaction, a queue
+    /// that fails later is counted in [`stats`](Self::stats), as it is for statements. With
+    /// [`Delivery::Transactional`] the database may refuse it; inside a transaction, roll that
+    /// back then.
     pub fn record_in<C>(&self, conn: &mut C, event: AuditEvent) -> Result<(), AuditError>
     where
         C: AuditedConnection,
@@ -193,20 +204,40 @@ impl Auditor {
     {
         let conn = conn.raw();
         self.recorder_of(conn)?;
-        let recorder = Recorder::ready(conn)?;
-        if !recorder.in_transaction() {
+        let delivery = delivery::ready(conn, None)?;
+        let in_transaction = self.recorder_of(conn)?.in_transaction();
+        if delivery == Delivery::AfterCommit && !in_transaction {
             return self.record(event);
         }
-        let xid = match recorder.has_xid() {
-            true => None,
-            false => <C::Backend as AuditedBackend>::transaction_id(conn),
-        };
         let record = Record::from_event(event, self.context()?);
-        self.recorder_of(conn)?.record_event(record, xid)
+        delivery::event(conn, record, delivery)
     }
 
     fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.shared, &other.shared)
+    }
+
+    /// How the records of a model are delivered that asks for `chosen`.
+    ///
+    /// # Errors
+    ///
+    /// [`AuditError::NoQueue`] where that mode needs one and the auditor has none.
+    pub(crate) fn delivery(&self, chosen: Option<Delivery>) -> Result<Delivery, AuditError> {
+        let settings = &self.shared.settings;
+        let chosen = chosen.filter(|_| !settings.delivery_is_for_all);
+        let delivery = chosen.unwrap_or(settings.delivery);
+        match delivery {
+            Delivery::AfterCommit => self.check_queue()?,
+            Delivery::Transactional => {}
+        }
+        Ok(delivery)
+    }
+
+    fn check_queue(&self) -> Result<(), AuditError> {
+        match self.shared.has_queue {
+            true => Ok(()),
+            false => Err(AuditError::NoQueue),
+        }
     }
 
     pub(crate) fn max_transaction_bytes(&self) -> usize {
@@ -260,24 +291,29 @@ impl Auditor {
 
     /// Encodes the record of a change. The change is done, so this finds a way: a record that is
     /// too large keeps which fields changed, with their sizes in place of their values.
-    pub(crate) fn encode_change(&self, record: Record) -> Option<Payload> {
+    pub(crate) fn encode_change(&self, record: Record) -> Result<Payload, AuditError> {
         let max_bytes = self.shared.settings.max_record_bytes;
+        let payload = record.encode().map_err(AuditError::Unserializable)?;
+        let bytes = payload.as_bytes().len();
+        if bytes <= max_bytes {
+            return Ok(payload);
+        }
+        self.shared.counters.oversized();
+        tracing::warn!(
+            record = %record.id,
+            resource = record.resource_type.as_deref(),
+            bytes,
+            max_bytes,
+            "a record is too large: its values are replaced by their sizes"
+        );
+        let shrunk = record.shrunk_to(max_bytes).encode();
+        shrunk.map_err(AuditError::Unserializable)
+    }
+
+    /// As [`encode_change`](Self::encode_change), where the change may not fail any more.
+    pub(crate) fn encode_change_or_count(&self, record: Record) -> Option<Payload> {
         let (id, what) = (record.id, record.resource_type.clone());
-        let encoded = record.encode().map(|payload| {
-            if payload.as_bytes().len() <= max_bytes {
-                return Some(payload);
-            }
-            self.shared.counters.oversized();
-            tracing::warn!(
-                record = %id,
-                resource = what.as_deref(),
-                bytes = payload.as_bytes().len(),
-                max_bytes,
-                "a record is too large: its values are replaced by their sizes"
-            );
-            record.shrunk_to(max_bytes).encode().ok()
-        });
-        let payload = encoded.ok().flatten();
+        let payload = self.encode_change(record).ok();
         if payload.is_none() {
             self.shared.counters.failed(1);
             tracing::error!(record = %id, resource = what.as_deref(), "a record cannot be written as JSON and is lost");
@@ -350,58 +386,5 @@ impl std::fmt::Debug for Auditor {
             .field("queue", &self.shared.queue.name())
             .field("settings", &self.shared.settings)
             .finish_non_exhaustive()
-    }
-}
-
-/// A Diesel backend that audited statements run on.
-pub trait AuditedBackend: diesel::backend::Backend {
-    /// How the backend ends transactions.
-    #[doc(hidden)]
-    const DIALECT: BackendDialect;
-
-    /// The database's id of the running transaction, by which it can be asked later.
-    #[doc(hidden)]
-    fn transaction_id<C: LoadConnection<Backend = Self>>(conn: &mut C) -> Option<i64>;
-
-    /// How many rows this transaction (on SQLite: this connection) has written so far.
-    #[doc(hidden)]
-    fn rows_written<C: LoadConnection<Backend = Self>>(conn: &mut C) -> QueryResult<i64>;
-}
-
-/// Keeps [`Dialect`] out of the public API.
-#[doc(hidden)]
-#[derive(Debug, Clone, Copy)]
-pub struct BackendDialect(pub(crate) Dialect);
-
-#[cfg(feature = "postgres")]
-impl AuditedBackend for diesel::pg::Pg {
-    const DIALECT: BackendDialect = BackendDialect(Dialect::Postgres);
-
-    fn transaction_id<C: LoadConnection<Backend = Self>>(conn: &mut C) -> Option<i64> {
-        // A standby has no ids to give, and asking for one would abort the transaction.
-        const ID: &str = "CASE WHEN pg_is_in_recovery() THEN NULL ELSE txid_current() END";
-        diesel::select(sql::<Nullable<BigInt>>(ID))
-            .get_result(conn)
-            .ok()
-            .flatten()
-    }
-
-    fn rows_written<C: LoadConnection<Backend = Self>>(conn: &mut C) -> QueryResult<i64> {
-        const ROWS: &str = "(SELECT coalesce(sum(n_tup_ins + n_tup_upd + n_tup_del), 0)::bigint \
-                             FROM pg_stat_xact_user_tables)";
-        diesel::select(sql::<BigInt>(ROWS)).get_result(conn)
-    }
-}
-
-#[cfg(feature = "sqlite")]
-impl AuditedBackend for diesel::sqlite::Sqlite {
-    const DIALECT: BackendDialect = BackendDialect(Dialect::Sqlite);
-
-    fn transaction_id<C: LoadConnection<Backend = Self>>(_: &mut C) -> Option<i64> {
-        None
-    }
-
-    fn rows_written<C: LoadConnection<Backend = Self>>(conn: &mut C) -> QueryResult<i64> {
-        diesel::select(sql::<BigInt>("total_changes()")).get_result(conn)
     }
 }

@@ -15,6 +15,7 @@ mod worker;
 
 pub use builder::ConsumerBuilder;
 pub use error::{ConsumerError, FlushError, StopError};
+pub(crate) use refusal::is_outage;
 pub use stats::ConsumerStats;
 pub use store::AuditStore;
 pub(crate) use worker::{Delivery, Settings, Sink, Tally, Worker};

@@ -71,8 +71,10 @@ compile_error!(
 );
 
 mod auditor;
+mod backend;
 mod connection;
 mod consumer;
+mod delivery;
 mod error;
 mod exempt;
 mod guard;
@@ -86,13 +88,13 @@ pub mod testing;
 
 pub use audit_core::*;
 pub use audit_derive::Auditable;
-pub use auditor::{
-    AuditedBackend, Auditor, AuditorBuilder, AuditorCustomizer, AuditorStats, ConfigError,
-};
+pub use auditor::{Auditor, AuditorBuilder, AuditorCustomizer, AuditorStats, ConfigError};
+pub use backend::AuditedBackend;
 pub use connection::AuditedConnection;
 pub use consumer::{
     AuditStore, Consumer, ConsumerBuilder, ConsumerError, ConsumerStats, FlushError, StopError,
 };
+pub use delivery::Delivery;
 pub use error::AuditError;
 pub use exempt::exempt;
 pub use guard::GuardMode;

@@ -118,7 +118,7 @@ impl Recorder {
     }
 
     /// Says that the queries that follow are ours, while the answer lives.
-    pub(crate) fn own_statement(&self) -> OwnStatement {
+    fn own_statement(&self) -> OwnStatement {
         self.own_statement.store(true, Ordering::Relaxed);
         OwnStatement(Arc::clone(&self.own_statement))
     }
@@ -126,6 +126,27 @@ impl Recorder {
     /// An audited statement failed: that may have ended the transaction.
     pub(crate) fn statement_failed(&mut self) {
         self.transaction.doubt_on_sqlite();
+    }
+
+    /// Encodes the records of one statement that are stored now, in the open transaction.
+    pub(crate) fn number(
+        &mut self,
+        records: impl IntoIterator<Item = Record>,
+        xid: Option<i64>,
+    ) -> Result<Vec<Payload>, AuditError> {
+        let mut statement = self.transaction.statement(xid);
+        let mut payloads = Vec::new();
+        for mut record in records {
+            record.transaction = Some(statement.next_ref());
+            payloads.push(self.auditor.encode_change(record)?);
+        }
+        Ok(payloads)
+    }
+
+    /// Encodes an event that is stored now.
+    pub(crate) fn number_event(&mut self, mut record: Record) -> Result<Payload, AuditError> {
+        record.transaction = Some(self.transaction.statement(None).next_ref());
+        self.auditor.check_event_size(&record)
     }
 
     /// Takes the records of one statement: kept until COMMIT in a transaction, published at once
@@ -141,7 +162,7 @@ impl Recorder {
         let mut statement = self.transaction.statement(xid);
         for mut record in records {
             record.transaction = Some(statement.next_ref());
-            if let Some(payload) = self.auditor.encode_change(record) {
+            if let Some(payload) = self.auditor.encode_change_or_count(record) {
                 statement.push(payload);
             }
         }
@@ -283,6 +304,12 @@ impl Recorder {
             None => self.auditor.publish(payloads),
         }
     }
+}
+
+/// Runs a statement of ours, whose SQL needs no reading.
+pub(crate) fn own<C: Connection, T>(conn: &mut C, run: impl FnOnce(&mut C) -> T) -> T {
+    let _own = Recorder::of(conn).map(|recorder| recorder.own_statement());
+    run(conn)
 }
 
 /// SQLite has no function that tells whether a transaction is open, but refuses to open a second

@@ -1,6 +1,7 @@
 //! `audited::…` in place of `diesel::…`: the statement runs as Diesel would run it, and its changes
 //! are recorded.
 
+mod atomic;
 mod delete;
 mod insert;
 #[cfg(feature = "postgres")]
@@ -21,15 +22,17 @@ pub use update::{IncompleteUpdate, UpdateStatement, update};
 use std::marker::PhantomData;
 
 use audit_core::ChangeKind;
-use diesel::connection::Connection;
+use diesel::connection::LoadConnection;
 use diesel::query_dsl::methods::ExecuteDsl;
 use diesel::query_dsl::{LoadQuery, RunQueryDsl};
-use diesel::result::{Error, QueryResult};
+use diesel::result::QueryResult;
 
-use crate::AuditError;
+use crate::backend::AuditedBackend;
 use crate::connection::AuditedConnection;
+use crate::delivery;
 use crate::model::AuditedModel;
-use crate::recorder::Recorder;
+use crate::recorder::{Recorder, own};
+use crate::{AuditError, Delivery};
 use returning::{AllColumns, Returning, ReturningClause, TransactionId};
 use row::{Extra, Output, RowChange};
 
@@ -99,6 +102,8 @@ impl<S, M, R, Conn> RunQueryDsl<Conn> for Audited<S, M, R> {}
 impl<'query, Conn, S, M, R, U> LoadQuery<'query, Conn, U> for Audited<S, M, R>
 where
     Conn: AuditedConnection,
+    Conn::Backend: AuditedBackend,
+    M: AuditedModel,
     S: TargetTable,
     R: ReturningClause<S::Table>,
     S: ChangeStatement<'query, Conn::Raw, M, (TransactionId, R::Expression), Extra<U>>,
@@ -110,7 +115,7 @@ where
 
     fn internal_load(self, conn: &mut Conn) -> QueryResult<Self::RowIter<'_>> {
         let extra = (TransactionId, self.returning.into_expression());
-        let rows = audited(conn.raw(), |conn| self.statement.run(extra, conn))?;
+        let rows = audited::<M, _, _>(conn.raw(), |conn| self.statement.run(extra, conn))?;
         let outputs: Vec<_> = rows.into_iter().map(Extra::into_output).collect();
         Ok(outputs.into_iter())
     }
@@ -119,32 +124,33 @@ where
 impl<'query, Conn, S, M, R> ExecuteDsl<Conn> for Audited<S, M, R>
 where
     Conn: AuditedConnection,
+    Conn::Backend: AuditedBackend,
+    M: AuditedModel,
     S: ChangeStatement<'query, Conn::Raw, M, TransactionId, i64>,
 {
     fn execute(query: Self, conn: &mut Conn) -> QueryResult<usize> {
-        let rows = audited(conn.raw(), |conn| query.statement.run(TransactionId, conn))?;
+        let rows = audited::<M, _, _>(conn.raw(), |conn| query.statement.run(TransactionId, conn))?;
         Ok(rows.len())
     }
 }
 
 /// Refuses before anything is written where the change could not be recorded, and tells the
-/// recorder that what runs is ours.
-fn audited<C: Connection, T>(
-    conn: &mut C,
-    run: impl FnOnce(&mut C) -> QueryResult<T>,
-) -> QueryResult<T> {
-    Recorder::ready(conn)?;
-    let result = run(conn);
+/// recorder how it ended.
+fn audited<M, C, T>(conn: &mut C, run: impl FnOnce(&mut C) -> QueryResult<T>) -> QueryResult<T>
+where
+    M: AuditedModel,
+    C: LoadConnection,
+    C::Backend: AuditedBackend,
+{
+    let delivery = delivery::ready(conn, M::DELIVERY)?;
+    let result = match delivery {
+        Delivery::AfterCommit => run(conn),
+        Delivery::Transactional => atomic::with_its_records(conn, run),
+    };
     if let (Err(_), Some(recorder)) = (&result, Recorder::of(conn)) {
         recorder.statement_failed();
     }
     result
-}
-
-/// Runs a statement of ours, whose SQL needs no reading.
-fn own<C: Connection, T>(conn: &mut C, run: impl FnOnce(&mut C) -> T) -> T {
-    let _own = Recorder::of(conn).map(|recorder| recorder.own_statement());
-    run(conn)
 }
 
 /// What a statement changed, and what else it returned.
@@ -156,18 +162,20 @@ struct Changed<M, X> {
 /// Records what a statement changed, and passes on what else it returned.
 fn record_changes<C, M, X>(conn: &mut C, changed: Changed<M, X>) -> QueryResult<Vec<X>>
 where
-    C: Connection,
+    C: LoadConnection,
+    C::Backend: AuditedBackend,
     M: AuditedModel,
     X: Output,
 {
     let recorder = Recorder::of(conn).ok_or(AuditError::NoAuditor)?;
     let context = recorder.context()?;
+    let delivery = recorder.auditor().delivery(M::DELIVERY)?;
     let xid = changed.outputs.first().and_then(Output::xid);
     let records = changed
         .rows
         .into_iter()
         .filter_map(|row| row.into_record(&context));
-    recorder.record(records, xid).map_err(Error::from)?;
+    delivery::changes(conn, records, xid, delivery)?;
     Ok(changed.outputs)
 }
 

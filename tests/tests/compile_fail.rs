@@ -9,6 +9,7 @@ fn messages() {
     cases.pass("ui/pass_*.rs");
     for case in [
         "unknown_words",
+        "delivery",
         "values",
         "contradictions",
         "key",

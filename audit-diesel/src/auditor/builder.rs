@@ -3,6 +3,7 @@ use std::sync::Arc;
 use audit_core::{Queue, QueueError};
 
 use super::{Auditor, Settings};
+use crate::delivery::Delivery;
 use crate::guard::{GuardMode, GuardedTables};
 
 /// Configures an [`Auditor`].
@@ -15,6 +16,8 @@ pub struct AuditorBuilder {
     #[cfg(feature = "journal")]
     journal: Option<JournalAt>,
     without_journal: bool,
+    delivery: Delivery,
+    delivery_is_for_all: bool,
     require_context: bool,
     max_record_bytes: Option<usize>,
     max_transaction_bytes: Option<usize>,
@@ -43,7 +46,7 @@ pub enum ConfigError {
     /// Nothing says where records go.
     #[error(
         "an auditor needs a queue: `.redis(url)` with `.journal(path)`, `.journal(path)` alone, \
-         or `.queue(…)` with one of your own"
+         or `.queue(…)` with one of your own; only `.delivery(Delivery::Transactional)` needs none"
     )]
     NoQueue,
     /// Two calls say different things about where records go.
@@ -124,6 +127,32 @@ impl AuditorBuilder {
         self
     }
 
+    /// Says when and how records leave the user's transaction, for all models that do not say it
+    /// themselves; [`Delivery::AfterCommit`] unless said.
+    ///
+    /// With [`Delivery::Transactional`] a queue is not needed, but then nothing can be recorded
+    /// without a connection: not by [`Auditor::record`], not for models of another mode, and not
+    /// what the guard notices, which is counted and logged only.
+    ///
+    /// ```
+    /// use audit_diesel::{Auditor, Delivery};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let auditor = Auditor::builder().delivery(Delivery::Transactional).build()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn delivery(mut self, delivery: Delivery) -> Self {
+        self.delivery = delivery;
+        self
+    }
+
+    /// As [`delivery`](Self::delivery), whatever a model says.
+    pub(crate) fn delivery_for_all(mut self, delivery: Delivery) -> Self {
+        self.delivery_is_for_all = true;
+        self.delivery(delivery)
+    }
+
     /// Makes a missing context an error, before anything is written, instead of recording the
     /// actor `unknown`.
     pub fn require_context(mut self) -> Self {
@@ -168,6 +197,8 @@ impl AuditorBuilder {
     /// having said so.
     pub fn build(mut self) -> Result<Auditor, ConfigError> {
         let settings = Settings {
+            delivery: self.delivery,
+            delivery_is_for_all: self.delivery_is_for_all,
             require_context: self.require_context,
             max_record_bytes: positive(
                 "max_record_bytes",
@@ -187,8 +218,8 @@ impl AuditorBuilder {
         let redis = self.open_redis(settings.max_record_bytes)?;
         let journal = self.open_journal(settings.max_record_bytes)?;
         let queue = match (redis, journal) {
-            (Some(redis), Some(journal)) => forwarded(journal, redis)?,
-            (redis, journal) => own.or(redis).or(journal).ok_or(ConfigError::NoQueue)?,
+            (Some(redis), Some(journal)) => Some(forwarded(journal, redis)?),
+            (redis, journal) => own.or(redis).or(journal),
         };
         Ok(Auditor::new(queue, settings))
     }
@@ -204,6 +235,7 @@ impl AuditorBuilder {
             (true, _, _) => Err(ConfigError::TwoQueues),
             (false, true, false) if self.without_journal => Ok(()),
             (false, true, false) => Err(ConfigError::NoJournal),
+            (false, false, false) if self.delivery == Delivery::Transactional => Ok(()),
             (false, false, false) => Err(ConfigError::NoQueue),
         }
     }

@@ -8,7 +8,9 @@ use diesel::sql_types::*;
 use super::refusal::is_outage;
 use super::store::{self, AuditStore, Backend, BatchToStore, StoredBatch, TransactionStatus};
 use super::{ConsumerError, store::missing_migration};
-use crate::postgres::{NewAuditLog, NewQuarantined, audit_logs, audit_quarantine};
+use crate::postgres::{
+    NewAuditLog, NewQuarantined, ROWS_A_STATEMENT, audit_logs, audit_quarantine,
+};
 use crate::store::{AuditLog, EntryToStore, QuarantinedRecord, Refused};
 
 #[diesel::declare_sql_function]
@@ -16,9 +18,6 @@ extern "SQL" {
     fn pg_try_advisory_xact_lock(key: BigInt) -> Bool;
     fn txid_status(xid: BigInt) -> Nullable<Text>;
 }
-
-/// PostgreSQL takes 65,535 binds a statement, and a row has 20 columns.
-const ROWS_A_STATEMENT: usize = 3_000;
 
 impl AuditStore for PgConnection {
     fn check_tables(conn: &mut Self) -> Result<(), ConsumerError> {

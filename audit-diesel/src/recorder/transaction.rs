@@ -62,6 +62,8 @@ struct Open {
     xid: Option<i64>,
     payloads: Vec<Payload>,
     bytes: usize,
+    /// How many records there are, those included that are not held here.
+    records: u32,
     savepoints: Vec<Savepoint>,
     /// PostgreSQL refuses everything until a rollback, and turns COMMIT into one.
     aborted: bool,
@@ -84,6 +86,7 @@ struct Savepoint {
     name: String,
     /// How much the transaction held when the savepoint was set.
     payloads: usize,
+    records: u32,
 }
 
 impl Open {
@@ -93,6 +96,7 @@ impl Open {
             xid: None,
             payloads: Vec::new(),
             bytes: 0,
+            records: 0,
             savepoints: Vec::new(),
             aborted: false,
             opened_by_savepoint,
@@ -113,6 +117,7 @@ impl Open {
         self.savepoints.push(Savepoint {
             name: name.to_owned(),
             payloads: self.payloads.len(),
+            records: self.records,
         });
     }
 
@@ -135,6 +140,7 @@ impl Open {
         let recorded = self.payloads.len();
         self.savepoints.truncate(at + 1);
         self.payloads.truncate(self.savepoints[at].payloads);
+        self.records = self.savepoints[at].records;
         self.bytes = self.payloads.iter().map(|p| p.as_bytes().len()).sum();
         recorded - self.payloads.len()
     }
@@ -399,7 +405,8 @@ impl Statement<'_> {
     pub(super) fn next_ref(&mut self) -> TransactionRef {
         let open = self.buffer.open.get_or_insert_with(|| Open::new(false));
         // Counted, so that a rollback to a savepoint leaves no gap.
-        let seq = u32::try_from(open.payloads.len()).unwrap_or(u32::MAX);
+        let seq = open.records;
+        open.records = seq.saturating_add(1);
         TransactionRef { id: open.id, seq }
     }
 

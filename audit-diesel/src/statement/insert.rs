@@ -16,7 +16,7 @@ use std::marker::PhantomData;
 
 use audit_core::ChangeKind;
 use diesel::backend::Backend;
-use diesel::connection::Connection;
+use diesel::connection::LoadConnection;
 use diesel::dsl;
 use diesel::expression::{Expression, NonAggregate};
 use diesel::insertable::Insertable;
@@ -27,6 +27,7 @@ use diesel::{SelectableExpression, Table};
 
 use super::row::{Loaded, Output};
 use super::{Audited, ChangeStatement, TargetTable, changed, own, record_changes};
+use crate::backend::AuditedBackend;
 use crate::model::{AuditedBy, AuditedColumns, AuditedModel};
 use select::InsertFromSelect;
 
@@ -93,7 +94,8 @@ type ReturningRows<T, V, M, E> =
 
 impl<'query, Conn, T, V, M, E, X> ChangeStatement<'query, Conn, M, E, X> for InsertValues<T, V>
 where
-    Conn: Connection,
+    Conn: LoadConnection,
+    Conn::Backend: AuditedBackend,
     T: Table,
     V: Insertable<T>,
     M: AuditedModel<Table = T>,
@@ -180,7 +182,8 @@ trait RunInsert<'query, Conn, M, X>: Sized {
 impl<'query, Conn, M, X, S, C, E> RunInsert<'query, Conn, M, X>
     for InsertReturning<S, C, (M::Columns, E)>
 where
-    Conn: Connection,
+    Conn: LoadConnection,
+    Conn::Backend: AuditedBackend,
     M: AuditedModel,
     X: Output,
     (M::Columns, E): SelectableExpression<M::Table> + NonAggregate,

@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 
 use audit_core::ChangeKind;
-use diesel::connection::{Connection, TransactionManager};
+use diesel::connection::Connection;
 use diesel::expression::Expression;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::query_dsl::{LoadQuery, RunQueryDsl};
@@ -15,12 +14,12 @@ use diesel::sql_types::BigInt;
 use diesel::sqlite::Sqlite;
 use diesel::{SelectableExpression, SqliteConnection, Table};
 
+use super::atomic::{in_own_transaction, in_transaction};
 use super::returning::TransactionId;
 use super::row::{Loaded, Output, RowChange};
 use super::update::{UpdateStatement, push_columns};
 use super::{ChangeStatement, Changed, own, record_changes};
 use crate::model::AuditedModel;
-use crate::recorder::Recorder;
 
 /// `UPDATE t SET key = key WHERE 0`: takes the write lock, as the update itself would, before the
 /// old rows are read. A transaction that reads first and writes later could be refused the lock.
@@ -149,33 +148,6 @@ where
             in_own_transaction(conn, run)
         }
     }
-}
-
-/// Diesel would leave the transaction open after a panic, and the caller does not know of it.
-fn in_own_transaction<T>(
-    conn: &mut SqliteConnection,
-    run: impl FnOnce(&mut SqliteConnection) -> QueryResult<T>,
-) -> QueryResult<T> {
-    let mut panicked = None;
-    let result = conn.immediate_transaction(|conn| {
-        catch_unwind(AssertUnwindSafe(|| run(conn))).unwrap_or_else(|panic| {
-            panicked = Some(panic);
-            Err(Error::RollbackTransaction)
-        })
-    });
-    match panicked {
-        Some(panic) => resume_unwind(panic),
-        None => result,
-    }
-}
-
-/// A transaction that was opened by plain SQL is known to the recorder, and one that was opened
-/// before the recorder came is known to Diesel.
-fn in_transaction(conn: &mut SqliteConnection) -> bool {
-    type Transactions = <SqliteConnection as Connection>::TransactionManager;
-    let status = Transactions::transaction_manager_status_mut(conn).transaction_depth();
-    status.is_ok_and(|depth| depth.is_some())
-        || Recorder::of(conn).is_some_and(|recorder| recorder.in_transaction())
 }
 
 fn read_and_update<'query, T, W, C, M, E, X>(

@@ -3,8 +3,10 @@ use std::fmt::Write;
 
 use audit_core::{MemoryQueue, Outcome, Record};
 
-use crate::auditor::{AuditedBackend, Auditor};
+use crate::auditor::Auditor;
+use crate::backend::AuditedBackend;
 use crate::connection::AuditedConnection;
+use crate::delivery::Delivery;
 
 /// An auditor that keeps its records in memory, for an application's own tests.
 ///
@@ -61,6 +63,7 @@ impl TestAudit {
         let queue = MemoryQueue::new();
         let auditor = Auditor::builder()
             .queue(queue.clone())
+            .delivery_for_all(Delivery::AfterCommit)
             .build()
             .expect("a memory queue is all that an auditor needs");
         Self { auditor, queue }

@@ -1,0 +1,136 @@
+//! Delivery modes: when and how a record leaves the user's transaction.
+
+use audit_core::{Payload, Record};
+use diesel::connection::LoadConnection;
+use diesel::result::{DatabaseErrorKind, Error};
+
+use crate::AuditError;
+use crate::backend::{AuditedBackend, EntriesToStore};
+use crate::consumer::is_outage;
+use crate::recorder::{Recorder, own};
+use crate::store::EntryToStore;
+
+/// When and how a record leaves the transaction that it belongs to: for an auditor with
+/// [`AuditorBuilder::delivery`](crate::AuditorBuilder::delivery), and for one model with
+/// `#[audit(delivery = "transactional")]`. Models of different modes may be written in one
+/// transaction.
+///
+/// In every mode a record is there if and only if its change was kept; they differ in what may
+/// come between, and in what that costs.
+///
+/// | | `AfterCommit` | `Transactional` |
+/// |---|---|---|
+/// | Process killed between COMMIT and the hand-over | lost | recorded |
+/// | Everything that can go wrong later | as the queue promises | nothing is left to go wrong |
+/// | Audit trail cannot be written | the operation succeeds; the record waits, or is lost and counted | the operation fails |
+/// | Needs | a queue and a consumer | `audit_logs` in the same database |
+/// | Statements in a transaction | none | one INSERT for each audited statement; on SQLite a savepoint around both |
+/// | Statements outside of one | none | BEGIN, INSERT, COMMIT |
+/// | On the caller's time | one write to the journal, or to Redis, for each transaction | those round trips, and the indexes of `audit_logs` |
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum Delivery {
+    /// Records are held in memory until COMMIT has succeeded, and go to the queue then. Auditing
+    /// cannot make the user's operation fail. The gap: what the process held when it died after
+    /// COMMIT and before the hand-over, well under a millisecond later, is lost.
+    #[default]
+    AfterCommit,
+    /// Records are inserted into `audit_logs` in the user's own transaction, those of one
+    /// statement at once. Outside of a transaction, the statement and the insert are made one.
+    ///
+    /// There is no gap, and neither a queue nor a consumer; but a record that cannot be stored
+    /// makes its statement fail, with [`AuditError`], and the transaction with it: PostgreSQL
+    /// takes nothing more of it but ROLLBACK; SQLite undoes the statement, and the rest can be
+    /// committed. Values that the database has no form for are such a reason, as U+0000 and
+    /// numbers beyond `numeric` are for PostgreSQL's `jsonb`.
+    Transactional,
+}
+
+/// Checks, before anything is written, that records of this mode can be made.
+pub(crate) fn ready<C: LoadConnection>(
+    conn: &mut C,
+    chosen: Option<Delivery>,
+) -> Result<Delivery, AuditError> {
+    Recorder::ready(conn)?.auditor().delivery(chosen)
+}
+
+/// Delivers the records of a statement.
+pub(crate) fn changes<C>(
+    conn: &mut C,
+    records: impl IntoIterator<Item = Record>,
+    xid: Option<i64>,
+    delivery: Delivery,
+) -> Result<(), AuditError>
+where
+    C: LoadConnection,
+    C::Backend: AuditedBackend,
+{
+    let recorder = Recorder::of(conn).ok_or(AuditError::NoAuditor)?;
+    match delivery {
+        Delivery::AfterCommit => recorder.record(records, xid),
+        Delivery::Transactional => {
+            let numbered = recorder.number(records, xid);
+            let stored = numbered.and_then(|payloads| store(conn, &payloads));
+            if stored.is_err() {
+                own(conn, <C::Backend as AuditedBackend>::spoil_transaction);
+            }
+            stored
+        }
+    }
+}
+
+/// Delivers an event; outside of a transaction that is one of its own.
+pub(crate) fn event<C>(conn: &mut C, record: Record, delivery: Delivery) -> Result<(), AuditError>
+where
+    C: LoadConnection,
+    C::Backend: AuditedBackend,
+{
+    let recorder = Recorder::of(conn).ok_or(AuditError::NoAuditor)?;
+    match delivery {
+        Delivery::AfterCommit => {
+            let xid = match recorder.has_xid() {
+                true => None,
+                false => <C::Backend as AuditedBackend>::transaction_id(conn),
+            };
+            let recorder = Recorder::of(conn).ok_or(AuditError::NoAuditor)?;
+            recorder.record_event(record, xid)
+        }
+        Delivery::Transactional => {
+            let payload = recorder.number_event(record)?;
+            store(conn, &[payload])
+        }
+    }
+}
+
+/// Inserts records into `audit_logs`, in the transaction that is open.
+fn store<C>(conn: &mut C, payloads: &[Payload]) -> Result<(), AuditError>
+where
+    C: LoadConnection,
+    C::Backend: AuditedBackend,
+{
+    if payloads.is_empty() {
+        return Ok(());
+    }
+    // The very form that a consumer would store.
+    let entries: Result<Vec<_>, _> = payloads.iter().map(EntryToStore::read).collect();
+    let entries = entries.map_err(|refused| AuditError::NotStored {
+        reason: refused.reason,
+    })?;
+    let stored = own(conn, |conn| {
+        <C::Backend as AuditedBackend>::store(conn, &EntriesToStore(entries))
+    });
+    stored.map_err(not_stored)
+}
+
+/// What the database refused is about the record. What it could not do now is passed on as it
+/// is, so that the caller can try again as for any statement.
+fn not_stored(error: Error) -> AuditError {
+    let reason = error.to_string();
+    match error {
+        Error::DatabaseError(DatabaseErrorKind::Unknown, _) if reason.contains("audit_logs") => {
+            AuditError::TrailUnusable { reason }
+        }
+        error if is_outage(&error) => AuditError::Database(error),
+        _ => AuditError::NotStored { reason },
+    }
+}
