@@ -139,14 +139,18 @@ impl Recorder {
         for mut record in records {
             record.transaction = Some(statement.next_ref());
             payloads.push(self.auditor.encode_change(record)?);
+            statement.pass();
         }
         Ok(payloads)
     }
 
     /// Encodes an event that is stored now.
     pub(crate) fn number_event(&mut self, mut record: Record) -> Result<Payload, AuditError> {
-        record.transaction = Some(self.transaction.statement(None).next_ref());
-        self.auditor.check_event_size(&record)
+        let mut statement = self.transaction.statement(None);
+        record.transaction = Some(statement.next_ref());
+        let payload = self.auditor.check_event_size(&record)?;
+        statement.pass();
+        Ok(payload)
     }
 
     /// Takes the records of one statement: kept until COMMIT in a transaction, published at once

@@ -405,12 +405,20 @@ impl Statement<'_> {
     pub(super) fn next_ref(&mut self) -> TransactionRef {
         let open = self.buffer.open.get_or_insert_with(|| Open::new(false));
         // Counted, so that a rollback to a savepoint leaves no gap.
-        let seq = open.records;
-        open.records = seq.saturating_add(1);
-        TransactionRef { id: open.id, seq }
+        TransactionRef {
+            id: open.id,
+            seq: open.records,
+        }
+    }
+
+    /// Counts a record that is written elsewhere.
+    pub(super) fn pass(&mut self) {
+        let open = self.buffer.open.get_or_insert_with(|| Open::new(false));
+        open.records = open.records.saturating_add(1);
     }
 
     pub(super) fn push(&mut self, payload: Payload) {
+        self.pass();
         let open = self.buffer.open.get_or_insert_with(|| Open::new(false));
         open.bytes += payload.as_bytes().len();
         open.payloads.push(payload);
