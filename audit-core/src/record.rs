@@ -56,7 +56,7 @@ pub struct Unsettled {
 pub struct Record {
     /// A UUIDv7: unique, and roughly in order of time.
     pub id: Uuid,
-    /// When the statement ran, in whole microseconds since 1970-01-01 UTC.
+    /// When it happened, in whole microseconds since 1970-01-01 UTC.
     pub occurred_at: i64,
     /// `insert`, `update`, `delete`, or an event's own name.
     pub action: String,

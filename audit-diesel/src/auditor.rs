@@ -14,14 +14,19 @@ use no_queue::NoQueue;
 use std::sync::Arc;
 
 use audit_core::{Actor, AuditContext, AuditEvent, Payload, Queue, QueueError, Record};
-use diesel::connection::{Connection, Instrumentation, TransactionManager};
+use diesel::connection::{Connection, Instrumentation, LoadConnection, TransactionManager};
+use diesel::dsl::sql;
+use diesel::query_dsl::RunQueryDsl;
+use diesel::result::QueryResult;
+use diesel::sql_types::BigInt;
+#[cfg(feature = "postgres")]
+use diesel::sql_types::Nullable;
 
 use crate::AuditError;
-use crate::backend::AuditedBackend;
 use crate::connection::AuditedConnection;
 use crate::delivery::{self, Delivery};
 use crate::guard::{GuardMode, GuardedTables, RawWrite};
-use crate::recorder::Recorder;
+use crate::recorder::{Dialect, Recorder};
 use stats::Counters;
 
 /// The application's handle on auditing: build one at start-up, attach it to the connections, and
@@ -386,5 +391,58 @@ impl std::fmt::Debug for Auditor {
             .field("queue", &self.shared.queue.name())
             .field("settings", &self.shared.settings)
             .finish_non_exhaustive()
+    }
+}
+
+/// A Diesel backend that audited statements run on.
+pub trait AuditedBackend: diesel::backend::Backend {
+    /// How the backend ends transactions.
+    #[doc(hidden)]
+    const DIALECT: BackendDialect;
+
+    /// The database's id of the running transaction, by which it can be asked later.
+    #[doc(hidden)]
+    fn transaction_id<C: LoadConnection<Backend = Self>>(conn: &mut C) -> Option<i64>;
+
+    /// How many rows this transaction (on SQLite: this connection) has written so far.
+    #[doc(hidden)]
+    fn rows_written<C: LoadConnection<Backend = Self>>(conn: &mut C) -> QueryResult<i64>;
+}
+
+/// Keeps [`Dialect`] out of the public API.
+#[doc(hidden)]
+#[derive(Debug, Clone, Copy)]
+pub struct BackendDialect(pub(crate) Dialect);
+
+#[cfg(feature = "postgres")]
+impl AuditedBackend for diesel::pg::Pg {
+    const DIALECT: BackendDialect = BackendDialect(Dialect::Postgres);
+
+    fn transaction_id<C: LoadConnection<Backend = Self>>(conn: &mut C) -> Option<i64> {
+        // A standby has no ids to give, and asking for one would abort the transaction.
+        const ID: &str = "CASE WHEN pg_is_in_recovery() THEN NULL ELSE txid_current() END";
+        diesel::select(sql::<Nullable<BigInt>>(ID))
+            .get_result(conn)
+            .ok()
+            .flatten()
+    }
+
+    fn rows_written<C: LoadConnection<Backend = Self>>(conn: &mut C) -> QueryResult<i64> {
+        const ROWS: &str = "(SELECT coalesce(sum(n_tup_ins + n_tup_upd + n_tup_del), 0)::bigint \
+                             FROM pg_stat_xact_user_tables)";
+        diesel::select(sql::<BigInt>(ROWS)).get_result(conn)
+    }
+}
+
+#[cfg(feature = "sqlite")]
+impl AuditedBackend for diesel::sqlite::Sqlite {
+    const DIALECT: BackendDialect = BackendDialect(Dialect::Sqlite);
+
+    fn transaction_id<C: LoadConnection<Backend = Self>>(_: &mut C) -> Option<i64> {
+        None
+    }
+
+    fn rows_written<C: LoadConnection<Backend = Self>>(conn: &mut C) -> QueryResult<i64> {
+        diesel::select(sql::<BigInt>("total_changes()")).get_result(conn)
     }
 }

@@ -1,8 +1,17 @@
 //! Which connections audited statements run on.
 
+mod atomic;
+#[cfg(feature = "postgres")]
+mod postgres;
+#[cfg(feature = "sqlite")]
+mod sqlite;
+
 use diesel::Connection;
 use diesel::connection::LoadConnection;
 use diesel::r2d2::{ConnectionManager, PooledConnection, R2D2Connection};
+use diesel::result::QueryResult;
+
+use crate::store::EntryToStore;
 
 /// A connection that audited statements run on: Diesel's own, or one behind a pool.
 ///
@@ -10,33 +19,45 @@ use diesel::r2d2::{ConnectionManager, PooledConnection, R2D2Connection};
 /// [`instrumentation`](Connection::instrumentation) on to the wrapped one.
 pub trait AuditedConnection: Connection {
     /// Diesel's connection that does the work.
-    type Raw: LoadConnection<Backend = Self::Backend>;
+    type Raw: RawConnection<Backend = Self::Backend>;
 
     /// Diesel's connection that does the work.
     fn raw(&mut self) -> &mut Self::Raw;
 }
 
-#[cfg(feature = "postgres")]
-impl AuditedConnection for diesel::PgConnection {
-    type Raw = Self;
+/// One of Diesel's own connections.
+pub trait RawConnection: LoadConnection {
+    /// Runs an audited statement: what it changes is recorded before another connection can change
+    /// the same rows, so that times follow the order of commits.
+    #[doc(hidden)]
+    fn run_statement<T>(&mut self, run: impl FnOnce(&mut Self) -> QueryResult<T>)
+    -> QueryResult<T>;
 
-    fn raw(&mut self) -> &mut Self {
-        self
-    }
+    /// Runs an audited statement that writes its records itself: both are kept, or neither.
+    #[doc(hidden)]
+    fn run_with_records<T>(
+        &mut self,
+        run: impl FnOnce(&mut Self) -> QueryResult<T>,
+    ) -> QueryResult<T>;
+
+    /// Inserts the records of one statement into `audit_logs`.
+    #[doc(hidden)]
+    fn store_records(&mut self, entries: &EntriesToStore) -> QueryResult<()>;
+
+    /// Sees to it that the open transaction cannot be committed with a change whose record could
+    /// not be written, where [`run_with_records`](Self::run_with_records) does not.
+    #[doc(hidden)]
+    fn spoil_transaction(&mut self);
 }
 
-#[cfg(feature = "sqlite")]
-impl AuditedConnection for diesel::SqliteConnection {
-    type Raw = Self;
-
-    fn raw(&mut self) -> &mut Self {
-        self
-    }
-}
+/// Keeps [`EntryToStore`] out of the public API.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct EntriesToStore(pub(crate) Vec<EntryToStore>);
 
 impl<C> AuditedConnection for PooledConnection<ConnectionManager<C>>
 where
-    C: AuditedConnection<Raw = C> + LoadConnection + R2D2Connection + 'static,
+    C: AuditedConnection<Raw = C> + RawConnection + R2D2Connection + 'static,
 {
     type Raw = C;
 

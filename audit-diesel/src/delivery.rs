@@ -1,11 +1,11 @@
 //! Delivery modes: when and how a record leaves the user's transaction.
 
 use audit_core::{Payload, Record};
-use diesel::connection::LoadConnection;
 use diesel::result::{DatabaseErrorKind, Error};
 
 use crate::AuditError;
-use crate::backend::{AuditedBackend, EntriesToStore};
+use crate::auditor::AuditedBackend;
+use crate::connection::{EntriesToStore, RawConnection};
 use crate::consumer::is_outage;
 use crate::recorder::{Recorder, own};
 use crate::store::EntryToStore;
@@ -47,7 +47,7 @@ pub enum Delivery {
 }
 
 /// Checks, before anything is written, that records of this mode can be made.
-pub(crate) fn ready<C: LoadConnection>(
+pub(crate) fn ready<C: RawConnection>(
     conn: &mut C,
     chosen: Option<Delivery>,
 ) -> Result<Delivery, AuditError> {
@@ -62,8 +62,7 @@ pub(crate) fn changes<C>(
     delivery: Delivery,
 ) -> Result<(), AuditError>
 where
-    C: LoadConnection,
-    C::Backend: AuditedBackend,
+    C: RawConnection,
 {
     let recorder = Recorder::of(conn).ok_or(AuditError::NoAuditor)?;
     match delivery {
@@ -72,7 +71,7 @@ where
             let numbered = recorder.number(records, xid);
             let stored = numbered.and_then(|payloads| store(conn, &payloads));
             if stored.is_err() {
-                own(conn, <C::Backend as AuditedBackend>::spoil_transaction);
+                own(conn, RawConnection::spoil_transaction);
             }
             stored
         }
@@ -82,7 +81,7 @@ where
 /// Delivers an event; outside of a transaction that is one of its own.
 pub(crate) fn event<C>(conn: &mut C, record: Record, delivery: Delivery) -> Result<(), AuditError>
 where
-    C: LoadConnection,
+    C: RawConnection,
     C::Backend: AuditedBackend,
 {
     let recorder = Recorder::of(conn).ok_or(AuditError::NoAuditor)?;
@@ -103,11 +102,7 @@ where
 }
 
 /// Inserts records into `audit_logs`, in the transaction that is open.
-fn store<C>(conn: &mut C, payloads: &[Payload]) -> Result<(), AuditError>
-where
-    C: LoadConnection,
-    C::Backend: AuditedBackend,
-{
+fn store<C: RawConnection>(conn: &mut C, payloads: &[Payload]) -> Result<(), AuditError> {
     if payloads.is_empty() {
         return Ok(());
     }
@@ -116,9 +111,7 @@ where
     let entries = entries.map_err(|refused| AuditError::NotStored {
         reason: refused.reason,
     })?;
-    let stored = own(conn, |conn| {
-        <C::Backend as AuditedBackend>::store(conn, &EntriesToStore(entries))
-    });
+    let stored = own(conn, |conn| conn.store_records(&EntriesToStore(entries)));
     stored.map_err(not_stored)
 }
 

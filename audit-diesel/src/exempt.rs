@@ -7,7 +7,7 @@ use audit_core::Record;
 use diesel::result::Error;
 
 use crate::AuditError;
-use crate::backend::AuditedBackend;
+use crate::auditor::AuditedBackend;
 use crate::connection::AuditedConnection;
 use crate::delivery;
 use crate::recorder::Recorder;

@@ -71,7 +71,6 @@ compile_error!(
 );
 
 mod auditor;
-mod backend;
 mod connection;
 mod consumer;
 mod delivery;
@@ -88,8 +87,9 @@ pub mod testing;
 
 pub use audit_core::*;
 pub use audit_derive::Auditable;
-pub use auditor::{Auditor, AuditorBuilder, AuditorCustomizer, AuditorStats, ConfigError};
-pub use backend::AuditedBackend;
+pub use auditor::{
+    AuditedBackend, Auditor, AuditorBuilder, AuditorCustomizer, AuditorStats, ConfigError,
+};
 pub use connection::AuditedConnection;
 pub use consumer::{
     AuditStore, Consumer, ConsumerBuilder, ConsumerError, ConsumerStats, FlushError, StopError,

@@ -1,7 +1,6 @@
 //! `audited::…` in place of `diesel::…`: the statement runs as Diesel would run it, and its changes
 //! are recorded.
 
-mod atomic;
 mod delete;
 mod insert;
 #[cfg(feature = "postgres")]
@@ -22,19 +21,17 @@ pub use update::{IncompleteUpdate, UpdateStatement, update};
 use std::marker::PhantomData;
 
 use audit_core::ChangeKind;
-use diesel::connection::LoadConnection;
 use diesel::query_dsl::methods::ExecuteDsl;
 use diesel::query_dsl::{LoadQuery, RunQueryDsl};
 use diesel::result::QueryResult;
 
-use crate::backend::AuditedBackend;
-use crate::connection::AuditedConnection;
+use crate::connection::{AuditedConnection, RawConnection};
 use crate::delivery;
 use crate::model::AuditedModel;
 use crate::recorder::{Recorder, own};
 use crate::{AuditError, Delivery};
-use returning::{AllColumns, Returning, ReturningClause, TransactionId};
-use row::{Extra, Output, RowChange};
+use returning::{AllColumns, Returning, ReturningClause, WriteMark};
+use row::{Extra, Mark, Output, RowChange};
 
 /// A statement whose changes are recorded when it runs.
 ///
@@ -102,11 +99,10 @@ impl<S, M, R, Conn> RunQueryDsl<Conn> for Audited<S, M, R> {}
 impl<'query, Conn, S, M, R, U> LoadQuery<'query, Conn, U> for Audited<S, M, R>
 where
     Conn: AuditedConnection,
-    Conn::Backend: AuditedBackend,
     M: AuditedModel,
     S: TargetTable,
     R: ReturningClause<S::Table>,
-    S: ChangeStatement<'query, Conn::Raw, M, (TransactionId, R::Expression), Extra<U>>,
+    S: ChangeStatement<'query, Conn::Raw, M, (WriteMark, R::Expression), Extra<U>>,
 {
     type RowIter<'conn>
         = std::vec::IntoIter<QueryResult<U>>
@@ -114,7 +110,7 @@ where
         Conn: 'conn;
 
     fn internal_load(self, conn: &mut Conn) -> QueryResult<Self::RowIter<'_>> {
-        let extra = (TransactionId, self.returning.into_expression());
+        let extra = (WriteMark, self.returning.into_expression());
         let rows = audited::<M, _, _>(conn.raw(), |conn| self.statement.run(extra, conn))?;
         let outputs: Vec<_> = rows.into_iter().map(Extra::into_output).collect();
         Ok(outputs.into_iter())
@@ -124,12 +120,11 @@ where
 impl<'query, Conn, S, M, R> ExecuteDsl<Conn> for Audited<S, M, R>
 where
     Conn: AuditedConnection,
-    Conn::Backend: AuditedBackend,
     M: AuditedModel,
-    S: ChangeStatement<'query, Conn::Raw, M, TransactionId, i64>,
+    S: ChangeStatement<'query, Conn::Raw, M, WriteMark, Mark>,
 {
     fn execute(query: Self, conn: &mut Conn) -> QueryResult<usize> {
-        let rows = audited::<M, _, _>(conn.raw(), |conn| query.statement.run(TransactionId, conn))?;
+        let rows = audited::<M, _, _>(conn.raw(), |conn| query.statement.run(WriteMark, conn))?;
         Ok(rows.len())
     }
 }
@@ -139,13 +134,11 @@ where
 fn audited<M, C, T>(conn: &mut C, run: impl FnOnce(&mut C) -> QueryResult<T>) -> QueryResult<T>
 where
     M: AuditedModel,
-    C: LoadConnection,
-    C::Backend: AuditedBackend,
+    C: RawConnection,
 {
-    let delivery = delivery::ready(conn, M::DELIVERY)?;
-    let result = match delivery {
-        Delivery::AfterCommit => run(conn),
-        Delivery::Transactional => atomic::with_its_records(conn, run),
+    let result = match delivery::ready(conn, M::DELIVERY)? {
+        Delivery::AfterCommit => conn.run_statement(run),
+        Delivery::Transactional => conn.run_with_records(run),
     };
     if let (Err(_), Some(recorder)) = (&result, Recorder::of(conn)) {
         recorder.statement_failed();
@@ -162,19 +155,23 @@ struct Changed<M, X> {
 /// Records what a statement changed, and passes on what else it returned.
 fn record_changes<C, M, X>(conn: &mut C, changed: Changed<M, X>) -> QueryResult<Vec<X>>
 where
-    C: LoadConnection,
-    C::Backend: AuditedBackend,
+    C: RawConnection,
     M: AuditedModel,
     X: Output,
 {
     let recorder = Recorder::of(conn).ok_or(AuditError::NoAuditor)?;
     let context = recorder.context()?;
     let delivery = recorder.auditor().delivery(M::DELIVERY)?;
-    let xid = changed.outputs.first().and_then(Output::xid);
-    let records = changed
-        .rows
-        .into_iter()
-        .filter_map(|row| row.into_record(&context));
+    let marks = changed.outputs.iter().map(Output::mark);
+    let xid = marks.clone().next().and_then(Mark::xid);
+    // SQLite says nothing, and can have other changes than rows that it returned.
+    let marks = marks.chain(std::iter::repeat(Mark::default()));
+    let records = changed.rows.into_iter().zip(marks);
+    let records = records.filter_map(|(row, mark)| {
+        let mut record = row.into_record(&context)?;
+        mark.date(&mut record);
+        Some(record)
+    });
     delivery::changes(conn, records, xid, delivery)?;
     Ok(changed.outputs)
 }

@@ -2,8 +2,7 @@ use std::fmt;
 
 use diesel::r2d2::{CustomizeConnection, Error, R2D2Connection};
 
-use super::Auditor;
-use crate::backend::AuditedBackend;
+use super::{AuditedBackend, Auditor};
 use crate::connection::AuditedConnection;
 
 /// Attaches an auditor to every connection of an r2d2 pool; see [`Auditor::customizer`].

@@ -16,7 +16,6 @@ use std::marker::PhantomData;
 
 use audit_core::ChangeKind;
 use diesel::backend::Backend;
-use diesel::connection::LoadConnection;
 use diesel::dsl;
 use diesel::expression::{Expression, NonAggregate};
 use diesel::insertable::Insertable;
@@ -27,7 +26,7 @@ use diesel::{SelectableExpression, Table};
 
 use super::row::{Loaded, Output};
 use super::{Audited, ChangeStatement, TargetTable, changed, own, record_changes};
-use crate::backend::AuditedBackend;
+use crate::connection::RawConnection;
 use crate::model::{AuditedBy, AuditedColumns, AuditedModel};
 use select::InsertFromSelect;
 
@@ -94,8 +93,7 @@ type ReturningRows<T, V, M, E> =
 
 impl<'query, Conn, T, V, M, E, X> ChangeStatement<'query, Conn, M, E, X> for InsertValues<T, V>
 where
-    Conn: LoadConnection,
-    Conn::Backend: AuditedBackend,
+    Conn: RawConnection,
     T: Table,
     V: Insertable<T>,
     M: AuditedModel<Table = T>,
@@ -182,8 +180,7 @@ trait RunInsert<'query, Conn, M, X>: Sized {
 impl<'query, Conn, M, X, S, C, E> RunInsert<'query, Conn, M, X>
     for InsertReturning<S, C, (M::Columns, E)>
 where
-    Conn: LoadConnection,
-    Conn::Backend: AuditedBackend,
+    Conn: RawConnection,
     M: AuditedModel,
     X: Output,
     (M::Columns, E): SelectableExpression<M::Table> + NonAggregate,

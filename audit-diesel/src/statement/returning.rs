@@ -41,34 +41,39 @@ impl<T: QuerySource, E> ReturningClause<T> for Returning<E> {
     }
 }
 
-/// PostgreSQL's id of the running transaction: should the connection be lost during COMMIT, the
-/// database can be asked by it what became of the transaction. 0 on other databases.
+/// Which transaction changes the row, and when, by the database's own word.
+///
+/// PostgreSQL evaluates it while it holds the row's lock, so of two changes of a row the later one
+/// has the later time, whichever machines they come from. The transaction's id is what the database
+/// can be asked by, should the connection be lost during COMMIT.
+///
+/// Both are 0 on other databases.
 #[derive(Debug, Clone, Copy, QueryId)]
-pub struct TransactionId;
+pub struct WriteMark;
 
-impl Expression for TransactionId {
-    type SqlType = BigInt;
+impl Expression for WriteMark {
+    type SqlType = (BigInt, BigInt);
 }
 
-impl<QS> AppearsOnTable<QS> for TransactionId {}
-impl<QS> SelectableExpression<QS> for TransactionId {}
+impl<QS> AppearsOnTable<QS> for WriteMark {}
+impl<QS> SelectableExpression<QS> for WriteMark {}
 
-impl<G> ValidGrouping<G> for TransactionId {
+impl<G> ValidGrouping<G> for WriteMark {
     type IsAggregate = is_aggregate::Never;
 }
 
 #[cfg(feature = "postgres")]
-impl QueryFragment<diesel::pg::Pg> for TransactionId {
+impl QueryFragment<diesel::pg::Pg> for WriteMark {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, diesel::pg::Pg>) -> QueryResult<()> {
-        out.push_sql("txid_current()");
+        out.push_sql("txid_current(), (extract(epoch FROM clock_timestamp()) * 1000000)::bigint");
         Ok(())
     }
 }
 
 #[cfg(feature = "sqlite")]
-impl QueryFragment<diesel::sqlite::Sqlite> for TransactionId {
+impl QueryFragment<diesel::sqlite::Sqlite> for WriteMark {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, diesel::sqlite::Sqlite>) -> QueryResult<()> {
-        out.push_sql("0");
+        out.push_sql("0, 0");
         Ok(())
     }
 }

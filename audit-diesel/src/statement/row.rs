@@ -19,10 +19,17 @@ pub struct Loaded<C, X> {
     pub(super) extra: X,
 }
 
-/// The transaction's id and what the caller asked for.
+/// What the database said of a change: 0 for what it did not say.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Mark {
+    xid: i64,
+    micros: i64,
+}
+
+/// The mark and what the caller asked for.
 #[derive(Debug)]
 pub struct Extra<U> {
-    xid: i64,
+    mark: Mark,
     output: thread::Result<Result<U>>,
 }
 
@@ -38,6 +45,8 @@ impl<U> Extra<U> {
             .map_err(Error::DeserializationError)
     }
 }
+
+type MarkSt = (BigInt, BigInt);
 
 /// Written out for each backend: generic over it, the two would overlap with what a third crate
 /// could implement for a backend of its own.
@@ -58,16 +67,23 @@ macro_rules! load_from {
             }
         }
 
-        impl<U, OutputSt> FromSqlRow<(BigInt, OutputSt), $backend> for Extra<U>
+        impl FromSqlRow<MarkSt, $backend> for Mark {
+            fn build_from_row<'a>(row: &impl Row<'a, $backend>) -> Result<Self> {
+                let (xid, micros) =
+                    <(i64, i64) as FromSqlRow<MarkSt, $backend>>::build_from_row(row)?;
+                Ok(Self { xid, micros })
+            }
+        }
+
+        impl<U, OutputSt> FromSqlRow<(MarkSt, OutputSt), $backend> for Extra<U>
         where
             (U,): FromStaticSqlRow<(OutputSt,), $backend>,
         {
             fn build_from_row<'a>(row: &impl Row<'a, $backend>) -> Result<Self> {
-                let xid =
-                    <i64 as FromSqlRow<BigInt, $backend>>::build_from_row(&row.partial_row(0..1))?;
-                let rest = row.partial_row(1..row.field_count());
+                let mark = Mark::build_from_row(&row.partial_row(0..2))?;
+                let rest = row.partial_row(2..row.field_count());
                 let output = caught(|| <(U,)>::build_from_row(&rest).map(|(output,)| output));
-                Ok(Self { xid, output })
+                Ok(Self { mark, output })
             }
         }
     };
@@ -80,19 +96,33 @@ load_from!(diesel::sqlite::Sqlite);
 
 /// What a statement returned beside the rows of the model.
 pub trait Output {
-    /// The database's id of the transaction, where it has one.
-    fn xid(&self) -> Option<i64>;
+    /// What the database said of the change.
+    fn mark(&self) -> Mark;
 }
 
-impl Output for i64 {
-    fn xid(&self) -> Option<i64> {
-        Some(*self).filter(|xid| *xid != 0)
+impl Output for Mark {
+    fn mark(&self) -> Mark {
+        *self
     }
 }
 
 impl<U> Output for Extra<U> {
-    fn xid(&self) -> Option<i64> {
-        self.xid.xid()
+    fn mark(&self) -> Mark {
+        self.mark
+    }
+}
+
+impl Mark {
+    /// The database's id of the transaction, where it has one.
+    pub(super) fn xid(self) -> Option<i64> {
+        Some(self.xid).filter(|xid| *xid != 0)
+    }
+
+    /// Gives the record the time that the database named.
+    pub(super) fn date(self, record: &mut Record) {
+        if self.micros != 0 {
+            record.occurred_at = self.micros;
+        }
     }
 }
 

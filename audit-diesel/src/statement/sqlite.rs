@@ -14,9 +14,8 @@ use diesel::sql_types::BigInt;
 use diesel::sqlite::Sqlite;
 use diesel::{SelectableExpression, SqliteConnection, Table};
 
-use super::atomic::{in_own_transaction, in_transaction};
-use super::returning::TransactionId;
-use super::row::{Loaded, Output, RowChange};
+use super::returning::WriteMark;
+use super::row::{Loaded, Mark, Output, RowChange};
 use super::update::{UpdateStatement, push_columns};
 use super::{ChangeStatement, Changed, own, record_changes};
 use crate::model::AuditedModel;
@@ -66,7 +65,7 @@ where
     M: AuditedModel,
     M::Columns: Expression,
 {
-    type SqlType = (<M::Columns as Expression>::SqlType, BigInt);
+    type SqlType = (<M::Columns as Expression>::SqlType, (BigInt, BigInt));
 }
 
 impl<T: Table, W, C, M, Conn> RunQueryDsl<Conn> for SelectOld<T, W, C, M> {}
@@ -82,7 +81,7 @@ where
         out.push_sql("SELECT ");
         push_columns::<Sqlite, M>(&mut out)?;
         out.push_sql(", ");
-        TransactionId.walk_ast(out.reborrow())?;
+        WriteMark.walk_ast(out.reborrow())?;
         self.update.walk_from_where(out)
     }
 }
@@ -129,24 +128,16 @@ where
     M: AuditedModel<Table = T>,
     X: Output,
     (M::Columns, E): SelectableExpression<T>,
-    SelectOld<T, W, C, M>: LoadQuery<'query, SqliteConnection, Loaded<M, i64>>,
+    SelectOld<T, W, C, M>: LoadQuery<'query, SqliteConnection, Loaded<M, Mark>>,
     UpdateReturning<T, W, C, (M::Columns, E)>: LoadQuery<'query, SqliteConnection, Loaded<M, X>>,
 {
     fn run(self, extra: E, conn: &mut SqliteConnection) -> QueryResult<Vec<X>> {
         if self.changes.is_noop(&Sqlite)? {
             return Err(Error::QueryBuilderError(Box::new(EmptyChangeset)));
         }
-        let in_transaction = in_transaction(conn);
         let update = Rc::new(self);
-        let run = |conn: &mut SqliteConnection| {
-            let changes = own(conn, |conn| read_and_update(&update, extra, conn))?;
-            record_changes(conn, changes)
-        };
-        if in_transaction {
-            run(conn)
-        } else {
-            in_own_transaction(conn, run)
-        }
+        let changes = own(conn, |conn| read_and_update(&update, extra, conn))?;
+        record_changes(conn, changes)
     }
 }
 
@@ -159,7 +150,7 @@ where
     T: Table,
     T::FromClause: QueryFragment<Sqlite>,
     M: AuditedModel<Table = T>,
-    SelectOld<T, W, C, M>: LoadQuery<'query, SqliteConnection, Loaded<M, i64>>,
+    SelectOld<T, W, C, M>: LoadQuery<'query, SqliteConnection, Loaded<M, Mark>>,
     UpdateReturning<T, W, C, (M::Columns, E)>: LoadQuery<'query, SqliteConnection, Loaded<M, X>>,
 {
     take_write_lock::<M, _>(&update.from_clause, conn)?;
@@ -171,7 +162,7 @@ where
     let old = select
         .load(conn)?
         .into_iter()
-        .map(|row: Loaded<M, i64>| row.change.ok())
+        .map(|row: Loaded<M, Mark>| row.change.ok())
         .collect();
     let update = UpdateReturning {
         update: Rc::clone(update),

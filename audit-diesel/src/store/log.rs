@@ -14,7 +14,7 @@ pub struct AuditLog {
     /// The record's id, a UUIDv7.
     #[diesel(deserialize_as = StoredUuid)]
     pub id: Uuid,
-    /// When the statement ran, by the clock of the application.
+    /// When the row was changed: by the clock of PostgreSQL, or of the application on SQLite.
     pub occurred_at: DateTime<Utc>,
     /// When the record arrived, by the clock of the database.
     pub stored_at: DateTime<Utc>,

@@ -12,10 +12,10 @@ super::tables::audit_tables! {
 pub(crate) const ROWS_A_STATEMENT: usize = 3_000;
 
 /// Inserts new rows.
-pub(crate) fn insert<C>(conn: &mut C, entries: &[super::EntryToStore]) -> QueryResult<()>
-where
-    C: diesel::connection::LoadConnection<Backend = diesel::pg::Pg>,
-{
+pub(crate) fn insert(
+    conn: &mut diesel::PgConnection,
+    entries: &[super::EntryToStore],
+) -> QueryResult<()> {
     if let [entry] = entries {
         // Diesel keeps this one prepared, and no insert of many rows.
         diesel::insert_into(audit_logs::table)

@@ -9,10 +9,10 @@ super::tables::audit_tables! {
 }
 
 /// Inserts new rows.
-pub(crate) fn insert<C>(conn: &mut C, entries: &[super::EntryToStore]) -> QueryResult<()>
-where
-    C: diesel::connection::LoadConnection<Backend = diesel::sqlite::Sqlite>,
-{
+pub(crate) fn insert(
+    conn: &mut diesel::SqliteConnection,
+    entries: &[super::EntryToStore],
+) -> QueryResult<()> {
     for entry in entries {
         diesel::insert_into(audit_logs::table)
             .values(NewAuditLog::new(entry))

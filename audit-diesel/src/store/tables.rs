@@ -19,7 +19,7 @@ macro_rules! audit_tables {
             audit_logs (id) {
                 /// The record's id, a UUIDv7.
                 id -> $uuid,
-                /// When the statement ran, by the clock of the application.
+                /// When the row was changed: by the clock of PostgreSQL, or of the application on SQLite.
                 occurred_at -> $timestamp,
                 /// When the record arrived, by the clock of the database.
                 stored_at -> $timestamp,

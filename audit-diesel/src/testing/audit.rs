@@ -3,8 +3,7 @@ use std::fmt::Write;
 
 use audit_core::{MemoryQueue, Outcome, Record};
 
-use crate::auditor::Auditor;
-use crate::backend::AuditedBackend;
+use crate::auditor::{AuditedBackend, Auditor};
 use crate::connection::AuditedConnection;
 use crate::delivery::Delivery;
 

@@ -1,6 +1,6 @@
 CREATE TABLE audit_logs (
     id uuid PRIMARY KEY,
-    -- When the statement ran, by the clock of the application.
+    -- When the row was changed, by the clock of its database; an event: of the application.
     occurred_at timestamptz NOT NULL,
     -- When the record arrived here, by the clock of this database.
     stored_at timestamptz NOT NULL DEFAULT clock_timestamp(),

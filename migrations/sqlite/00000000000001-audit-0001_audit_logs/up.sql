@@ -1,6 +1,6 @@
 CREATE TABLE audit_logs (
     id text NOT NULL PRIMARY KEY,
-    -- When the statement ran, by the clock of the application.
+    -- When the row was changed, or the event happened, by the clock of the application.
     occurred_at text NOT NULL,
     -- When the record arrived here.
     stored_at text NOT NULL DEFAULT (strftime('%Y-%m-%d %H:%M:%f+00:00', 'now')),

@@ -1,0 +1,73 @@
+//! SQLite: a statement outside of a transaction gets one, and its changes are recorded while the
+//! database is still locked against other writers.
+
+use diesel::connection::SimpleConnection;
+use diesel::result::QueryResult;
+use diesel::sqlite::SqliteConnection;
+
+use super::atomic::{in_transaction, uncaught};
+use super::{AuditedConnection, EntriesToStore, RawConnection};
+use crate::store::sqlite::insert;
+
+impl AuditedConnection for SqliteConnection {
+    type Raw = Self;
+
+    fn raw(&mut self) -> &mut Self {
+        self
+    }
+}
+
+impl RawConnection for SqliteConnection {
+    fn run_statement<T>(
+        &mut self,
+        run: impl FnOnce(&mut Self) -> QueryResult<T>,
+    ) -> QueryResult<T> {
+        if in_transaction(self) {
+            run(self)
+        } else {
+            in_own_transaction(self, run)
+        }
+    }
+
+    fn run_with_records<T>(
+        &mut self,
+        run: impl FnOnce(&mut Self) -> QueryResult<T>,
+    ) -> QueryResult<T> {
+        if !in_transaction(self) {
+            return in_own_transaction(self, run);
+        }
+        uncaught(|panics| within_savepoint(self, |conn| panics.turned_into_errors(|| run(conn))))
+    }
+
+    fn store_records(&mut self, entries: &EntriesToStore) -> QueryResult<()> {
+        insert(self, &entries.0)
+    }
+
+    /// The savepoint of [`run_with_records`](Self::run_with_records) undoes the change.
+    fn spoil_transaction(&mut self) {}
+}
+
+fn in_own_transaction<T>(
+    conn: &mut SqliteConnection,
+    run: impl FnOnce(&mut SqliteConnection) -> QueryResult<T>,
+) -> QueryResult<T> {
+    uncaught(|panics| conn.immediate_transaction(|conn| panics.turned_into_errors(|| run(conn))))
+}
+
+/// A statement that fails leaves the transaction as it was, with what ran before it: so a change
+/// and its record need a savepoint around both. It is written as SQL, as Diesel's does not know
+/// of a transaction that was opened so.
+fn within_savepoint<T>(
+    conn: &mut SqliteConnection,
+    run: impl FnOnce(&mut SqliteConnection) -> QueryResult<T>,
+) -> QueryResult<T> {
+    conn.batch_execute("SAVEPOINT audited_statement")?;
+    let result = run(conn);
+    let ended = conn.batch_execute(match result {
+        Ok(_) => "RELEASE audited_statement",
+        Err(_) => "ROLLBACK TO audited_statement; RELEASE audited_statement",
+    });
+    // Where the error has ended the whole transaction, the savepoint is gone with it.
+    let value = result?;
+    ended.map(|()| value)
+}
