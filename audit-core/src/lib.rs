@@ -17,6 +17,6 @@ pub use auditable::{AuditFields, Auditable, IdWriter};
 pub use changes::{ChangeKind, Changes, ChangesWriter, Compared, Recorded, base64};
 pub use context::{Actor, Attached, AuditContext, ContextGuard, InvalidIp, Source};
 pub use event::AuditEvent;
-pub use queue::{Batch, MemoryQueue, Payload, Queue, QueueError};
+pub use queue::{Batch, MemoryQueue, Payload, Queue, QueueError, Warning};
 pub use record::{Outcome, Record, TransactionRef, Unsettled};
 pub use wire::{DecodeError, WIRE_VERSION};

@@ -1,8 +1,10 @@
 //! The durable hand-over of records.
 
 mod memory;
+mod warning;
 
 pub use memory::MemoryQueue;
+pub use warning::Warning;
 
 use std::fmt;
 use std::sync::Arc;
@@ -110,6 +112,15 @@ pub trait Queue: Send + Sync + 'static {
     fn settle(&self, timeout: Duration) -> Result<(), QueueError> {
         let _ = timeout;
         Ok(())
+    }
+
+    /// Looks for settings by which the queue could lose what it has taken.
+    ///
+    /// # Errors
+    ///
+    /// [`QueueError::Unavailable`] and its like: nobody can tell now.
+    fn warnings(&self) -> Result<Vec<Warning>, QueueError> {
+        Ok(Vec::new())
     }
 }
 

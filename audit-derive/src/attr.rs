@@ -17,6 +17,7 @@ const STRUCT_KEYS: &[&str] = &["resource", "delivery", "embedded", "crate"];
 /// What `delivery` may say, and the variant of `Delivery` that is meant.
 const DELIVERIES: &[(&str, &str)] = &[
     ("after_commit", "AfterCommit"),
+    ("prepared", "Prepared"),
     ("transactional", "Transactional"),
 ];
 

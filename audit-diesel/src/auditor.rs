@@ -3,10 +3,12 @@
 mod builder;
 mod customizer;
 mod no_queue;
+mod prepared;
 mod stats;
 
 pub use builder::{AuditorBuilder, ConfigError};
 pub use customizer::AuditorCustomizer;
+pub(crate) use prepared::{PreparedFor, PreparedRecords};
 pub use stats::AuditorStats;
 
 use no_queue::NoQueue;
@@ -21,6 +23,7 @@ use diesel::result::QueryResult;
 use diesel::sql_types::BigInt;
 #[cfg(feature = "postgres")]
 use diesel::sql_types::Nullable;
+use uuid::Uuid;
 
 use crate::AuditError;
 use crate::connection::AuditedConnection;
@@ -28,6 +31,7 @@ use crate::delivery::{self, Delivery};
 use crate::guard::{GuardMode, GuardedTables, RawWrite};
 use crate::recorder::{Dialect, Recorder};
 use stats::Counters;
+pub(crate) use stats::DeliveryCounters;
 
 /// The application's handle on auditing: build one at start-up, attach it to the connections, and
 /// clone it where it is needed.
@@ -49,6 +53,8 @@ struct Shared {
     queue: Arc<dyn Queue>,
     /// Whether the queue is one: an auditor whose records are all transactional needs none.
     has_queue: bool,
+    /// Where records are written down before COMMIT.
+    prepared: Option<Box<dyn PreparedRecords>>,
     settings: Settings,
     counters: Counters,
 }
@@ -72,13 +78,19 @@ impl Auditor {
         AuditorBuilder::default()
     }
 
-    fn new(queue: Option<Arc<dyn Queue>>, settings: Settings) -> Self {
+    fn new(
+        queue: Option<Arc<dyn Queue>>,
+        prepared: Option<Box<dyn PreparedRecords>>,
+        settings: Settings,
+        delivery: Arc<DeliveryCounters>,
+    ) -> Self {
         Self {
             shared: Arc::new(Shared {
                 has_queue: queue.is_some(),
                 queue: queue.unwrap_or_else(|| Arc::new(NoQueue)),
+                prepared,
                 settings,
-                counters: Counters::default(),
+                counters: Counters::new(delivery),
             }),
         }
     }
@@ -122,7 +134,7 @@ impl Auditor {
         match Recorder::of(conn) {
             Some(other) if other.auditor().is_same(self) => {}
             // Another auditor holds records that its own queue has to get at COMMIT.
-            Some(other) if !other.pending().is_empty() => {
+            Some(other) if other.pending().next().is_some() => {
                 let other = std::mem::replace(other, recorder(None));
                 conn.set_instrumentation(recorder(Some(Box::new(other))));
             }
@@ -138,8 +150,8 @@ impl Auditor {
     /// [`AuditError::NoAuditor`] on a connection that this auditor is not attached to.
     pub fn pending<C: AuditedConnection>(&self, conn: &mut C) -> Result<Vec<Record>, AuditError> {
         let recorder = self.recorder_of(conn.raw())?;
-        let payloads = recorder.pending().iter();
-        Ok(payloads
+        Ok(recorder
+            .pending()
             .filter_map(|payload| Record::decode(payload.as_bytes()).ok())
             .collect())
     }
@@ -226,16 +238,46 @@ impl Auditor {
     ///
     /// # Errors
     ///
-    /// [`AuditError::NoQueue`] where that mode needs one and the auditor has none.
+    /// [`AuditError::NoQueue`] and [`AuditError::NoJournal`] where that mode needs one and the
+    /// auditor has none.
     pub(crate) fn delivery(&self, chosen: Option<Delivery>) -> Result<Delivery, AuditError> {
         let settings = &self.shared.settings;
         let chosen = chosen.filter(|_| !settings.delivery_is_for_all);
         let delivery = chosen.unwrap_or(settings.delivery);
         match delivery {
             Delivery::AfterCommit => self.check_queue()?,
+            Delivery::Prepared => drop(self.prepared()?),
             Delivery::Transactional => {}
         }
         Ok(delivery)
+    }
+
+    /// Where records are written down before COMMIT.
+    pub(crate) fn prepared(&self) -> Result<&dyn PreparedRecords, AuditError> {
+        self.shared.prepared.as_deref().ok_or(AuditError::NoJournal)
+    }
+
+    /// Hands prepared records on whose transaction is committed. Where that fails, they are found
+    /// in the journal later.
+    pub(crate) fn release(&self, transaction: Uuid, payloads: &[Payload]) {
+        let released = self.shared.prepared.as_ref();
+        match released.map(|prepared| prepared.release(transaction, payloads)) {
+            Some(Ok(())) => self.shared.counters.published(payloads.len()),
+            Some(Err(error)) => left_to_the_reconciler(&error),
+            None => {}
+        }
+    }
+
+    /// Removes prepared records that were rolled back, and says whether that was done.
+    pub(crate) fn undo_prepared(&self, transaction: Uuid, from: u32) -> bool {
+        let undone = self.shared.prepared.as_ref();
+        match undone.map(|prepared| prepared.undo(transaction, from)) {
+            Some(Err(error)) => {
+                left_to_the_reconciler(&error);
+                false
+            }
+            _ => true,
+        }
     }
 
     fn check_queue(&self) -> Result<(), AuditError> {
@@ -370,6 +412,10 @@ impl Auditor {
     pub(crate) fn discarded(&self, records: usize) {
         self.shared.counters.discarded(records);
     }
+}
+
+fn left_to_the_reconciler(error: &QueueError) {
+    tracing::warn!(%error, "the end of a transaction could not be noted: it is settled later");
 }
 
 fn names_actor(context: &AuditContext) -> bool {

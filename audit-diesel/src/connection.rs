@@ -11,13 +11,14 @@ use diesel::connection::LoadConnection;
 use diesel::r2d2::{ConnectionManager, PooledConnection, R2D2Connection};
 use diesel::result::QueryResult;
 
+use crate::auditor::AuditedBackend;
 use crate::store::EntryToStore;
 
 /// A connection that audited statements run on: Diesel's own, or one behind a pool.
 ///
 /// Implement it for a connection type of your own that wraps one of Diesel's; it has to pass
 /// [`instrumentation`](Connection::instrumentation) on to the wrapped one.
-pub trait AuditedConnection: Connection {
+pub trait AuditedConnection: Connection<Backend: AuditedBackend> {
     /// Diesel's connection that does the work.
     type Raw: RawConnection<Backend = Self::Backend>;
 
@@ -26,7 +27,7 @@ pub trait AuditedConnection: Connection {
 }
 
 /// One of Diesel's own connections.
-pub trait RawConnection: LoadConnection {
+pub trait RawConnection: LoadConnection<Backend: AuditedBackend> {
     /// Runs an audited statement: what it changes is recorded before another connection can change
     /// the same rows, so that times follow the order of commits.
     #[doc(hidden)]
@@ -43,6 +44,11 @@ pub trait RawConnection: LoadConnection {
     /// Inserts the records of one statement into `audit_logs`.
     #[doc(hidden)]
     fn store_records(&mut self, entries: &EntriesToStore) -> QueryResult<()>;
+
+    /// Which server this is, where transactions have ids that it can be asked about: ids that one
+    /// server gave mean other transactions on another.
+    #[doc(hidden)]
+    fn server_identity(&mut self) -> QueryResult<Option<String>>;
 
     /// Sees to it that the open transaction cannot be committed with a change whose record could
     /// not be written, where [`run_with_records`](Self::run_with_records) does not.

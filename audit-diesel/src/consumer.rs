@@ -3,10 +3,12 @@
 mod backoff;
 mod builder;
 mod error;
+mod fates;
 mod flush;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod refusal;
+mod rulings;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod stats;
@@ -15,7 +17,11 @@ mod worker;
 
 pub use builder::ConsumerBuilder;
 pub use error::{ConsumerError, FlushError, StopError};
+#[cfg(all(feature = "redis", feature = "journal"))]
+pub(crate) use fates::{Fate, Fates, PoolFates};
 pub(crate) use refusal::is_outage;
+#[cfg(feature = "journal")]
+pub(crate) use rulings::{Judge, PoolJudge, Question, Ruling};
 pub use stats::ConsumerStats;
 pub use store::AuditStore;
 pub(crate) use worker::{Delivery, Settings, Sink, Tally, Worker};

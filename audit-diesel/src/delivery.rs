@@ -18,15 +18,16 @@ use crate::store::EntryToStore;
 /// In every mode a record is there if and only if its change was kept; they differ in what may
 /// come between, and in what that costs.
 ///
-/// | | `AfterCommit` | `Transactional` |
-/// |---|---|---|
-/// | Process killed between COMMIT and the hand-over | lost | recorded |
-/// | Everything that can go wrong later | as the queue promises | nothing is left to go wrong |
-/// | Audit trail cannot be written | the operation succeeds; the record waits, or is lost and counted | the operation fails |
-/// | Needs | a queue and a consumer | `audit_logs` in the same database |
-/// | Statements in a transaction | none | one INSERT for each audited statement; on SQLite a savepoint around both |
-/// | Statements outside of one | none | BEGIN, INSERT, COMMIT |
-/// | On the caller's time | one write to the journal, or to Redis, for each transaction | those round trips, and the indexes of `audit_logs` |
+/// | | `AfterCommit` | `Prepared` | `Transactional` |
+/// |---|---|---|---|
+/// | Process killed between COMMIT and the hand-over | lost | recorded | recorded |
+/// | Connection lost during COMMIT | settled by the consumer | settled by asking PostgreSQL | as the database decided |
+/// | Redis, consumer or `audit_logs` away | the operation succeeds | the operation succeeds | without `audit_logs` the operation fails |
+/// | The journal cannot be written | the operation succeeds; Redis gets the record, or it is lost and counted | the operation fails | does not matter |
+/// | Needs | a queue and a consumer | PostgreSQL, a journal, `confirm_in`, a consumer | `audit_logs` in the same database |
+/// | Statements in a transaction | none | none | one INSERT for each audited statement; on SQLite a savepoint around both |
+/// | Statements outside of one | none | BEGIN, COMMIT | BEGIN, INSERT, COMMIT |
+/// | On the caller's time | one write to the journal (or to Redis) for each transaction | two, and one more for each further statement | those round trips, and the indexes of `audit_logs` |
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum Delivery {
@@ -35,6 +36,23 @@ pub enum Delivery {
     /// COMMIT and before the hand-over, well under a millisecond later, is lost.
     #[default]
     AfterCommit,
+    /// Records are written to the journal before the statement returns, with the transaction's id,
+    /// and released after COMMIT. A thread settles what was not released, because the process
+    /// died, the connection was lost during COMMIT, or a statement of the transaction failed: it
+    /// asks PostgreSQL (`pg_xact_status`) whether the transaction was committed. Committed: the
+    /// record is sent. Aborted: it is dropped. In progress: it waits. Any process that shares the
+    /// journal does that, also at its next start.
+    ///
+    /// What PostgreSQL cannot say goes into `audit_quarantine` with that reason: an id that is too
+    /// old, that it has not given out (it was restored to a time before), or that another cluster
+    /// or another timeline gave. A server whose files were put back to an earlier state without
+    /// recovery keeps its timeline, and cannot be told from the one before.
+    ///
+    /// A statement whose record cannot be written down fails, with [`AuditError`], and its
+    /// transaction can only be rolled back. A power cut takes no record with
+    /// `Fsync::Always` on the journal. On SQLite it is refused before
+    /// anything is written.
+    Prepared,
     /// Records are inserted into `audit_logs` in the user's own transaction, those of one
     /// statement at once. Outside of a transaction, the statement and the insert are made one.
     ///
@@ -51,7 +69,31 @@ pub(crate) fn ready<C: RawConnection>(
     conn: &mut C,
     chosen: Option<Delivery>,
 ) -> Result<Delivery, AuditError> {
-    Recorder::ready(conn)?.auditor().delivery(chosen)
+    let recorder = Recorder::ready(conn)?;
+    let delivery = recorder.auditor().delivery(chosen)?;
+    if delivery == Delivery::Prepared && recorder.needs_server_identity() {
+        let server = own(conn, RawConnection::server_identity).map_err(AuditError::Database)?;
+        let server = server.ok_or(AuditError::PreparedNeedsPostgres)?;
+        if let Some(recorder) = Recorder::of(conn) {
+            recorder.set_server_identity(server);
+        }
+    }
+    Ok(delivery)
+}
+
+/// Writes records down in the journal, with the id of the transaction that is open.
+fn prepare<C: RawConnection>(
+    conn: &mut C,
+    records: impl IntoIterator<Item = Record>,
+    xid: Option<i64>,
+) -> Result<(), AuditError> {
+    let recorder = Recorder::of(conn).ok_or(AuditError::NoAuditor)?;
+    let xid = match xid.is_some() || recorder.has_xid() {
+        true => xid,
+        false => own(conn, <C::Backend as AuditedBackend>::transaction_id),
+    };
+    let recorder = Recorder::of(conn).ok_or(AuditError::NoAuditor)?;
+    recorder.prepare(records, xid)
 }
 
 /// Delivers the records of a statement.
@@ -67,6 +109,13 @@ where
     let recorder = Recorder::of(conn).ok_or(AuditError::NoAuditor)?;
     match delivery {
         Delivery::AfterCommit => recorder.record(records, xid),
+        Delivery::Prepared => {
+            let prepared = prepare(conn, records, xid);
+            if prepared.is_err() {
+                own(conn, RawConnection::spoil_transaction);
+            }
+            prepared
+        }
         Delivery::Transactional => {
             let numbered = recorder.number(records, xid);
             let stored = numbered.and_then(|payloads| store(conn, &payloads));
@@ -94,6 +143,9 @@ where
             let recorder = Recorder::of(conn).ok_or(AuditError::NoAuditor)?;
             recorder.record_event(record, xid)
         }
+        Delivery::Prepared => conn
+            .run_with_records(|conn| Ok(prepare(conn, [record], None)?))
+            .map_err(AuditError::out_of),
         Delivery::Transactional => {
             let payload = recorder.number_event(record)?;
             store(conn, &[payload])

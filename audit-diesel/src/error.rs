@@ -60,6 +60,20 @@ pub enum AuditError {
          `.journal(path)`"
     )]
     NoQueue,
+    /// A model asks for `prepared`, and the auditor has nothing to write records down in before
+    /// COMMIT. Nothing was written.
+    #[error(
+        "`Delivery::Prepared` writes records down before COMMIT, and this auditor has nothing to \
+         do that in: give it `.journal(path)` and `.confirm_in(pool)`"
+    )]
+    NoJournal,
+    /// `prepared` on a database whose transactions have no ids that it can be asked about.
+    /// Nothing was written.
+    #[error(
+        "`Delivery::Prepared` asks PostgreSQL what became of a transaction, and SQLite cannot be \
+         asked: use `Delivery::Transactional` there"
+    )]
+    PreparedNeedsPostgres,
     /// The database refused a record that belongs to the transaction, which must be rolled back.
     #[error(
         "the audit record could not be stored ({reason}), so its change is not kept either: roll \
@@ -94,6 +108,19 @@ impl AuditError {
         match error {
             diesel::result::Error::QueryBuilderError(inner) => inner.downcast_ref(),
             _ => None,
+        }
+    }
+}
+
+impl AuditError {
+    /// The audit error out of Diesel's error, or around it.
+    pub(crate) fn out_of(error: diesel::result::Error) -> Self {
+        match error {
+            diesel::result::Error::QueryBuilderError(inner) => match inner.downcast() {
+                Ok(error) => *error,
+                Err(inner) => Self::Database(diesel::result::Error::QueryBuilderError(inner)),
+            },
+            error => Self::Database(error),
         }
     }
 }

@@ -1,21 +1,42 @@
 //! The queues that outlive the process: a Redis list, and a journal in a SQLite file.
 #![cfg(any(feature = "redis", feature = "journal"))]
 
-#[cfg(feature = "journal")]
+#[cfg(all(feature = "redis", feature = "journal"))]
+mod breaker;
+#[cfg(feature = "redis")]
+mod buffered;
+#[cfg(feature = "redis")]
+mod forward;
+#[cfg(all(feature = "redis", feature = "journal"))]
 mod forwarded;
 #[cfg(feature = "journal")]
 mod journal;
+#[cfg(feature = "journal")]
+mod reconciled;
 #[cfg(feature = "redis")]
 mod redis;
 
-#[cfg(feature = "journal")]
-pub(crate) use forwarded::ForwardedQueue;
+#[cfg(feature = "redis")]
+pub(crate) use buffered::BufferedQueue;
+#[cfg(all(feature = "redis", feature = "journal"))]
+pub(crate) use forwarded::{Confirmation, ForwardedQueue};
 #[cfg(feature = "journal")]
 pub use journal::{Fsync, Journal, JournalBuilder};
+#[cfg(feature = "journal")]
+pub(crate) use reconciled::ReconciledJournal;
 #[cfg(feature = "redis")]
 pub use redis::{RedisQueue, RedisQueueBuilder};
 
 use audit_core::{Payload, QueueError};
+
+/// Where an auditor's records go.
+#[cfg(feature = "redis")]
+#[derive(Clone)]
+pub(crate) struct Target {
+    pub(crate) queue: std::sync::Arc<dyn audit_core::Queue>,
+    /// The same queue for callers, who do not wait as long as a thread in the background may.
+    pub(crate) direct: std::sync::Arc<dyn audit_core::Queue>,
+}
 
 /// The most that one peek holds in memory, so that a backlog of large records cannot exhaust it.
 /// A single larger payload still comes through, alone.

@@ -11,13 +11,13 @@ use audit_core::{AuditContext, Payload, Record, Unsettled};
 use diesel::connection::{Connection, DebugQuery, Instrumentation, InstrumentationEvent};
 use diesel::result::Error;
 
-use crate::auditor::Auditor;
+use crate::auditor::{Auditor, PreparedFor};
 use crate::exempt::Exempt;
 use crate::guard::{RawWrite, Watch};
 use crate::{AuditError, GuardMode, sql};
 use control::Control;
 pub(crate) use transaction::Dialect;
-use transaction::{Answer, Ended, TransactionBuffer};
+use transaction::{Answer, Ended, TransactionBuffer, Undone};
 
 /// The auditor's part on a connection, put there as Diesel's `Instrumentation`.
 pub(crate) struct Recorder {
@@ -39,6 +39,8 @@ pub(crate) struct Recorder {
     raw_writes: Vec<RawWrite>,
     /// Counts the statements of an exempt block.
     exempt: Arc<Exempt>,
+    /// Which server the connection is to, once that was asked.
+    server: Option<String>,
 }
 
 /// Says that the queries that run are ours, until it is dropped, by a panic too.
@@ -70,6 +72,7 @@ impl Recorder {
             watch: Watch::default(),
             raw_writes: Vec::new(),
             exempt: Arc::default(),
+            server: None,
         }
     }
 
@@ -108,7 +111,7 @@ impl Recorder {
     }
 
     /// The records that wait for COMMIT.
-    pub(crate) fn pending(&self) -> &[Payload] {
+    pub(crate) fn pending(&self) -> impl Iterator<Item = &Payload> {
         self.transaction.pending()
     }
 
@@ -151,6 +154,43 @@ impl Recorder {
         let payload = self.auditor.check_event_size(&record)?;
         statement.pass();
         Ok(payload)
+    }
+
+    /// Whether it is not known yet which server the connection is to.
+    pub(crate) fn needs_server_identity(&self) -> bool {
+        self.server.is_none()
+    }
+
+    pub(crate) fn set_server_identity(&mut self, server: String) {
+        self.server = Some(server);
+    }
+
+    /// Writes the records of one statement down, before it returns: an open transaction's COMMIT
+    /// cannot be refused any more where that fails.
+    pub(crate) fn prepare(
+        &mut self,
+        records: impl IntoIterator<Item = Record>,
+        xid: Option<i64>,
+    ) -> Result<(), AuditError> {
+        let first = self.transaction.next_place();
+        let payloads = self.number(records, xid)?;
+        if payloads.is_empty() {
+            return Ok(());
+        }
+        let identified = self.transaction.identified();
+        let (Some((transaction, xid)), Some(origin)) = (identified, &self.server) else {
+            return Err(AuditError::PreparedNeedsPostgres);
+        };
+        let owner = PreparedFor {
+            transaction,
+            xid,
+            origin,
+        };
+        let undo_from = self.transaction.stale_from();
+        let prepared = self.auditor.prepared()?;
+        prepared.prepare(&owner, first, undo_from, &payloads)?;
+        self.transaction.hold_prepared(payloads);
+        self.transaction.check_room()
     }
 
     /// Takes the records of one statement: kept until COMMIT in a transaction, published at once
@@ -202,6 +242,7 @@ impl Recorder {
                 self.raw_writes.clear();
                 if !self.is_own() {
                     self.read(*query);
+                    self.about_to_commit();
                 }
             }
             InstrumentationEvent::FinishQuery { error, .. } => {
@@ -288,10 +329,46 @@ impl Recorder {
 
     fn settle(&mut self, ended: Option<Ended>) {
         match ended {
-            Some(Ended::Committed(payloads)) => self.auditor.publish(&payloads),
-            Some(Ended::InDoubt { payloads, xid }) => self.publish_unsettled(&payloads, xid),
-            Some(Ended::RolledBack { records }) => self.auditor.discarded(records),
+            Some(Ended::Committed(transaction)) => {
+                self.auditor.publish(&transaction.payloads);
+                // Where something failed, only the database is believed.
+                if !transaction.prepared.is_empty() && !transaction.had_failure {
+                    self.auditor.release(transaction.id, &transaction.prepared);
+                }
+            }
+            Some(Ended::RolledBack(transaction)) => {
+                self.auditor.discarded(transaction.count());
+                if !transaction.prepared.is_empty() && !transaction.had_failure {
+                    self.auditor.undo_prepared(transaction.id, 0);
+                }
+            }
+            Some(Ended::InDoubt(transaction)) => {
+                self.publish_unsettled(&transaction.payloads, transaction.xid);
+            }
+            Some(Ended::Undone(undone)) => self.undo(&undone),
             None => {}
+        }
+    }
+
+    fn undo(&mut self, undone: &Undone) {
+        self.auditor.discarded(undone.records);
+        if let Some(from) = undone.prepared_from {
+            let done = self.auditor.undo_prepared(undone.transaction, from);
+            self.transaction
+                .set_stale_from(Some(from).filter(|_| !done));
+        }
+    }
+
+    /// The last moment to take back what could not be taken back before.
+    fn about_to_commit(&mut self) {
+        let commits = |control: &Control| matches!(control, Control::Commit { .. });
+        let (Some(from), Some((transaction, _))) =
+            (self.transaction.stale_from(), self.transaction.identified())
+        else {
+            return;
+        };
+        if self.running.iter().any(commits) && self.auditor.undo_prepared(transaction, from) {
+            self.transaction.set_stale_from(None);
         }
     }
 

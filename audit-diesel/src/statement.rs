@@ -138,7 +138,7 @@ where
 {
     let result = match delivery::ready(conn, M::DELIVERY)? {
         Delivery::AfterCommit => conn.run_statement(run),
-        Delivery::Transactional => conn.run_with_records(run),
+        Delivery::Prepared | Delivery::Transactional => conn.run_with_records(run),
     };
     if let (Err(_), Some(recorder)) = (&result, Recorder::of(conn)) {
         recorder.statement_failed();

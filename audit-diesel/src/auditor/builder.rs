@@ -1,8 +1,10 @@
+mod open;
+
 use std::sync::Arc;
 
 use audit_core::{Queue, QueueError};
 
-use super::{Auditor, Settings};
+use super::{Auditor, DeliveryCounters, Settings};
 use crate::delivery::Delivery;
 use crate::guard::{GuardMode, GuardedTables};
 
@@ -15,6 +17,14 @@ pub struct AuditorBuilder {
     redis: Option<Redis>,
     #[cfg(feature = "journal")]
     journal: Option<JournalAt>,
+    #[cfg(all(feature = "redis", feature = "journal"))]
+    confirm: Option<Box<dyn crate::consumer::Fates>>,
+    #[cfg(feature = "journal")]
+    judge: Option<Box<dyn crate::consumer::Judge>>,
+    #[cfg(all(feature = "redis", feature = "journal"))]
+    confirm_after: Option<std::time::Duration>,
+    #[cfg(feature = "redis")]
+    buffer_bytes: Option<usize>,
     without_journal: bool,
     delivery: Delivery,
     delivery_is_for_all: bool,
@@ -54,13 +64,22 @@ pub enum ConfigError {
     TwoQueues,
     /// Redis without a journal, and nobody said that this is meant.
     #[error(
-        "without a journal, records made while Redis is away are lost: add `.journal(path)`, or \
-         say `.without_journal()` if that is acceptable here"
+        "without a journal, records made while Redis is away are in memory only: add \
+         `.journal(path)`, or say `.without_journal()` if that is acceptable here"
     )]
     NoJournal,
     /// `.without_journal()` beside a journal.
     #[error("`.journal(…)` and `.without_journal()` contradict each other: drop one of them")]
     JournalAndNone,
+    /// `.confirm_in(…)` without a journal.
+    #[error("`.confirm_in(…)` is for a journal: add `.journal(…)`, or drop it")]
+    NothingToConfirm,
+    /// `Delivery::Prepared` without what it needs.
+    #[error(
+        "`Delivery::Prepared` writes records into a journal before COMMIT, and asks PostgreSQL what \
+         became of a transaction: add `.journal(path)` and `.confirm_in(pool)`"
+    )]
+    NothingToPrepareIn,
     /// A bound is zero.
     #[error("{setting} must be more than 0")]
     Zero {
@@ -70,7 +89,7 @@ pub enum ConfigError {
     /// A queue cannot be used as configured.
     #[error(transparent)]
     Queue(#[from] QueueError),
-    /// The operating system gave no thread to carry the journal on.
+    /// The operating system gave no thread to carry records on.
     #[error("the forwarder's thread cannot be started: {0}")]
     Thread(#[source] std::io::Error),
 }
@@ -78,10 +97,6 @@ pub enum ConfigError {
 /// Below the 1 MiB that the queues take, as a record grows a little on its way.
 const DEFAULT_MAX_RECORD_BYTES: usize = 1_000_000;
 const DEFAULT_MAX_TRANSACTION_BYTES: usize = 256 << 20;
-
-/// What a record may grow by after the auditor has measured it.
-#[cfg(any(feature = "redis", feature = "journal"))]
-const GROWTH: usize = 1 << 10;
 
 impl AuditorBuilder {
     /// Records go to the list `audit:queue` of the Redis server at this URL. Use it with
@@ -114,10 +129,76 @@ impl AuditorBuilder {
         self
     }
 
-    /// Says that Redis alone is meant: records made while it is away are lost, and counted.
+    /// Says that Redis alone is meant, as where there is no disk.
+    ///
+    /// A record is pushed to Redis before the call that made it returns. While Redis is away,
+    /// records wait in memory, up to [`buffer_bytes`](Self::buffer_bytes), and a thread delivers
+    /// them when Redis is back; who first finds it away waits for a time-out, and nobody after
+    /// that. What is in memory is lost if the process ends, and what does not fit is lost, counted
+    /// in [`AuditorStats::failed`](crate::AuditorStats::failed).
     #[cfg(feature = "redis")]
     pub fn without_journal(mut self) -> Self {
         self.without_journal = true;
+        self
+    }
+
+    /// Sets how many bytes of records [`without_journal`](Self::without_journal) keeps in memory
+    /// while Redis is away; 64 MiB unless said.
+    #[cfg(feature = "redis")]
+    pub fn buffer_bytes(mut self, max_bytes: usize) -> Self {
+        self.buffer_bytes = Some(max_bytes);
+        self
+    }
+
+    /// Keeps records in the journal until they are in the `audit_logs` of this database. What Redis
+    /// loses, because it was wiped, restarted without its data or replaced by a replica that
+    /// lagged behind, the journal delivers again.
+    ///
+    /// Without it a record leaves the journal when Redis has taken it, and what Redis then loses
+    /// is lost.
+    ///
+    /// The journal is larger this way: it holds what was made since, and what waits in Redis. It
+    /// must be the database that the consumer stores to, and the role needs SELECT on `audit_logs`
+    /// and `audit_quarantine`. The pool needs one connection. The application's own pool is not
+    /// there yet when the auditor is built, so make a small one:
+    ///
+    /// ```no_run
+    /// # #[cfg(feature = "postgres")] {
+    /// use audit_diesel::Auditor;
+    /// use diesel::PgConnection;
+    /// use diesel::r2d2::{ConnectionManager, Pool};
+    ///
+    /// let manager = ConnectionManager::<PgConnection>::new("postgres://localhost/app");
+    /// let auditor = Auditor::builder()
+    ///     .redis("redis://127.0.0.1/")
+    ///     .journal("var/audit-journal.db")
+    ///     .confirm_in(Pool::builder().max_size(1).build_unchecked(manager))
+    ///     .build();
+    /// # }
+    /// ```
+    ///
+    /// [`Delivery::Prepared`] needs it, without Redis too: there the database, or a database of the
+    /// same PostgreSQL server, is asked what became of transactions, and what it cannot say goes
+    /// into `audit_quarantine` there.
+    #[cfg(feature = "journal")]
+    pub fn confirm_in<C: crate::AuditStore>(
+        mut self,
+        pool: diesel::r2d2::Pool<diesel::r2d2::ConnectionManager<C>>,
+    ) -> Self {
+        #[cfg(feature = "redis")]
+        {
+            self.confirm = Some(Box::new(crate::consumer::PoolFates(pool.clone())));
+        }
+        self.judge = Some(Box::new(crate::consumer::PoolJudge(pool)));
+        self
+    }
+
+    /// Sets how long a record gets on its way before the database is asked for it; 5 s unless
+    /// said. It should be longer than the clocks of the machines differ; where it is not, records
+    /// are delivered twice, and stored once.
+    #[cfg(all(feature = "redis", feature = "journal"))]
+    pub fn confirm_after(mut self, grace: std::time::Duration) -> Self {
+        self.confirm_after = Some(grace);
         self
     }
 
@@ -214,14 +295,14 @@ impl AuditorBuilder {
             guarded: std::mem::take(&mut self.guarded),
         };
         self.check()?;
-        let own = self.queue.take();
-        let redis = self.open_redis(settings.max_record_bytes)?;
-        let journal = self.open_journal(settings.max_record_bytes)?;
-        let queue = match (redis, journal) {
-            (Some(redis), Some(journal)) => Some(forwarded(journal, redis)?),
-            (redis, journal) => own.or(redis).or(journal),
+        let counters = Arc::<DeliveryCounters>::default();
+        let prepared = self.open_prepared(settings.max_record_bytes)?;
+        let queue = match self.queue.take() {
+            Some(own) => Some(own),
+            None if !self.has_redis() && !self.has_journal() => None,
+            None => Some(self.open(settings.max_record_bytes, &counters)?),
         };
-        Ok(Auditor::new(queue, settings))
+        Ok(Auditor::new(queue, prepared, settings, counters))
     }
 
     /// Before anything is opened: a refused configuration leaves no file behind.
@@ -229,6 +310,12 @@ impl AuditorBuilder {
         let (redis, journal) = (self.has_redis(), self.has_journal());
         if self.without_journal && journal {
             return Err(ConfigError::JournalAndNone);
+        }
+        if self.confirms() && !journal {
+            return Err(ConfigError::NothingToConfirm);
+        }
+        if self.delivery == Delivery::Prepared && !(journal && self.confirms()) {
+            return Err(ConfigError::NothingToPrepareIn);
         }
         match (self.queue.is_some(), redis, journal) {
             (true, false, false) | (false, _, true) => Ok(()),
@@ -238,6 +325,13 @@ impl AuditorBuilder {
             (false, false, false) if self.delivery == Delivery::Transactional => Ok(()),
             (false, false, false) => Err(ConfigError::NoQueue),
         }
+    }
+
+    fn confirms(&self) -> bool {
+        #[cfg(feature = "journal")]
+        return self.judge.is_some();
+        #[cfg(not(feature = "journal"))]
+        false
     }
 
     fn has_redis(&self) -> bool {
@@ -253,61 +347,6 @@ impl AuditorBuilder {
         #[cfg(not(feature = "journal"))]
         false
     }
-
-    #[cfg(feature = "redis")]
-    fn open_redis(&mut self, max_record_bytes: usize) -> Result<Opened, ConfigError> {
-        Ok(match self.redis.take() {
-            None => None,
-            Some(Redis::Built(queue)) => Some(Arc::new(queue)),
-            Some(Redis::Url(url)) => Some(Arc::new(
-                crate::RedisQueue::builder(url)
-                    .max_record_bytes(max_record_bytes + GROWTH)
-                    .build()?,
-            )),
-        })
-    }
-
-    #[cfg(not(feature = "redis"))]
-    fn open_redis(&mut self, _: usize) -> Result<Opened, ConfigError> {
-        Ok(None)
-    }
-
-    #[cfg(feature = "journal")]
-    fn open_journal(&mut self, max_record_bytes: usize) -> Result<Opened, ConfigError> {
-        Ok(match self.journal.take() {
-            None => None,
-            Some(JournalAt::Open(journal)) => Some(Arc::new(journal)),
-            Some(JournalAt::Path(path)) => Some(Arc::new(
-                crate::Journal::builder(path)
-                    .max_record_bytes(max_record_bytes + GROWTH)
-                    .open()?,
-            )),
-        })
-    }
-
-    #[cfg(not(feature = "journal"))]
-    fn open_journal(&mut self, _: usize) -> Result<Opened, ConfigError> {
-        Ok(None)
-    }
-}
-
-/// A queue, if one is configured.
-type Opened = Option<Arc<dyn Queue>>;
-
-#[cfg(feature = "journal")]
-fn forwarded(
-    journal: Arc<dyn Queue>,
-    target: Arc<dyn Queue>,
-) -> Result<Arc<dyn Queue>, ConfigError> {
-    let queue =
-        crate::queue::ForwardedQueue::start(journal, target).map_err(ConfigError::Thread)?;
-    Ok(Arc::new(queue))
-}
-
-/// Without the feature there is no journal that could be forwarded.
-#[cfg(not(feature = "journal"))]
-fn forwarded(_: Arc<dyn Queue>, target: Arc<dyn Queue>) -> Result<Arc<dyn Queue>, ConfigError> {
-    Ok(target)
 }
 
 fn positive(

@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// What an auditor did since it was built.
@@ -16,6 +17,31 @@ pub struct AuditorStats {
     pub oversized: u64,
     /// Raw writes to audited tables that the guard noticed, in [`GuardMode::Record`](crate::GuardMode::Record).
     pub unaudited_writes: u64,
+    /// Records that had left their queue without reaching the database, and that the journal
+    /// delivered again; see [`confirm_in`](crate::AuditorBuilder::confirm_in).
+    pub sent_again: u64,
+    /// Records that were kept in memory because Redis was away, and that could not be delivered
+    /// before the auditor was dropped. They are lost.
+    pub dropped: u64,
+}
+
+/// What the threads behind the queue count.
+#[derive(Debug, Default)]
+pub(crate) struct DeliveryCounters {
+    sent_again: AtomicU64,
+    dropped: AtomicU64,
+}
+
+#[cfg(feature = "redis")]
+impl DeliveryCounters {
+    #[cfg(feature = "journal")]
+    pub(crate) fn sent_again(&self, records: usize) {
+        self.sent_again.fetch_add(records as u64, Relaxed);
+    }
+
+    pub(crate) fn dropped(&self, records: u64) {
+        self.dropped.fetch_add(records, Relaxed);
+    }
 }
 
 #[derive(Debug, Default)]
@@ -26,9 +52,17 @@ pub(super) struct Counters {
     without_actor: AtomicU64,
     oversized: AtomicU64,
     unaudited_writes: AtomicU64,
+    pub(super) delivery: Arc<DeliveryCounters>,
 }
 
 impl Counters {
+    pub(super) fn new(delivery: Arc<DeliveryCounters>) -> Self {
+        Self {
+            delivery,
+            ..Self::default()
+        }
+    }
+
     pub(super) fn published(&self, records: usize) {
         self.published.fetch_add(records as u64, Relaxed);
     }
@@ -61,6 +95,8 @@ impl Counters {
             without_actor: self.without_actor.load(Relaxed),
             oversized: self.oversized.load(Relaxed),
             unaudited_writes: self.unaudited_writes.load(Relaxed),
+            sent_again: self.delivery.sent_again.load(Relaxed),
+            dropped: self.delivery.dropped.load(Relaxed),
         }
     }
 }

@@ -2,7 +2,10 @@
 
 use diesel::PgConnection;
 use diesel::connection::{Connection, SimpleConnection};
+use diesel::dsl::sql;
+use diesel::query_dsl::RunQueryDsl;
 use diesel::result::QueryResult;
+use diesel::sql_types::Text;
 
 use super::atomic::{in_transaction, uncaught};
 use super::{AuditedConnection, EntriesToStore, RawConnection};
@@ -46,6 +49,16 @@ impl RawConnection for PgConnection {
 
     fn store_records(&mut self, entries: &EntriesToStore) -> QueryResult<()> {
         insert(self, &entries.0)
+    }
+
+    /// The cluster and its timeline: a server that was restored or promoted may give an id again
+    /// that the one before it had given.
+    fn server_identity(&mut self) -> QueryResult<Option<String>> {
+        const IDENTITY: &str = "(SELECT system_identifier FROM pg_control_system()) || '/' \
+                                || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8)";
+        diesel::select(sql::<Text>(IDENTITY))
+            .get_result(self)
+            .map(Some)
     }
 
     /// An error on this side aborts nothing, so another one has to be made on the other.

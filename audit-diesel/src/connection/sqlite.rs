@@ -43,6 +43,10 @@ impl RawConnection for SqliteConnection {
         insert(self, &entries.0)
     }
 
+    fn server_identity(&mut self) -> QueryResult<Option<String>> {
+        Ok(None)
+    }
+
     /// The savepoint of [`run_with_records`](Self::run_with_records) undoes the change.
     fn spoil_transaction(&mut self) {}
 }

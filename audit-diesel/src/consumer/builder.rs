@@ -8,6 +8,12 @@ use super::error::discreet;
 use super::store::{AuditStore, StoreSink};
 use super::{Consumer, ConsumerError, Settings, Worker};
 
+/// How soon a consumer looks whether the one at work has died.
+const STAND_BY: Duration = Duration::from_secs(1);
+
+/// The longest that the database is back before a consumer notices.
+const LONGEST_BACKOFF: Duration = Duration::from_secs(5);
+
 /// Configures a [`Consumer`].
 #[must_use = "call `spawn()`"]
 pub struct ConsumerBuilder<C: AuditStore> {
@@ -66,6 +72,8 @@ impl<C: AuditStore> ConsumerBuilder<C> {
             name: "audit-consumer",
             batch_size: self.batch_size,
             interval: self.interval,
+            stand_by: STAND_BY.min(self.interval),
+            longest_backoff: LONGEST_BACKOFF,
         };
         let sink = StoreSink::new(self.pool, &self.queue.name());
         let worker = Worker::spawn(self.queue, sink, settings).map_err(ConsumerError::Thread)?;

@@ -1,13 +1,20 @@
 //! Storing in PostgreSQL.
 
+use ::uuid::Uuid;
+use audit_core::Warning;
 use diesel::PgConnection;
+use diesel::connection::SimpleConnection;
+use diesel::dsl::sql;
 use diesel::prelude::*;
 use diesel::result::QueryResult;
-use diesel::sql_types::*;
+use diesel::sql_types::{BigInt, Bool, Text};
 
+use super::fates::{self, Answered, Asked};
 use super::refusal::is_outage;
+use super::rulings::{self, Questions, Rulings, SetAside};
 use super::store::{self, AuditStore, Backend, BatchToStore, StoredBatch, TransactionStatus};
 use super::{ConsumerError, store::missing_migration};
+use crate::connection::RawConnection;
 use crate::postgres::{
     NewAuditLog, NewQuarantined, ROWS_A_STATEMENT, audit_logs, audit_quarantine,
 };
@@ -36,6 +43,49 @@ impl AuditStore for PgConnection {
 
     fn store(conn: &mut Self, batch: BatchToStore) -> QueryResult<StoredBatch> {
         store::store(conn, batch)
+    }
+
+    fn fates(conn: &mut Self, asked: Vec<Asked>) -> QueryResult<Answered> {
+        fates::fates(conn, asked)
+    }
+
+    fn rule(conn: &mut Self, questions: Questions) -> QueryResult<Rulings> {
+        rulings::rule(conn, questions)
+    }
+
+    fn set_aside(conn: &mut Self, refused: SetAside) -> QueryResult<()> {
+        rulings::set_aside(conn, refused)
+    }
+
+    fn warnings(conn: &mut Self) -> QueryResult<Vec<Warning>> {
+        let is_off = |name: &'static str| {
+            sql::<Bool>("current_setting(")
+                .bind::<Text, _>(name)
+                .sql(") = 'off'")
+        };
+        let names = ["fsync", "full_page_writes", "synchronous_commit"];
+        let [fsync, full_page_writes, synchronous_commit] = names.map(is_off);
+        let off: (bool, bool, bool) =
+            diesel::select((fsync, full_page_writes, synchronous_commit)).get_result(conn)?;
+        let risks = [
+            (off.0, "fsync", "loses or damages its data in a power cut"),
+            (off.1, "full_page_writes", "may be damaged in a power cut"),
+            (
+                off.2,
+                "synchronous_commit",
+                "loses its last transactions in a power cut or a crash",
+            ),
+        ];
+        let risks = risks.into_iter().filter(|(off, ..)| *off);
+        Ok(risks
+            .map(|(_, setting, risk)| {
+                Warning::new(
+                    "the PostgreSQL that stores audit records",
+                    format!("has {setting} = off, and {risk}"),
+                    format!("set {setting} = on"),
+                )
+            })
+            .collect())
     }
 }
 
@@ -73,6 +123,27 @@ impl Backend for PgConnection {
             .values(&rows)
             .on_conflict_do_nothing()
             .execute(self)
+    }
+
+    fn bounded<T>(&mut self, run: impl FnOnce(&mut Self) -> QueryResult<T>) -> QueryResult<T> {
+        self.transaction(|conn| {
+            conn.batch_execute("SET LOCAL statement_timeout = 3000")?;
+            run(conn)
+        })
+    }
+
+    fn stored(&mut self, ids: &[Uuid]) -> QueryResult<Vec<Uuid>> {
+        let stored = audit_logs::table.filter(audit_logs::id.eq_any(ids));
+        stored.select(audit_logs::id).load(self)
+    }
+
+    fn quarantined(&mut self, ids: &[Uuid]) -> QueryResult<Vec<Uuid>> {
+        let held = audit_quarantine::table.filter(audit_quarantine::id.eq_any(ids));
+        held.select(audit_quarantine::id).load(self)
+    }
+
+    fn server_identity(&mut self) -> QueryResult<Option<String>> {
+        RawConnection::server_identity(self)
     }
 
     fn transaction_status(&mut self, xid: i64) -> QueryResult<TransactionStatus> {

@@ -1,11 +1,16 @@
 //! Storing in SQLite.
 
+use audit_core::Warning;
 use diesel::SqliteConnection;
 use diesel::prelude::*;
-use diesel::result::QueryResult;
+use diesel::result::{Error, QueryResult};
+use uuid::Uuid;
 
+use super::fates::{self, Answered, Asked};
+use super::rulings::{self, Questions, Rulings, SetAside};
 use super::store::{self, AuditStore, Backend, BatchToStore, StoredBatch, TransactionStatus};
 use super::{ConsumerError, store::missing_migration};
+use crate::connection::RawConnection;
 use crate::sqlite::{NewAuditLog, NewQuarantined, audit_logs, audit_quarantine};
 use crate::store::{AuditLog, EntryToStore, QuarantinedRecord, Refused};
 
@@ -26,6 +31,22 @@ impl AuditStore for SqliteConnection {
 
     fn store(conn: &mut Self, batch: BatchToStore) -> QueryResult<StoredBatch> {
         store::store(conn, batch)
+    }
+
+    fn fates(conn: &mut Self, asked: Vec<Asked>) -> QueryResult<Answered> {
+        fates::fates(conn, asked)
+    }
+
+    fn rule(conn: &mut Self, questions: Questions) -> QueryResult<Rulings> {
+        rulings::rule(conn, questions)
+    }
+
+    fn set_aside(conn: &mut Self, refused: SetAside) -> QueryResult<()> {
+        rulings::set_aside(conn, refused)
+    }
+
+    fn warnings(_: &mut Self) -> QueryResult<Vec<Warning>> {
+        Ok(Vec::new())
     }
 }
 
@@ -65,8 +86,36 @@ impl Backend for SqliteConnection {
         Ok(quarantined)
     }
 
+    fn bounded<T>(&mut self, run: impl FnOnce(&mut Self) -> QueryResult<T>) -> QueryResult<T> {
+        self.transaction(run)
+    }
+
+    fn stored(&mut self, ids: &[Uuid]) -> QueryResult<Vec<Uuid>> {
+        let stored = audit_logs::table.filter(audit_logs::id.eq_any(texts(ids)));
+        parsed(stored.select(audit_logs::id).load(self)?)
+    }
+
+    fn quarantined(&mut self, ids: &[Uuid]) -> QueryResult<Vec<Uuid>> {
+        let held = audit_quarantine::table.filter(audit_quarantine::id.eq_any(texts(ids)));
+        parsed(held.select(audit_quarantine::id).load(self)?)
+    }
+
+    fn server_identity(&mut self) -> QueryResult<Option<String>> {
+        RawConnection::server_identity(self)
+    }
+
     /// SQLite's COMMIT cannot be lost halfway: nothing is in doubt.
     fn transaction_status(&mut self, _xid: i64) -> QueryResult<TransactionStatus> {
         Ok(TransactionStatus::Unknown)
     }
+}
+
+fn texts(ids: &[Uuid]) -> Vec<String> {
+    ids.iter().map(Uuid::to_string).collect()
+}
+
+fn parsed(texts: Vec<String>) -> QueryResult<Vec<Uuid>> {
+    let ids = texts.iter().map(|text| text.parse::<Uuid>());
+    ids.collect::<Result<_, _>>()
+        .map_err(|error| Error::DeserializationError(error.into()))
 }

@@ -1,17 +1,19 @@
 //! Stores a batch in one transaction: each record once, and a refused one in quarantine with its
 //! reason while the rest flow on.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use audit_core::Payload;
+use audit_core::{Payload, Warning};
 use diesel::connection::Connection;
 use diesel::r2d2::{ConnectionManager, Pool, R2D2Connection};
 use diesel::result::{Error, QueryResult};
 use uuid::Uuid;
 
 use super::error::discreet;
+use super::fates::{Answered, Asked};
 use super::refusal::{Verdict, harmless_like, is_outage, verdict};
+use super::rulings::{Questions, Rulings, SetAside};
 use super::{ConsumerError, Delivery, Sink, Tally};
 use crate::store::{EntryToStore, Refused};
 
@@ -23,6 +25,22 @@ pub trait AuditStore: Connection + R2D2Connection + 'static {
 
     #[doc(hidden)]
     fn store(conn: &mut Self, batch: BatchToStore) -> QueryResult<StoredBatch>;
+
+    /// Says what became of records.
+    #[doc(hidden)]
+    fn fates(conn: &mut Self, asked: Vec<Asked>) -> QueryResult<Answered>;
+
+    /// Says what became of transactions.
+    #[doc(hidden)]
+    fn rule(conn: &mut Self, questions: Questions) -> QueryResult<Rulings>;
+
+    /// Puts records into quarantine.
+    #[doc(hidden)]
+    fn set_aside(conn: &mut Self, refused: SetAside) -> QueryResult<()>;
+
+    /// Settings of the server by which it could lose what it has committed.
+    #[doc(hidden)]
+    fn warnings(conn: &mut Self) -> QueryResult<Vec<Warning>>;
 }
 
 /// What a backend does to store records; the rest is the same for all.
@@ -41,6 +59,18 @@ pub(super) trait Backend: Connection {
 
     /// Puts payloads into quarantine.
     fn quarantine(&mut self, refused: &[Refused]) -> QueryResult<usize>;
+
+    /// Runs queries that are given up when they take long.
+    fn bounded<T>(&mut self, run: impl FnOnce(&mut Self) -> QueryResult<T>) -> QueryResult<T>;
+
+    /// Which of the records are in `audit_logs`.
+    fn stored(&mut self, ids: &[Uuid]) -> QueryResult<Vec<Uuid>>;
+
+    /// Which of the payloads are in `audit_quarantine`.
+    fn quarantined(&mut self, ids: &[Uuid]) -> QueryResult<Vec<Uuid>>;
+
+    /// Which server this is, where transactions have ids that it can be asked about.
+    fn server_identity(&mut self) -> QueryResult<Option<String>>;
 
     /// What became of a transaction whose COMMIT nobody saw the end of.
     fn transaction_status(&mut self, xid: i64) -> QueryResult<TransactionStatus>;
@@ -84,7 +114,7 @@ pub(super) struct StoreSink<C: AuditStore> {
 const LOCKS: Uuid = Uuid::from_u128(0x9c1b_6a2f_4d7e_4f0b_8f3a_6175_6469_7421);
 
 /// How long to wait for a connection of the pool: less than `stop()` may take.
-const POOL_TIMEOUT: Duration = Duration::from_secs(3);
+pub(super) const POOL_TIMEOUT: Duration = Duration::from_secs(3);
 
 impl<C: AuditStore> StoreSink<C> {
     /// Consumers of other queues work at the same time.
@@ -174,6 +204,7 @@ impl Storing {
         entries: Vec<EntryToStore>,
     ) -> QueryResult<Vec<EntryToStore>> {
         let mut known = HashMap::new();
+        let mut waiting = HashSet::new();
         let mut settled = Vec::with_capacity(entries.len());
         for entry in entries {
             let Some(unsettled) = entry.record.unsettled else {
@@ -188,6 +219,10 @@ impl Storing {
             match status {
                 TransactionStatus::Committed => settled.push(entry),
                 TransactionStatus::Aborted => self.tally.rolled_back += 1,
+                // A journal may deliver it again and again meanwhile.
+                TransactionStatus::InProgress if !waiting.insert(entry.payload.clone()) => {
+                    self.tally.duplicates += 1;
+                }
                 TransactionStatus::InProgress => self.tally.put_off.push(entry.payload),
                 TransactionStatus::Unknown => self.refuse(
                     &entry,

@@ -44,13 +44,15 @@ pub(crate) struct Settings {
     pub(crate) name: &'static str,
     pub(crate) batch_size: usize,
     pub(crate) interval: Duration,
+    /// How soon a worker that stands by looks again: the one at work may have died, or have
+    /// another queue to empty.
+    pub(crate) stand_by: Duration,
+    /// The longest wait after failures in a row.
+    pub(crate) longest_backoff: Duration,
 }
 
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
-/// How soon a worker that stands by looks again: the one at work may have died, or have another
-/// queue to empty.
-const STAND_BY: Duration = Duration::from_secs(1);
-/// The same while somebody waits for a flush.
+/// How soon a worker that stands by looks again while somebody waits for a flush.
 const STAND_BY_FOR_FLUSH: Duration = Duration::from_millis(20);
 /// The longest back-off while somebody waits for a flush, who would give up before the end of a
 /// long one.
@@ -368,16 +370,15 @@ impl<S: Sink> Run<S> {
         stats.outages += u64::from(!panicked);
         stats.panics += u64::from(panicked);
         stats.last_error = Some(problem);
-        backoff::delay(self.failures)
+        backoff::delay(self.failures, self.shared.settings.longest_backoff)
     }
 
     fn stand_by(&self) -> Duration {
-        let longest = if self.shared.lock().flush_waiting > 0 {
-            STAND_BY_FOR_FLUSH
-        } else {
-            STAND_BY
-        };
-        longest.min(self.shared.settings.interval)
+        let stand_by = self.shared.settings.stand_by;
+        match self.shared.lock().flush_waiting {
+            0 => stand_by,
+            _ => stand_by.min(STAND_BY_FOR_FLUSH),
+        }
     }
 
     /// Waits, unless there is something to do, and says whether to end.

@@ -1,42 +1,101 @@
 //! A journal in front of another queue: a push ends at the journal, and a thread carries it on.
+//!
+//! Where the database can be asked, a second thread drops what it has from the journal, and has
+//! carried on again what the other queue has lost.
+
+mod carrier;
+mod confirm;
+mod evidence;
+mod sent;
 
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use audit_core::{Batch, Payload, Queue, QueueError, Record};
+use audit_core::{Batch, Payload, Queue, QueueError, Warning};
 
-use crate::consumer::{Delivery, Settings, Sink, Tally, Worker};
+use super::Target;
+use super::breaker::Breaker;
+use super::forward::{Forward, INTERVAL, settings, settle};
+use super::journal::Journal;
+use crate::auditor::DeliveryCounters;
+use crate::consumer::{Delivery, Fates, Settings, Sink, Worker};
+use carrier::Carrier;
+use confirm::Confirm;
+use sent::{Sent, Unsent};
 
-/// What one push to the other queue carries.
-const FORWARDED_AT_ONCE: usize = 500;
-
-/// How often the forwarder looks into the journal. It does not wake at each push: carrying
-/// records one by one would cost more than it hastens.
-const INTERVAL: Duration = Duration::from_millis(50);
+/// The database that the journal's records end up in, and how long they get for that before it is
+/// asked.
+pub(crate) struct Confirmation {
+    pub(crate) fates: Box<dyn Fates>,
+    pub(crate) grace: Duration,
+}
 
 /// A queue that pushes into a journal and peeks at the target that the journal is carried to.
 pub(crate) struct ForwardedQueue {
-    journal: Arc<dyn Queue>,
+    journal: Journal,
     target: Arc<dyn Queue>,
+    spill: Breaker,
     forwarder: Worker,
+    confirmer: Option<Worker>,
+    carrier: Arc<Carrier>,
 }
 
 impl ForwardedQueue {
-    /// Starts the thread that carries the journal on.
-    pub(crate) fn start(journal: Arc<dyn Queue>, target: Arc<dyn Queue>) -> io::Result<Self> {
-        let settings = Settings {
-            name: "audit-forwarder",
-            batch_size: FORWARDED_AT_ONCE,
-            interval: INTERVAL,
+    /// Starts the threads that carry the journal on.
+    pub(crate) fn start(
+        journal: Journal,
+        target: Target,
+        confirmation: Option<Confirmation>,
+        counters: Arc<DeliveryCounters>,
+    ) -> io::Result<Self> {
+        let carrier = Arc::new(Carrier::new(journal.clone()));
+        let forward = Forward::to(Arc::clone(&target.queue));
+        let fit = forward.fit();
+        let sink = Carried {
+            forward,
+            carrier: Arc::clone(&carrier),
         };
-        let sink = Forward(Arc::clone(&target));
-        let forwarder = Worker::spawn(Arc::clone(&journal), sink, settings)?;
+        let queue: Arc<dyn Queue> = match confirmation {
+            Some(_) => Arc::new(Unsent(journal.clone())),
+            None => Arc::new(journal.clone()),
+        };
+        let forwarder = Worker::spawn(queue, sink, settings("audit-forwarder"))?;
+        let confirmer = confirmation.map(|confirmation| {
+            let grace = confirmation.grace;
+            let sink = Confirm {
+                journal: journal.clone(),
+                fates: confirmation.fates,
+                fit,
+                counters,
+            };
+            let sent = Sent::new(journal.clone(), &target.queue, &carrier, grace);
+            let interval = (grace / 4).max(INTERVAL);
+            let settings = Settings {
+                interval,
+                stand_by: interval,
+                ..settings("audit-confirmer")
+            };
+            Worker::spawn(Arc::new(sent), sink, settings)
+        });
         Ok(Self {
             journal,
-            target,
+            spill: Breaker::new(target.direct),
+            target: target.queue,
             forwarder,
+            confirmer: confirmer.transpose()?,
+            carrier,
         })
+    }
+}
+
+impl Drop for ForwardedQueue {
+    fn drop(&mut self) {
+        let workers = [Some(&self.forwarder), self.confirmer.as_ref()];
+        let stopped = workers.into_iter().flatten().all(|w| w.stop().is_ok());
+        if stopped {
+            self.carrier.release();
+        }
     }
 }
 
@@ -51,7 +110,7 @@ impl Queue for ForwardedQueue {
         };
         // A journal that is full or cannot be written is no reason to lose records that the
         // target may still take.
-        self.target.push(payloads).map_err(|_| refused)
+        self.spill.push(payloads).map_err(|_| refused)
     }
 
     fn peek(&self, limit: usize) -> Result<Batch, QueueError> {
@@ -67,60 +126,32 @@ impl Queue for ForwardedQueue {
     }
 
     fn settle(&self, timeout: Duration) -> Result<(), QueueError> {
-        self.forwarder
-            .flush(timeout)
-            .map_err(|error| QueueError::Unavailable {
-                queue: self.name(),
-                reason: error.to_string(),
-            })
+        settle(&self.forwarder, timeout, || self.name())
+    }
+
+    fn warnings(&self) -> Result<Vec<Warning>, QueueError> {
+        let mut warnings = self.journal.warnings()?;
+        warnings.extend(self.target.warnings()?);
+        Ok(warnings)
     }
 }
 
-/// The forwarder's sink.
-struct Forward(Arc<dyn Queue>);
+/// Carries the journal on where no other process does.
+struct Carried {
+    forward: Forward,
+    carrier: Arc<Carrier>,
+}
 
-impl Sink for Forward {
+impl Sink for Carried {
     fn deliver(&mut self, payloads: &[Payload]) -> Result<Delivery, String> {
-        let pushed = match self.0.push(payloads) {
-            // The journal took it, so it must not stand in the way of all that come after it.
-            Err(QueueError::TooLarge { max_bytes, .. }) => {
-                self.0.push(&fitting(payloads, max_bytes))
-            }
-            pushed => pushed,
-        };
-        pushed.map_err(|error| error.to_string())?;
-        Ok(Delivery::Done(Tally {
-            stored: payloads.len(),
-            ..Tally::default()
-        }))
-    }
-}
-
-/// The payloads, with sizes in place of the values of a record that is too large.
-fn fitting(payloads: &[Payload], max_bytes: usize) -> Vec<Payload> {
-    let fit = |payload: &Payload| {
-        if payload.as_bytes().len() <= max_bytes {
-            return payload.clone();
+        if !self.carrier.is_it().map_err(|error| error.to_string())? {
+            return Ok(Delivery::StandBy);
         }
-        tracing::warn!(
-            bytes = payload.as_bytes().len(),
-            max_bytes,
-            "a record of the journal is too large for its target: its values are replaced by \
-             their sizes; let the target take records as large as the journal does"
-        );
-        shrunk(payload, max_bytes).unwrap_or_else(|| cut(payload, max_bytes))
-    };
-    payloads.iter().map(fit).collect()
-}
-
-fn shrunk(payload: &Payload, max_bytes: usize) -> Option<Payload> {
-    let record = Record::decode(payload.as_bytes()).ok()?;
-    let shrunk = record.shrunk_to(max_bytes).encode().ok()?;
-    (shrunk.as_bytes().len() <= max_bytes).then_some(shrunk)
-}
-
-/// No record any more: it ends up in quarantine, where somebody looks at it.
-fn cut(payload: &Payload, max_bytes: usize) -> Payload {
-    tracing::error!("a payload that cannot be made smaller is cut, and will be quarantined");
-    Payload::from(payload.as_bytes()[..max_bytes].to_vec())
+        let delivered = self.forward.deliver(payloads);
+        if delivered.is_err() {
+            // Another process may reach the target.
+            self.carrier.release();
+        }
+        delivered
+    }
 }

@@ -3,6 +3,9 @@
 mod fault;
 mod file;
 mod lane;
+mod prepared;
+#[cfg(feature = "redis")]
+mod sent;
 mod statements;
 
 use std::fmt;
@@ -16,6 +19,7 @@ use diesel::prelude::*;
 use super::{Fault, MAX_RECORD_BYTES, PEEK_BYTES, total_bytes};
 use file::JournalFile;
 use lane::Lane;
+pub(crate) use prepared::now_ms;
 
 /// When a push has reached the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -136,7 +140,7 @@ impl Queue for Journal {
             return Ok(Batch::default());
         }
         self.run(&self.0.reader, |connection| {
-            statements::peek(connection, limit, PEEK_BYTES)
+            statements::peek(connection, 0..i64::MAX, limit, PEEK_BYTES)
         })
     }
 

@@ -43,8 +43,13 @@ impl Refused {
 
     /// The same for the same payload, so that a redelivery is not quarantined again.
     pub(crate) fn id(&self) -> Uuid {
-        Uuid::new_v5(&QUARANTINE, self.payload.as_bytes())
+        quarantine_id(&self.payload)
     }
+}
+
+/// The id that a payload has in quarantine.
+pub(crate) fn quarantine_id(payload: &Payload) -> Uuid {
+    Uuid::new_v5(&QUARANTINE, payload.as_bytes())
 }
 
 impl EntryToStore {

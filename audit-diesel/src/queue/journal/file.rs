@@ -9,7 +9,7 @@ use diesel::connection::{InstrumentationEvent, SimpleConnection};
 use diesel::prelude::*;
 use diesel::result::Error;
 
-use super::{Fault, Fsync, fault, statements};
+use super::{Fault, Fsync, fault, prepared, statements};
 
 /// The form of the tables that this crate writes, and the newest that it reads.
 const VERSION: i64 = 1;
@@ -19,9 +19,14 @@ CREATE TABLE audit_journal_state (
     id INTEGER PRIMARY KEY CHECK (id = 1),
     version INTEGER NOT NULL,
     next_seq INTEGER NOT NULL,
-    bytes INTEGER NOT NULL
+    bytes INTEGER NOT NULL,
+    -- What is numbered lower was carried on, and waits to be confirmed.
+    sent_to INTEGER NOT NULL,
+    -- Which of the processes carries the journal on, and until when in milliseconds since 1970.
+    carrier INTEGER NOT NULL,
+    carrier_until INTEGER NOT NULL
 );
-INSERT INTO audit_journal_state (id, version, next_seq, bytes) VALUES (1, 1, 1, 0);
+INSERT INTO audit_journal_state VALUES (1, 1, 1, 0, 1, 0, 0);
 CREATE TABLE audit_journal (
     seq INTEGER PRIMARY KEY,
     payload BLOB NOT NULL
@@ -131,16 +136,17 @@ enum Tables {
 
 fn prepare(connection: &mut SqliteConnection) -> Result<Tables, Error> {
     if let Some(version) = statements::version(connection)? {
-        return Ok(if version > VERSION {
-            Tables::Newer(version)
-        } else {
-            Tables::Ready
-        });
+        if version > VERSION {
+            return Ok(Tables::Newer(version));
+        }
+        connection.batch_execute(prepared::TABLE)?;
+        return Ok(Tables::Ready);
     }
     if statements::has_tables(connection)? {
         return Ok(Tables::Foreign);
     }
     connection.batch_execute(TABLES)?;
+    connection.batch_execute(prepared::TABLE)?;
     Ok(Tables::Ready)
 }
 

@@ -3,6 +3,8 @@
 //! Diesel prepares its own UPDATE and multi-row INSERT anew for every call. A push is as fast as
 //! it is because its statements are fixed text, which Diesel keeps prepared.
 
+use std::ops::Range;
+
 use audit_core::{Batch, Payload};
 use diesel::connection::DefaultLoadingMode;
 use diesel::prelude::*;
@@ -23,6 +25,9 @@ diesel::table! {
         version -> BigInt,
         next_seq -> BigInt,
         bytes -> BigInt,
+        sent_to -> BigInt,
+        carrier -> BigInt,
+        carrier_until -> BigInt,
     }
 }
 
@@ -53,15 +58,19 @@ pub(super) fn push(
     })
 }
 
-/// The oldest payloads: at most `limit`, and at most `max_bytes` unless it is only one.
+/// The oldest payloads of those numbered so: at most `limit`, and at most `max_bytes` unless it is
+/// only one.
 pub(super) fn peek(
     connection: &mut SqliteConnection,
+    numbers: Range<i64>,
     limit: usize,
     max_bytes: usize,
 ) -> QueryResult<Batch> {
     let mut batch = Batch::default();
     let mut bytes = 0;
     let rows = audit_journal::table
+        .filter(audit_journal::seq.ge(numbers.start))
+        .filter(audit_journal::seq.lt(numbers.end))
         .order(audit_journal::seq)
         .limit(i64::try_from(limit).unwrap_or(i64::MAX))
         .load_iter::<(i64, Vec<u8>), DefaultLoadingMode>(connection)?;
@@ -162,16 +171,16 @@ struct Mode {
     journal_mode: String,
 }
 
-fn signed(number: u64) -> i64 {
+pub(super) fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 /// Takes numbers and room for a push; no row comes back where there is no room.
 #[derive(QueryId)]
-struct Reserve {
-    count: i64,
-    bytes: i64,
-    room_from: i64,
+pub(super) struct Reserve {
+    pub(super) count: i64,
+    pub(super) bytes: i64,
+    pub(super) room_from: i64,
 }
 
 impl QueryFragment<Sqlite> for Reserve {
@@ -191,9 +200,9 @@ impl Query for &Reserve {
     type SqlType = BigInt;
 }
 
-struct Append<'a> {
-    seq: i64,
-    payload: &'a [u8],
+pub(super) struct Append<'a> {
+    pub(super) seq: i64,
+    pub(super) payload: &'a [u8],
 }
 
 impl QueryFragment<Sqlite> for Append<'_> {

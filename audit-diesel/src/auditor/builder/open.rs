@@ -1,0 +1,147 @@
+//! Opening the queues that a builder names, and putting one in front of the other.
+
+use std::sync::Arc;
+
+use audit_core::Queue;
+
+#[cfg(feature = "journal")]
+use super::JournalAt;
+#[cfg(feature = "redis")]
+use super::Redis;
+use super::{AuditorBuilder, ConfigError, DeliveryCounters};
+use crate::auditor::PreparedRecords;
+#[cfg(feature = "redis")]
+use crate::queue::{BufferedQueue, Target};
+#[cfg(all(feature = "redis", feature = "journal"))]
+use crate::queue::{Confirmation, ForwardedQueue};
+
+#[cfg(feature = "redis")]
+const DEFAULT_BUFFER_BYTES: usize = 64 << 20;
+
+/// How long a caller waits for Redis: less than a thread in the background may.
+#[cfg(feature = "redis")]
+const CALLERS_TIMEOUT: std::time::Duration = std::time::Duration::from_millis(250);
+
+#[cfg(all(feature = "redis", feature = "journal"))]
+const DEFAULT_CONFIRM_AFTER: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// What a record may grow by after the auditor has measured it.
+#[cfg(any(feature = "redis", feature = "journal"))]
+const GROWTH: usize = 1 << 10;
+
+type Counters = Arc<DeliveryCounters>;
+
+type OpenedPrepared = Result<Option<Box<dyn PreparedRecords>>, ConfigError>;
+
+type Opened = Result<Arc<dyn Queue>, ConfigError>;
+
+impl AuditorBuilder {
+    #[cfg(all(feature = "redis", feature = "journal"))]
+    pub(super) fn open(mut self, max_record_bytes: usize, counters: &Counters) -> Opened {
+        let target = self.open_redis(max_record_bytes)?;
+        let journal = self.open_journal(max_record_bytes)?;
+        match (target, journal) {
+            (Some(target), Some(journal)) => {
+                let grace = self.confirm_after.unwrap_or(DEFAULT_CONFIRM_AFTER);
+                let confirmation = self.confirm.map(|fates| Confirmation { fates, grace });
+                started(ForwardedQueue::start(
+                    journal,
+                    target,
+                    confirmation,
+                    counters.clone(),
+                ))
+            }
+            (Some(target), None) => self.buffered(target, counters),
+            (None, Some(journal)) => Ok(Arc::new(journal)),
+            (None, None) => Err(ConfigError::NoQueue),
+        }
+    }
+
+    #[cfg(all(feature = "redis", not(feature = "journal")))]
+    pub(super) fn open(mut self, max_record_bytes: usize, counters: &Counters) -> Opened {
+        let target = self.open_redis(max_record_bytes)?;
+        self.buffered(target.ok_or(ConfigError::NoQueue)?, counters)
+    }
+
+    #[cfg(all(not(feature = "redis"), feature = "journal"))]
+    pub(super) fn open(mut self, max_record_bytes: usize, _: &Counters) -> Opened {
+        let journal = self.open_journal(max_record_bytes)?;
+        Ok(Arc::new(journal.ok_or(ConfigError::NoQueue)?))
+    }
+
+    #[cfg(not(any(feature = "redis", feature = "journal")))]
+    pub(super) fn open(self, _: usize, _: &Counters) -> Opened {
+        Err(ConfigError::NoQueue)
+    }
+
+    #[cfg(feature = "redis")]
+    fn buffered(self, target: Target, counters: &Counters) -> Opened {
+        let max_bytes = self.buffer_bytes.unwrap_or(DEFAULT_BUFFER_BYTES) as u64;
+        started(BufferedQueue::start(target, max_bytes, counters.clone()))
+    }
+
+    #[cfg(feature = "redis")]
+    fn open_redis(&mut self, max_record_bytes: usize) -> Result<Option<Target>, ConfigError> {
+        Ok(match self.redis.take() {
+            None => None,
+            Some(Redis::Built(queue)) => {
+                let queue: Arc<dyn Queue> = Arc::new(queue);
+                let direct = Arc::clone(&queue);
+                Some(Target { queue, direct })
+            }
+            Some(Redis::Url(url)) => {
+                let builder = crate::RedisQueue::builder(url);
+                let builder = builder.max_record_bytes(max_record_bytes + GROWTH);
+                let direct = builder
+                    .clone()
+                    .connect_timeout(CALLERS_TIMEOUT)
+                    .io_timeout(CALLERS_TIMEOUT);
+                Some(Target {
+                    queue: Arc::new(builder.build()?),
+                    direct: Arc::new(direct.build()?),
+                })
+            }
+        })
+    }
+
+    /// Opens the journal, which the queue uses as well, and starts to settle what it holds.
+    #[cfg(feature = "journal")]
+    pub(super) fn open_prepared(&mut self, max_record_bytes: usize) -> OpenedPrepared {
+        let Some(judge) = self.judge.take() else {
+            return Ok(None);
+        };
+        let Some(journal) = self.open_journal(max_record_bytes)? else {
+            return Ok(None);
+        };
+        self.journal = Some(JournalAt::Open(journal.clone()));
+        let started = crate::queue::ReconciledJournal::start(journal, judge);
+        Ok(Some(Box::new(started.map_err(ConfigError::Thread)?)))
+    }
+
+    #[cfg(not(feature = "journal"))]
+    pub(super) fn open_prepared(&mut self, _: usize) -> OpenedPrepared {
+        Ok(None)
+    }
+
+    #[cfg(feature = "journal")]
+    fn open_journal(
+        &mut self,
+        max_record_bytes: usize,
+    ) -> Result<Option<crate::Journal>, ConfigError> {
+        Ok(match self.journal.take() {
+            None => None,
+            Some(JournalAt::Open(journal)) => Some(journal),
+            Some(JournalAt::Path(path)) => Some(
+                crate::Journal::builder(path)
+                    .max_record_bytes(max_record_bytes + GROWTH)
+                    .open()?,
+            ),
+        })
+    }
+}
+
+#[cfg(feature = "redis")]
+fn started<Q: Queue>(queue: std::io::Result<Q>) -> Opened {
+    let queue = queue.map_err(ConfigError::Thread)?;
+    Ok(Arc::new(queue))
+}

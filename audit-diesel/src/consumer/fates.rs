@@ -1,0 +1,120 @@
+//! What became of records, by what the database knows of them.
+#![cfg_attr(
+    not(all(feature = "redis", feature = "journal")),
+    expect(dead_code, reason = "only a journal in front of Redis asks")
+)]
+
+use std::collections::HashSet;
+
+use audit_core::{Payload, Unsettled};
+use diesel::r2d2::{ConnectionManager, Pool};
+use diesel::result::QueryResult;
+use serde::Deserialize;
+use uuid::Uuid;
+
+use super::error::discreet;
+use super::store::{AuditStore, Backend, POOL_TIMEOUT, TransactionStatus};
+use crate::store::quarantine_id;
+
+/// What became of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fate {
+    Stored,
+    Quarantined,
+    /// Its transaction was rolled back: it is nowhere, rightly.
+    RolledBack,
+    /// Its transaction has not ended.
+    InProgress,
+    Missing,
+}
+
+/// Tells what became of records.
+pub(crate) trait Fates: Send + 'static {
+    /// The fates of the payloads, one each.
+    fn of(&mut self, payloads: &[Payload]) -> Result<Vec<Fate>, String>;
+}
+
+/// Asks a database.
+pub(crate) struct PoolFates<C: AuditStore>(pub(crate) Pool<ConnectionManager<C>>);
+
+impl<C: AuditStore> Fates for PoolFates<C> {
+    fn of(&mut self, payloads: &[Payload]) -> Result<Vec<Fate>, String> {
+        let asked = payloads.iter().map(Asked::read).collect();
+        let mut conn = self
+            .0
+            .get_timeout(POOL_TIMEOUT)
+            .map_err(|error| format!("no database connection: {}", discreet(&error.to_string())))?;
+        let fates = C::fates(&mut conn, asked).map_err(|error| error.to_string())?;
+        Ok(fates.0)
+    }
+}
+
+/// What identifies a payload in the database.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Asked {
+    record: Option<Head>,
+    quarantine_id: Uuid,
+}
+
+/// The answer to as many payloads as were asked for.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Answered(Vec<Fate>);
+
+/// The part of a record that its fate depends on.
+#[derive(Debug, Deserialize)]
+struct Head {
+    id: Uuid,
+    #[serde(default)]
+    unsettled: Option<Unsettled>,
+}
+
+impl Asked {
+    fn read(payload: &Payload) -> Self {
+        Self {
+            record: serde_json::from_slice(payload.as_bytes()).ok(),
+            quarantine_id: quarantine_id(payload),
+        }
+    }
+
+    fn id(&self) -> Option<Uuid> {
+        self.record.as_ref().map(|record| record.id)
+    }
+}
+
+/// Asks, on any backend.
+pub(super) fn fates<C: Backend>(conn: &mut C, asked: Vec<Asked>) -> QueryResult<Answered> {
+    conn.bounded(|conn| {
+        let ids: Vec<_> = asked.iter().filter_map(Asked::id).collect();
+        let stored: HashSet<_> = conn.stored(&ids)?.into_iter().collect();
+        let missing = |asked: &&Asked| asked.id().is_none_or(|id| !stored.contains(&id));
+        let ids: Vec<_> = asked
+            .iter()
+            .filter(missing)
+            .map(|a| a.quarantine_id)
+            .collect();
+        let held: HashSet<_> = match ids.is_empty() {
+            true => HashSet::new(),
+            false => conn.quarantined(&ids)?.into_iter().collect(),
+        };
+        let fates = asked.iter().map(|asked| match asked {
+            asked if !missing(&asked) => Ok(Fate::Stored),
+            asked if held.contains(&asked.quarantine_id) => Ok(Fate::Quarantined),
+            Asked {
+                record:
+                    Some(Head {
+                        unsettled: Some(unsettled),
+                        ..
+                    }),
+                ..
+            } => Ok(match conn.transaction_status(unsettled.xid)? {
+                TransactionStatus::Aborted => Fate::RolledBack,
+                TransactionStatus::InProgress => Fate::InProgress,
+                TransactionStatus::Committed | TransactionStatus::Unknown => Fate::Missing,
+            }),
+            _ => Ok(Fate::Missing),
+        });
+        fates.collect::<QueryResult<Vec<_>>>().map(Answered)
+    })
+}

@@ -1,0 +1,175 @@
+//! A queue without a journal in front of it: pushes go straight to it, and while it is away,
+//! records wait in memory.
+
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use audit_core::{Batch, MemoryQueue, Payload, Queue, QueueError, Warning};
+
+use super::Target;
+use super::forward::{Forward, settings};
+use crate::auditor::DeliveryCounters;
+use crate::consumer::Worker;
+
+/// How long dropping the auditor waits for what is left in memory.
+const LAST_CHANCE: Duration = Duration::from_secs(2);
+
+/// Pushes straight to the target. The first caller who finds it away waits for its time-out; from
+/// then on records go to memory, until a thread has delivered them all.
+pub(crate) struct BufferedQueue {
+    target: Target,
+    gate: Arc<Gate>,
+    forwarder: Worker,
+    counters: Arc<DeliveryCounters>,
+}
+
+/// Decides whether a push goes straight on or waits.
+struct Gate {
+    name: String,
+    buffer: MemoryQueue,
+    /// As long as anything waits, what comes after it waits as well.
+    waiting: Mutex<bool>,
+}
+
+impl BufferedQueue {
+    /// Keeps at most `max_bytes` of payloads in memory.
+    pub(crate) fn start(
+        target: Target,
+        max_bytes: u64,
+        counters: Arc<DeliveryCounters>,
+    ) -> io::Result<Self> {
+        let name = target.queue.name();
+        let gate = Arc::new(Gate {
+            name: format!("the memory in front of {name}"),
+            buffer: MemoryQueue::new().max_bytes(max_bytes),
+            waiting: Mutex::new(false),
+        });
+        let sink = Forward::to(Arc::clone(&target.queue));
+        let forwarder = Worker::spawn(gate.clone(), sink, settings("audit-forwarder"))?;
+        Ok(Self {
+            target,
+            gate,
+            forwarder,
+            counters,
+        })
+    }
+}
+
+impl Gate {
+    fn waiting(&self) -> MutexGuard<'_, bool> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps the payloads in memory, if others wait there or the target was found away.
+    fn keep(
+        &self,
+        payloads: &[Payload],
+        away: Option<&QueueError>,
+    ) -> Option<Result<(), QueueError>> {
+        let mut waiting = self.waiting();
+        if let (Some(error), false) = (away, *waiting) {
+            tracing::warn!(%error, "audit records wait in memory; they are lost if this process ends");
+            *waiting = true;
+        }
+        waiting.then(|| {
+            self.buffer
+                .push(payloads)
+                .map_err(|error| self.named(error))
+        })
+    }
+
+    fn named(&self, error: QueueError) -> QueueError {
+        match error {
+            QueueError::Full { max_bytes, .. } => QueueError::Full {
+                queue: self.name.clone(),
+                max_bytes,
+            },
+            other => other,
+        }
+    }
+}
+
+/// What waits in memory, as the forwarder sees it.
+impl Queue for Gate {
+    fn name(&self) -> String {
+        self.name.clone()
+    }
+
+    fn push(&self, payloads: &[Payload]) -> Result<(), QueueError> {
+        self.buffer.push(payloads)
+    }
+
+    fn peek(&self, limit: usize) -> Result<Batch, QueueError> {
+        self.buffer.peek(limit)
+    }
+
+    fn ack(&self, batch: &Batch) -> Result<usize, QueueError> {
+        let mut waiting = self.waiting();
+        let removed = self.buffer.ack(batch)?;
+        if *waiting && self.buffer.is_empty()? {
+            tracing::info!("all audit records that waited in memory are delivered");
+            *waiting = false;
+        }
+        Ok(removed)
+    }
+
+    fn len(&self) -> Result<u64, QueueError> {
+        self.buffer.len()
+    }
+}
+
+impl Queue for BufferedQueue {
+    fn name(&self) -> String {
+        self.target.queue.name()
+    }
+
+    fn push(&self, payloads: &[Payload]) -> Result<(), QueueError> {
+        if let Some(kept) = self.gate.keep(payloads, None) {
+            return kept;
+        }
+        match self.target.direct.push(payloads) {
+            Ok(()) => Ok(()),
+            Err(error @ QueueError::TooLarge { .. }) => Err(error),
+            Err(error) => self.gate.keep(payloads, Some(&error)).unwrap_or(Err(error)),
+        }
+    }
+
+    fn peek(&self, limit: usize) -> Result<Batch, QueueError> {
+        self.target.queue.peek(limit)
+    }
+
+    fn ack(&self, batch: &Batch) -> Result<usize, QueueError> {
+        self.target.queue.ack(batch)
+    }
+
+    fn len(&self) -> Result<u64, QueueError> {
+        self.target.queue.len()
+    }
+
+    fn settle(&self, timeout: Duration) -> Result<(), QueueError> {
+        super::forward::settle(&self.forwarder, timeout, || self.name())
+    }
+
+    fn warnings(&self) -> Result<Vec<Warning>, QueueError> {
+        self.target.queue.warnings()
+    }
+}
+
+impl Drop for BufferedQueue {
+    fn drop(&mut self) {
+        let unsaid = || self.gate.buffer.len().unwrap_or(0);
+        if unsaid() > 0 {
+            let _ = self.forwarder.flush(LAST_CHANCE);
+        }
+        let _ = self.forwarder.stop();
+        let records = unsaid();
+        if records > 0 {
+            self.counters.dropped(records);
+            tracing::error!(
+                records,
+                "audit records that waited in memory could not be delivered and are lost"
+            );
+        }
+    }
+}

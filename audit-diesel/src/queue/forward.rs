@@ -1,0 +1,85 @@
+//! Carrying payloads on to another queue.
+
+mod fit;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use audit_core::{Payload, Queue, QueueError};
+
+use crate::consumer::{Delivery, Settings, Sink, Tally, Worker};
+pub(in crate::queue) use fit::Fit;
+
+/// What one push to the other queue carries.
+pub(super) const FORWARDED_AT_ONCE: usize = 500;
+
+/// How often the forwarder looks for something to carry. It does not wake at each push: carrying
+/// records one by one would cost more than it hastens.
+pub(super) const INTERVAL: Duration = Duration::from_millis(50);
+
+/// How a thread works that carries payloads on.
+pub(super) fn settings(name: &'static str) -> Settings {
+    Settings {
+        name,
+        batch_size: FORWARDED_AT_ONCE,
+        interval: INTERVAL,
+        stand_by: Duration::from_secs(1),
+        // The longest that a queue is back before this is noticed.
+        longest_backoff: Duration::from_secs(2),
+    }
+}
+
+/// Waits until what the forwarder found at the call is carried on.
+pub(super) fn settle(
+    forwarder: &Worker,
+    timeout: Duration,
+    name: impl Fn() -> String,
+) -> Result<(), QueueError> {
+    forwarder
+        .flush(timeout)
+        .map_err(|error| QueueError::Unavailable {
+            queue: name(),
+            reason: error.to_string(),
+        })
+}
+
+/// Carries payloads on.
+pub(super) struct Forward {
+    target: Arc<dyn Queue>,
+    fit: Arc<Fit>,
+}
+
+impl Forward {
+    pub(super) fn to(target: Arc<dyn Queue>) -> Self {
+        Self {
+            target,
+            fit: Arc::default(),
+        }
+    }
+
+    /// What the target turned out to take.
+    #[cfg(feature = "journal")]
+    pub(super) fn fit(&self) -> Arc<Fit> {
+        Arc::clone(&self.fit)
+    }
+}
+
+impl Sink for Forward {
+    fn deliver(&mut self, payloads: &[Payload]) -> Result<Delivery, String> {
+        let pushed = match self.target.push(payloads) {
+            // It was taken before, so it must not stand in the way of all that come after it.
+            Err(QueueError::TooLarge { max_bytes, .. }) => {
+                self.fit.learn(max_bytes);
+                self.fit.warn(payloads);
+                let fitting = payloads.iter().map(|payload| self.fit.fitting(payload));
+                self.target.push(&fitting.collect::<Vec<_>>())
+            }
+            pushed => pushed,
+        };
+        pushed.map_err(|error| error.to_string())?;
+        Ok(Delivery::Done(Tally {
+            stored: payloads.len(),
+            ..Tally::default()
+        }))
+    }
+}

@@ -1,0 +1,54 @@
+//! Records that the journal took and that are too large for its target.
+
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use audit_core::{Payload, Record};
+
+/// The target's bound, once it has refused something.
+pub(in crate::queue) struct Fit(AtomicUsize);
+
+impl Default for Fit {
+    fn default() -> Self {
+        Self(AtomicUsize::new(usize::MAX))
+    }
+}
+
+impl Fit {
+    /// The target takes payloads of so many bytes.
+    pub(in crate::queue) fn learn(&self, max_bytes: usize) {
+        self.0.store(max_bytes, Relaxed);
+    }
+
+    /// The payload as the target gets it: with sizes in place of the values of a record that is too
+    /// large.
+    pub(in crate::queue) fn fitting(&self, payload: &Payload) -> Payload {
+        let max_bytes = self.0.load(Relaxed);
+        if payload.as_bytes().len() <= max_bytes {
+            return payload.clone();
+        }
+        // What is no record cannot be made smaller, and ends up in quarantine, where somebody
+        // looks at it.
+        shrunk(payload, max_bytes)
+            .unwrap_or_else(|| Payload::from(payload.as_bytes()[..max_bytes].to_vec()))
+    }
+
+    /// Says aloud which payloads do not arrive as they are.
+    pub(in crate::queue) fn warn(&self, payloads: &[Payload]) {
+        let max_bytes = self.0.load(Relaxed);
+        let sizes = payloads.iter().map(|payload| payload.as_bytes().len());
+        for bytes in sizes.filter(|bytes| *bytes > max_bytes) {
+            tracing::warn!(
+                bytes,
+                max_bytes,
+                "a record of the journal is too large for its target: its values are replaced by \
+                 their sizes; let the target take records as large as the journal does"
+            );
+        }
+    }
+}
+
+fn shrunk(payload: &Payload, max_bytes: usize) -> Option<Payload> {
+    let record = Record::decode(payload.as_bytes()).ok()?;
+    let shrunk = record.shrunk_to(max_bytes).encode().ok()?;
+    (shrunk.as_bytes().len() <= max_bytes).then_some(shrunk)
+}

@@ -1,0 +1,69 @@
+//! Which of the processes that share a journal carries it on.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use audit_core::QueueError;
+
+use crate::queue::journal::Journal;
+
+/// How long a process that died, or was suspended, keeps the others waiting.
+const LEASE: Duration = Duration::from_secs(5);
+
+/// A claim on carrying the journal on. It is a lease rather than a lock of the operating system:
+/// a process that is suspended must not hold up the others.
+///
+/// Where two work all the same, as one was suspended in the middle of a push, records are carried
+/// twice, and stored once.
+pub(super) struct Carrier {
+    journal: Journal,
+    id: i64,
+    renewed: Mutex<Option<Instant>>,
+}
+
+impl Carrier {
+    pub(super) fn new(journal: Journal) -> Self {
+        Self {
+            journal,
+            id: RandomState::new().hash_one(0_u8).cast_signed(),
+            renewed: Mutex::new(None),
+        }
+    }
+
+    /// Whether this process carries the journal on.
+    pub(super) fn is_it(&self) -> Result<bool, QueueError> {
+        if self.renewed().is_some_and(|at| at.elapsed() < LEASE / 2) {
+            return Ok(true);
+        }
+        let at = Instant::now();
+        let claimed = self.journal.claim(self.id, now_ms(), LEASE)?;
+        self.note(claimed.then_some(at));
+        Ok(claimed)
+    }
+
+    /// Lets the others try.
+    pub(super) fn release(&self) {
+        if self.renewed().is_none() {
+            return;
+        }
+        self.note(None);
+        if let Err(error) = self.journal.release(self.id) {
+            tracing::debug!(%error, "the journal's lease runs out by itself");
+        }
+    }
+
+    fn renewed(&self) -> Option<Instant> {
+        *self.renewed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note(&self, renewed: Option<Instant>) {
+        *self.renewed.lock().unwrap_or_else(PoisonError::into_inner) = renewed;
+    }
+}
+
+/// The system's clock, in milliseconds since 1970.
+pub(super) fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_millis() as i64)
+}

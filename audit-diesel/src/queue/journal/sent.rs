@@ -1,0 +1,112 @@
+//! A journal that is carried on to another queue: how far, by whom, and what waits to be confirmed.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use audit_core::{Batch, Payload, QueueError};
+use diesel::prelude::*;
+
+use super::statements::{self, audit_journal, audit_journal_state, signed};
+use super::{Journal, PEEK_BYTES};
+
+impl Journal {
+    /// The number of the first payload that was not carried on yet.
+    pub(crate) fn sent_to(&self) -> Result<i64, QueueError> {
+        self.run(&self.0.reader, sent_to)
+    }
+
+    /// The oldest payloads that were not carried on yet.
+    pub(crate) fn peek_unsent(&self, limit: usize) -> Result<Batch, QueueError> {
+        self.run(&self.0.reader, |connection| {
+            let first = sent_to(connection)?;
+            statements::peek(connection, first..i64::MAX, limit, PEEK_BYTES)
+        })
+    }
+
+    /// The oldest payloads that were carried on, of those numbered so.
+    pub(crate) fn peek_sent(&self, numbers: Range<i64>, limit: usize) -> Result<Batch, QueueError> {
+        self.run(&self.0.reader, |connection| {
+            statements::peek(connection, numbers, limit, PEEK_BYTES)
+        })
+    }
+
+    /// Notes that the batch was carried on, unless that was noted before.
+    pub(crate) fn mark_sent(&self, batch: &Batch) -> Result<usize, QueueError> {
+        let first = signed(batch.receipt);
+        let end = first.saturating_add(batch.len() as i64);
+        self.run(&self.0.writer, |connection| {
+            let state = audit_journal_state::table
+                .find(1)
+                .filter(audit_journal_state::sent_to.le(first));
+            let marked = diesel::update(state)
+                .set(audit_journal_state::sent_to.eq(end))
+                .execute(connection)?;
+            Ok(if marked == 0 { 0 } else { batch.len() })
+        })
+    }
+
+    /// How many payloads were not carried on yet.
+    pub(crate) fn count_unsent(&self) -> Result<u64, QueueError> {
+        self.run(&self.0.reader, |connection| {
+            // They are numbered without gaps: to count would read all of them.
+            let first = sent_to(connection)?;
+            let last: Option<i64> = audit_journal::table
+                .select(diesel::dsl::max(audit_journal::seq))
+                .first(connection)?;
+            Ok(last.map_or(0, |last| (last + 1 - first).max(0) as u64))
+        })
+    }
+
+    /// Puts payloads that the journal holds at its end, where they are carried on again. They
+    /// take no further room: their old places are given up next.
+    pub(crate) fn send_again(&self, payloads: &[Payload]) -> Result<(), QueueError> {
+        let bytes: usize = payloads.iter().map(|p| p.as_bytes().len()).sum();
+        self.run(&self.0.writer, |connection| {
+            statements::push(connection, payloads, bytes as u64, u64::MAX).map(drop)
+        })
+    }
+
+    /// Makes `carrier` the one who carries the journal on, for so long, unless another one is.
+    pub(crate) fn claim(
+        &self,
+        carrier: i64,
+        now_ms: i64,
+        lease: Duration,
+    ) -> Result<bool, QueueError> {
+        let lease_ms = lease.as_millis() as i64;
+        self.run(&self.0.writer, |connection| {
+            use audit_journal_state as state;
+            let free = state::carrier
+                .eq(carrier)
+                .or(state::carrier_until.le(now_ms))
+                // The clock was set back: nobody claims that far ahead.
+                .or(state::carrier_until.gt(now_ms + lease_ms));
+            let claimed = diesel::update(state::table.find(1).filter(free))
+                .set((
+                    state::carrier.eq(carrier),
+                    state::carrier_until.eq(now_ms + lease_ms),
+                ))
+                .execute(connection)?;
+            Ok(claimed > 0)
+        })
+    }
+
+    /// Lets another one carry the journal on.
+    pub(crate) fn release(&self, carrier: i64) -> Result<(), QueueError> {
+        self.run(&self.0.writer, |connection| {
+            use audit_journal_state as state;
+            let mine = state::table.find(1).filter(state::carrier.eq(carrier));
+            diesel::update(mine)
+                .set(state::carrier_until.eq(0))
+                .execute(connection)
+                .map(drop)
+        })
+    }
+}
+
+fn sent_to(connection: &mut SqliteConnection) -> QueryResult<i64> {
+    audit_journal_state::table
+        .find(1)
+        .select(audit_journal_state::sent_to)
+        .first(connection)
+}

@@ -1,0 +1,187 @@
+//! Prepared records, and the thread that settles those whose transaction nobody saw the end of.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use audit_core::{Batch, Payload, Queue, QueueError};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::journal::{Journal, now_ms};
+use crate::auditor::{PreparedFor, PreparedRecords};
+use crate::consumer::{Delivery, Judge, Question, Ruling, Settings, Sink, Tally, Worker};
+use crate::store::Refused;
+
+/// What a transaction gets for its COMMIT and the note of it, before a server that does not know
+/// it is believed: it may be one of another application that shares the journal.
+const FOREIGN_AFTER: Duration = Duration::from_secs(60);
+
+/// A journal with prepared records, and the thread that settles them.
+pub(crate) struct ReconciledJournal {
+    journal: Journal,
+    /// Ends with it.
+    _reconciler: Worker,
+}
+
+impl ReconciledJournal {
+    /// Starts the thread.
+    pub(crate) fn start(journal: Journal, judge: Box<dyn Judge>) -> io::Result<Self> {
+        let settings = Settings {
+            name: "audit-reconciler",
+            batch_size: 1_000,
+            interval: Duration::from_millis(250),
+            stand_by: Duration::from_millis(500),
+            longest_backoff: Duration::from_secs(2),
+        };
+        let sink = Reconcile {
+            journal: journal.clone(),
+            judge,
+        };
+        let queue = Arc::new(Unsettled(journal.clone()));
+        Ok(Self {
+            journal,
+            _reconciler: Worker::spawn(queue, sink, settings)?,
+        })
+    }
+}
+
+impl PreparedRecords for ReconciledJournal {
+    fn prepare(
+        &self,
+        owner: &PreparedFor<'_>,
+        first: u32,
+        undo_from: Option<u32>,
+        payloads: &[Payload],
+    ) -> Result<(), QueueError> {
+        self.journal.prepare(owner, first, undo_from, payloads)
+    }
+
+    fn undo(&self, transaction: Uuid, from: u32) -> Result<(), QueueError> {
+        self.journal.undo_prepared(transaction.as_bytes(), from)
+    }
+
+    fn release(&self, transaction: Uuid, payloads: &[Payload]) -> Result<(), QueueError> {
+        self.journal.release_as(transaction, payloads)
+    }
+}
+
+/// A transaction to be settled, as the worker passes it on.
+#[derive(Debug, Serialize, Deserialize)]
+struct Entry {
+    transaction: Vec<u8>,
+    xid: i64,
+    origin: String,
+    prepared_at: i64,
+}
+
+/// The transactions with prepared records, as a queue: each is settled where it stands, so that
+/// there is nothing to acknowledge.
+struct Unsettled(Journal);
+
+impl Queue for Unsettled {
+    fn name(&self) -> String {
+        self.0.name()
+    }
+
+    fn push(&self, _: &[Payload]) -> Result<(), QueueError> {
+        Ok(())
+    }
+
+    fn peek(&self, limit: usize) -> Result<Batch, QueueError> {
+        let entries = self.0.unsettled(limit)?.into_iter().map(|entry| Entry {
+            transaction: entry.transaction,
+            xid: entry.xid,
+            origin: entry.origin,
+            prepared_at: entry.prepared_at,
+        });
+        let payloads = entries.filter_map(|entry| serde_json::to_vec(&entry).ok());
+        Ok(Batch {
+            payloads: payloads.map(Payload::from).collect(),
+            receipt: 0,
+        })
+    }
+
+    fn ack(&self, batch: &Batch) -> Result<usize, QueueError> {
+        Ok(batch.len())
+    }
+
+    fn len(&self) -> Result<u64, QueueError> {
+        self.0.count_unsettled()
+    }
+}
+
+/// Asks what became of each transaction, and does with its records what follows from that. Several
+/// processes may do so at once: whoever comes second finds nothing.
+struct Reconcile {
+    journal: Journal,
+    judge: Box<dyn Judge>,
+}
+
+impl Sink for Reconcile {
+    fn deliver(&mut self, payloads: &[Payload]) -> Result<Delivery, String> {
+        let entries = payloads
+            .iter()
+            .map(|payload| serde_json::from_slice(payload.as_bytes()));
+        let entries: Vec<Entry> = entries
+            .collect::<Result<_, _>>()
+            .map_err(|error| error.to_string())?;
+        let rulings = self.judge.rule(entries.iter().map(question).collect())?;
+        let mut tally = Tally::default();
+        for ((entry, ruling), payload) in entries.iter().zip(rulings).zip(payloads) {
+            match ruling {
+                Ruling::Committed => tally.stored += self.release(entry)?,
+                Ruling::Aborted => {
+                    self.undo(entry)?;
+                    tally.rolled_back += 1;
+                }
+                Ruling::InProgress => tally.put_off.push(payload.clone()),
+                Ruling::Unknowable(reason) => {
+                    tally.quarantined += self.quarantine(entry, &reason)?;
+                }
+            }
+        }
+        Ok(Delivery::Done(tally))
+    }
+}
+
+impl Reconcile {
+    fn release(&self, entry: &Entry) -> Result<usize, String> {
+        self.journal
+            .release_prepared(&entry.transaction)
+            .map_err(|error| error.to_string())
+    }
+
+    fn undo(&self, entry: &Entry) -> Result<(), String> {
+        self.journal
+            .undo_prepared(&entry.transaction, 0)
+            .map_err(|error| error.to_string())
+    }
+
+    /// Put there before they are removed here: there twice is there once.
+    fn quarantine(&mut self, entry: &Entry, reason: &str) -> Result<usize, String> {
+        let payloads = self
+            .journal
+            .prepared_payloads(&entry.transaction)
+            .map_err(|error| error.to_string())?;
+        let refused = payloads.iter().map(|p| Refused::new(p, reason)).collect();
+        self.judge.quarantine(refused)?;
+        self.undo(entry)?;
+        tracing::error!(
+            records = payloads.len(),
+            xid = entry.xid,
+            reason,
+            "audit records of a transaction whose end is unknown went into quarantine"
+        );
+        Ok(payloads.len())
+    }
+}
+
+fn question(entry: &Entry) -> Question {
+    let age = now_ms().saturating_sub(entry.prepared_at);
+    Question {
+        xid: entry.xid,
+        origin: entry.origin.clone(),
+        is_old: age > FOREIGN_AFTER.as_millis() as i64,
+    }
+}

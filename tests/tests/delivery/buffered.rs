@@ -1,0 +1,166 @@
+//! Redis without a journal: straight pushes, and memory while it is away.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use audit_diesel::{AuditEvent, Auditor, AuditorBuilder, Queue, RedisQueue};
+use audit_tests::wait_until;
+
+use super::support::*;
+
+fn direct(setup: &Setup) -> AuditorBuilder {
+    Auditor::builder()
+        .redis(setup.server.url())
+        .without_journal()
+}
+
+#[test]
+fn a_record_is_in_redis_when_the_call_returns() {
+    let setup = Setup::new(&[]);
+    let auditor = direct(&setup).build().unwrap();
+    for n in 0..20 {
+        record(&auditor, n..n + 1);
+        assert_eq!(setup.list().len(), Ok(n as u64 + 1));
+    }
+}
+
+#[test]
+fn what_is_made_while_redis_is_away_arrives_in_order_when_it_is_back() {
+    let mut setup = Setup::new(&["--appendonly", "yes", "--appendfsync", "always"]);
+    let auditor = direct(&setup).build().unwrap();
+    record(&auditor, 0..10);
+    for round in 0..3 {
+        setup.server.kill9();
+        record(&auditor, round * 100 + 10..round * 100 + 100);
+        setup.server.restart();
+        record(&auditor, round * 100 + 100..round * 100 + 110);
+        auditor.queue().settle(LONG).unwrap();
+    }
+    let batch = setup.list().peek(1_000).unwrap();
+    let actions = batch.payloads.iter().map(|payload| {
+        let record = audit_diesel::Record::decode(payload.as_bytes()).unwrap();
+        record.action
+    });
+    assert_eq!(actions.collect::<Vec<_>>(), names(310));
+    let stats = auditor.stats();
+    assert_eq!((stats.published, stats.failed), (310, 0));
+    // And it goes straight on again.
+    record(&auditor, 310..311);
+    assert_eq!(setup.list().len(), Ok(311));
+}
+
+/// The longest that a call takes while Redis accepts everything and answers nothing.
+fn longest_stall(auditor: &Auditor, threads: usize) -> Duration {
+    let slowest = |_| {
+        let calls = (0..200).map(|_| {
+            let started = Instant::now();
+            auditor.record(AuditEvent::new("silent")).unwrap();
+            started.elapsed()
+        });
+        calls.max().unwrap()
+    };
+    thread::scope(|scope| {
+        let threads: Vec<_> = (0..threads)
+            .map(|n| scope.spawn(move || slowest(n)))
+            .collect();
+        let stalls = threads.into_iter().map(|thread| thread.join().unwrap());
+        stalls.max().unwrap()
+    })
+}
+
+#[test]
+fn a_silent_redis_stalls_each_caller_once_and_shortly() {
+    let setup = Setup::new(&[]);
+    let with_journal = setup.confirmed().build().unwrap();
+    let without = direct(&setup).build().unwrap();
+    record(&with_journal, 0..100);
+    record(&without, 100..200);
+    setup.server.suspend();
+    let started = Instant::now();
+    let stalls = [
+        longest_stall(&without, 16),
+        longest_stall(&with_journal, 16),
+    ];
+    let all = started.elapsed();
+    println!(
+        "longest stall while Redis is silent: without a journal {:?}, with one {:?}; 6,400 calls {all:?}",
+        stalls[0], stalls[1]
+    );
+    assert!(stalls[0] < Duration::from_millis(1_000), "{stalls:?}");
+    assert!(stalls[1] < Duration::from_millis(1_000), "{stalls:?}");
+    assert_eq!(without.stats().failed, 0);
+    setup.server.resume();
+    without.queue().settle(LONG).unwrap();
+    with_journal.queue().settle(LONG).unwrap();
+    assert!(setup.list().len().unwrap() >= 6_600);
+}
+
+#[test]
+fn memory_is_bounded_and_what_does_not_fit_is_counted() {
+    let mut setup = Setup::new(&[]);
+    let auditor = direct(&setup).buffer_bytes(10_000).build().unwrap();
+    setup.server.stop();
+    let tried = 500;
+    let refused = (0..tried)
+        .filter(|n| {
+            let event = AuditEvent::new(format!("n.{n}"));
+            auditor.record(event).is_err_and(|error| {
+                assert!(error.to_string().contains("memory"), "{error}");
+                true
+            })
+        })
+        .count();
+    assert!(refused > 0 && refused < tried, "{refused}");
+    setup.server.restart();
+    auditor.queue().settle(LONG).unwrap();
+    assert_eq!(setup.list().len(), Ok((tried - refused) as u64));
+    record(&auditor, 0..1);
+}
+
+#[test]
+fn dropping_it_delivers_what_waits_or_counts_it_within_seconds() {
+    let mut setup = Setup::new(&[]);
+    let auditor = direct(&setup).build().unwrap();
+    setup.server.stop();
+    record(&auditor, 0..10);
+    let started = Instant::now();
+    drop(auditor);
+    assert!(
+        started.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        started.elapsed()
+    );
+    let auditor = direct(&setup).build().unwrap();
+    record(&auditor, 0..10);
+    setup.server.restart();
+    drop(auditor);
+    assert_eq!(setup.list().len(), Ok(10));
+}
+
+#[test]
+fn a_key_of_another_type_is_waited_for() {
+    let setup = Setup::new(&[]);
+    setup.redis("SET audit:queue something");
+    let auditor = direct(&setup).build().unwrap();
+    record(&auditor, 0..5);
+    setup.redis("DEL audit:queue");
+    auditor.queue().settle(LONG).unwrap();
+    assert_eq!(setup.list().len(), Ok(5));
+}
+
+/// One that is too large is refused on its own, and opens nothing.
+#[test]
+fn an_oversized_record_holds_nothing_up() {
+    let setup = Setup::new(&[]);
+    let small = RedisQueue::builder(setup.server.url()).max_record_bytes(1_000);
+    let auditor = Auditor::builder()
+        .redis_queue(small.build().unwrap())
+        .without_journal()
+        .build()
+        .unwrap();
+    let large = AuditEvent::new("n.0").with("text", "x".repeat(5_000));
+    auditor.record(large).unwrap_err();
+    record(&auditor, 0..1);
+    assert_eq!(setup.list().len(), Ok(1));
+    wait_until("nothing more", LONG, || setup.list().len() == Ok(1));
+}

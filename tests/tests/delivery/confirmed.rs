@@ -1,0 +1,220 @@
+//! The journal keeps a record until the database has it.
+
+use std::time::Duration;
+
+use audit_diesel::{AuditContext, Payload, Queue, Record, Unsettled};
+use audit_tests::wait_until;
+use diesel::prelude::*;
+
+use super::support::*;
+
+#[test]
+fn what_is_stored_leaves_the_journal_and_is_not_sent_twice() {
+    let setup = Setup::new(&[]);
+    let auditor = setup.confirmed().build().unwrap();
+    let consumer = setup.consumer();
+    for round in 0..5 {
+        record(&auditor, round * 100..round * 100 + 100);
+        setup.wait_for(round * 100 + 100);
+    }
+    setup.wait_for_an_empty_journal();
+    assert_eq!(auditor.stats().sent_again, 0);
+    assert_eq!(consumer.stats().duplicates, 0);
+}
+
+#[test]
+fn the_journal_keeps_what_waits_in_redis_and_does_not_send_it_twice() {
+    let setup = Setup::new(&[]);
+    let auditor = setup.confirmed().build().unwrap();
+    record(&auditor, 0..50);
+    auditor.queue().settle(LONG).unwrap();
+    assert_eq!(setup.list().len(), Ok(50));
+    // Longer than the time that a record gets.
+    std::thread::sleep(GRACE * 5);
+    assert_eq!(setup.list().len(), Ok(50));
+    assert_eq!(setup.journal().len(), Ok(50));
+    let _consumer = setup.consumer();
+    setup.wait_for(50);
+    setup.wait_for_an_empty_journal();
+    assert_eq!(auditor.stats().sent_again, 0);
+}
+
+#[test]
+fn a_wiped_redis_loses_nothing() {
+    let setup = Setup::new(&[]);
+    let auditor = setup.confirmed().build().unwrap();
+    let mut count = 0;
+    for round in 1..=4 {
+        record(&auditor, count..count + 700);
+        auditor.queue().settle(LONG).unwrap();
+        setup.redis("FLUSHALL");
+        record(&auditor, count + 700..count + 710);
+        count += 710;
+        let consumer = setup.consumer();
+        setup.wait_for(count);
+        assert_eq!(auditor.stats().sent_again, round * 700);
+        consumer.stop().unwrap();
+    }
+    setup.wait_for_an_empty_journal();
+}
+
+#[test]
+fn wipes_under_load_lose_nothing() {
+    let setup = Setup::new(&[]);
+    let auditor = setup.confirmed().build().unwrap();
+    let _consumer = setup.consumer();
+    std::thread::scope(|scope| {
+        scope.spawn(|| record(&auditor, 0..4_000));
+        for _ in 0..16 {
+            std::thread::sleep(Duration::from_millis(50));
+            setup.redis("FLUSHALL");
+        }
+    });
+    setup.wait_for(4_000);
+    setup.wait_for_an_empty_journal();
+}
+
+#[test]
+fn a_redis_that_comes_back_empty_loses_nothing() {
+    let mut setup = Setup::new(&[]);
+    let auditor = setup.confirmed().build().unwrap();
+    record(&auditor, 0..100);
+    auditor.queue().settle(LONG).unwrap();
+    setup.server.kill9();
+    record(&auditor, 100..200);
+    setup.server.restart();
+    let _consumer = setup.consumer();
+    setup.wait_for(200);
+    setup.wait_for_an_empty_journal();
+    assert!(auditor.stats().sent_again >= 100);
+}
+
+/// As after a failover to a replica that lagged behind: what was acknowledged is there again, and
+/// what came last is gone.
+#[test]
+fn a_redis_that_comes_back_with_old_data_loses_nothing() {
+    let mut setup = Setup::new(&[]);
+    let auditor = setup.confirmed().build().unwrap();
+    record(&auditor, 0..100);
+    auditor.queue().settle(LONG).unwrap();
+    setup.redis("SAVE");
+    let consumer = setup.consumer();
+    setup.wait_for(100);
+    consumer.stop().unwrap();
+    record(&auditor, 100..200);
+    auditor.queue().settle(LONG).unwrap();
+    setup.server.kill9();
+    setup.server.restart();
+    assert_eq!(setup.list().len(), Ok(100));
+    let consumer = setup.consumer();
+    setup.wait_for(200);
+    setup.wait_for_an_empty_journal();
+    assert_eq!(consumer.stats().duplicates, 100);
+}
+
+#[test]
+fn what_the_last_process_carried_is_confirmed_by_the_next() {
+    let setup = Setup::new(&[]);
+    let auditor = setup.confirmed().build().unwrap();
+    record(&auditor, 0..100);
+    auditor.queue().settle(LONG).unwrap();
+    drop(auditor);
+    setup.redis("FLUSHALL");
+    let auditor = setup.confirmed().build().unwrap();
+    let _consumer = setup.consumer();
+    setup.wait_for(100);
+    setup.wait_for_an_empty_journal();
+    assert_eq!(auditor.stats().sent_again, 100);
+}
+
+#[test]
+fn quarantined_and_shrunk_and_cut_records_leave_the_journal() {
+    let setup = Setup::new(&[]);
+    let small = audit_diesel::RedisQueue::builder(setup.server.url()).max_record_bytes(1_000);
+    let auditor = audit_diesel::Auditor::builder()
+        .redis_queue(small.build().unwrap())
+        .journal_queue(setup.journal())
+        .confirm_in(setup.app.pool.clone())
+        .confirm_after(GRACE)
+        .build()
+        .unwrap();
+    let mut large = Record::new("n.0", AuditContext::default());
+    large
+        .extra
+        .insert("text".to_owned(), "x".repeat(5_000).into());
+    let payloads = [
+        large.encode().unwrap(),
+        Payload::from(b"no record".to_vec()),
+        Payload::from(vec![b'?'; 5_000]),
+    ];
+    auditor.queue().push(&payloads).unwrap();
+    let _consumer = setup.consumer();
+    setup.wait_for_an_empty_journal();
+    assert_eq!(setup.stored(), names(1));
+    let held: i64 = audit_diesel::postgres::audit_quarantine::table
+        .count()
+        .get_result(&mut setup.app.pool.get().unwrap())
+        .unwrap();
+    assert_eq!(held, 2);
+    assert_eq!(auditor.stats().sent_again, 0);
+}
+
+fn unsettled(xid: i64, action: &str) -> Payload {
+    let record = Record::new(action, AuditContext::default());
+    record.encode().unwrap().unsettled(Unsettled { xid })
+}
+
+fn xid(conn: &mut PgConnection) -> i64 {
+    diesel::select(diesel::dsl::sql::<diesel::sql_types::BigInt>(
+        "txid_current()",
+    ))
+    .get_result(conn)
+    .unwrap()
+}
+
+#[test]
+fn a_rolled_back_transaction_leaves_the_journal_and_one_that_runs_stays() {
+    use diesel::connection::SimpleConnection;
+    let setup = Setup::new(&[]);
+    let auditor = setup.confirmed().build().unwrap();
+    let conn = &mut setup.app.guard.connection();
+    conn.batch_execute("BEGIN").unwrap();
+    let aborted = xid(conn);
+    conn.batch_execute("ROLLBACK; BEGIN").unwrap();
+    let running = xid(conn);
+    let payloads = [unsettled(aborted, "aborted"), unsettled(running, "n.0")];
+    auditor.queue().push(&payloads).unwrap();
+    let consumer = setup.consumer();
+    wait_until("the rolled back one to be dropped", LONG, || {
+        consumer.stats().rolled_back >= 1 && setup.journal().len().unwrap() == 1
+    });
+    // A copy more in Redis for each time that it is looked at would fill it.
+    let seen = std::time::Instant::now();
+    while seen.elapsed() < GRACE * 20 {
+        assert!(setup.list().len().unwrap() < 10);
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    conn.batch_execute("COMMIT").unwrap();
+    setup.wait_for(1);
+    setup.wait_for_an_empty_journal();
+}
+
+#[test]
+fn a_database_that_is_away_keeps_the_journal_as_it_is() {
+    use diesel::connection::SimpleConnection;
+    let setup = Setup::new(&[]);
+    let auditor = setup.confirmed().build().unwrap();
+    let sql = |sql: &str| setup.app.pool.get().unwrap().batch_execute(sql).unwrap();
+    let consumer = setup.consumer();
+    sql("ALTER TABLE audit_logs RENAME TO away");
+    record(&auditor, 0..100);
+    wait_until("the consumer to fail", LONG, || {
+        consumer.stats().outages > 1
+    });
+    setup.redis("FLUSHALL");
+    std::thread::sleep(GRACE * 3);
+    assert_eq!(setup.journal().len(), Ok(100));
+    sql("ALTER TABLE away RENAME TO audit_logs");
+    setup.wait_for(100);
+    setup.wait_for_an_empty_journal();
+}

@@ -1,0 +1,6 @@
+//! What Redis loses, and what it keeps waiting: the journal and the memory in front of it.
+
+mod buffered;
+mod confirmed;
+mod shared;
+mod support;
