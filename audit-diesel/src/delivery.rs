@@ -143,9 +143,12 @@ where
             let recorder = Recorder::of(conn).ok_or(AuditError::NoAuditor)?;
             recorder.record_event(record, xid)
         }
-        Delivery::Prepared => conn
-            .run_with_records(|conn| Ok(prepare(conn, [record], None)?))
-            .map_err(AuditError::out_of),
+        Delivery::Prepared => {
+            // Too large is refused, before anything is opened.
+            recorder.auditor().encode_event_record(record.clone())?;
+            conn.run_with_records(|conn| Ok(prepare(conn, [record], None)?))
+                .map_err(AuditError::out_of)
+        }
         Delivery::Transactional => {
             let payload = recorder.number_event(record)?;
             store(conn, &[payload])

@@ -11,7 +11,6 @@ use uuid::Uuid;
 use super::Journal;
 use super::statements::{Append, Reserve, signed};
 use crate::auditor::PreparedFor;
-use crate::queue::total_bytes;
 
 /// Part of the journal's tables since its first version.
 pub(super) const TABLE: &str = "
@@ -57,9 +56,10 @@ impl Journal {
         undo_from: Option<u32>,
         payloads: &[Payload],
     ) -> Result<(), QueueError> {
-        let max_bytes = self.0.max_bytes;
-        let bytes = total_bytes(payloads, self.0.max_record_bytes, || self.name_of())? as u64;
-        let fits = self.run(&self.0.writer, |connection| {
+        self.take(payloads, |connection, bytes, max_bytes| {
+            if bytes > max_bytes {
+                return Ok(false);
+            }
             connection.immediate_transaction(|connection| {
                 if let Some(from) = undo_from {
                     undo(connection, owner.transaction.as_bytes(), from.into())?;
@@ -67,7 +67,7 @@ impl Journal {
                 let reserve = Reserve {
                     count: 0,
                     bytes: signed(bytes),
-                    room_from: signed(max_bytes) - signed(bytes),
+                    room_from: signed(max_bytes - bytes),
                 };
                 if reserve.get_result::<i64>(connection).optional()?.is_none() {
                     return Ok(false);
@@ -77,14 +77,7 @@ impl Journal {
                 }
                 Ok(true)
             })
-        })?;
-        match fits {
-            true => Ok(()),
-            false => Err(QueueError::Full {
-                queue: self.name_of(),
-                max_bytes,
-            }),
-        }
+        })
     }
 
     pub(crate) fn undo_prepared(&self, transaction: &[u8], from: u32) -> Result<(), QueueError> {
@@ -149,10 +142,6 @@ impl Journal {
             let count: i64 = prepared::table.select(count).first(connection)?;
             Ok(count as u64)
         })
-    }
-
-    fn name_of(&self) -> String {
-        self.0.name.clone()
     }
 }
 
