@@ -238,7 +238,7 @@ fn killed_anywhere() {
         let mut child = start(&setup, &crash.to_string());
         wait_for(&mut child);
         // Any moment of the first of the transactions, and sometimes later.
-        thread::sleep(Duration::from_micros((crash as u64 * 7_919) % 30_000));
+        thread::sleep(Duration::from_micros((crash as u64 * 7_919) % 60_000));
         kill(child);
         left += setup.prepared();
     }

@@ -3,5 +3,5 @@
 mod crashes;
 mod doubts;
 mod ends;
-mod setup;
+pub(crate) mod setup;
 mod unknowable;
