@@ -29,6 +29,9 @@ pub(crate) trait PreparedRecords: Send + Sync {
     /// Removes what stands at place `from` and after: a rollback.
     fn undo(&self, transaction: Uuid, from: u32) -> Result<(), QueueError>;
 
+    /// Says that this process does not know more of the transaction than the database does.
+    fn leave(&self, transaction: Uuid);
+
     /// Hands the records on: the transaction is committed, and these are its records.
     fn release(&self, transaction: Uuid, payloads: &[Payload]) -> Result<(), QueueError>;
 }
