@@ -5,6 +5,10 @@ use uuid::Uuid;
 
 /// The transaction that prepared records belong to.
 #[derive(Debug)]
+#[cfg_attr(
+    not(feature = "journal"),
+    expect(dead_code, reason = "only a journal takes prepared records")
+)]
 pub(crate) struct PreparedFor<'a> {
     pub(crate) transaction: Uuid,
     /// PostgreSQL's id of it.
