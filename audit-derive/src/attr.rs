@@ -13,12 +13,21 @@ use crate::typing;
 const FIELD_KEYS: &[&str] = &[
     "redact", "skip", "touch", "plain", "with", "display", "debug", "rename",
 ];
-const STRUCT_KEYS: &[&str] = &["resource", "embedded", "leave_out", "crate"];
+const STRUCT_KEYS: &[&str] = &["resource", "delivery", "embedded", "leave_out", "crate"];
+
+/// What `delivery` may say, and the variant of `Delivery` that is meant.
+const DELIVERIES: &[(&str, &str)] = &[
+    ("after_commit", "AfterCommit"),
+    ("prepared", "Prepared"),
+    ("transactional", "Transactional"),
+];
 
 /// What the attributes of a struct say.
 #[derive(Default)]
 pub(crate) struct StructAttrs {
     pub(crate) resource: Option<LitStr>,
+    /// The variant of `Delivery`.
+    pub(crate) delivery: Option<Ident>,
     pub(crate) embedded: Option<Span>,
     pub(crate) leave_out: Option<Vec<Ident>>,
     pub(crate) krate: Option<Path>,
@@ -167,6 +176,10 @@ fn struct_item(
             let name = text(key, input, "resource = \"users\"")?;
             once(&mut read.resource, name, key, errors);
         }
+        "delivery" => {
+            let mode = delivery(&text(key, input, "delivery = \"transactional\"")?)?;
+            once(&mut read.delivery, mode, key, errors);
+        }
         "embedded" => {
             bare(key, input)?;
             once(&mut read.embedded, key.span(), key, errors);
@@ -195,6 +208,19 @@ fn struct_item(
         word => return Err(unknown(key, word, STRUCT_KEYS, "a struct")),
     }
     Ok(())
+}
+
+fn delivery(word: &LitStr) -> syn::Result<Ident> {
+    let said = word.value();
+    match DELIVERIES.iter().find(|(valid, _)| *valid == said) {
+        Some((_, variant)) => Ok(Ident::new(variant, word.span())),
+        None => {
+            let valid: Vec<_> = DELIVERIES.iter().map(|(valid, _)| *valid).collect();
+            let valid = valid.join("\"`, `\"");
+            let message = format!("`\"{said}\"` is no delivery mode: there are `\"{valid}\"`");
+            Err(syn::Error::new(word.span(), message))
+        }
+    }
 }
 
 fn field_item(

@@ -347,10 +347,18 @@ fn model_impl(model: &Model<'_>, usable: bool) -> TokenStream {
         _ => None,
     });
     let only_model = only_model(model).filter(|_| usable);
+    let delivery = model.delivery.as_ref().map(|mode| {
+        quote! {
+            const DELIVERY: ::core::option::Option<#krate::Delivery> =
+                ::core::option::Option::Some(#krate::Delivery::#mode);
+        }
+    });
     quote! {
         #[automatically_derived]
         impl #impl_generics #krate::AuditedModel for #ident #ty #where_clause {
             type Table = #table::table;
+
+            #delivery
 
             fn visit_key(__visit: &mut dyn ::core::ops::FnMut(&'static str)) {
                 #only_model

@@ -19,6 +19,8 @@ pub(crate) struct Model<'a> {
     pub(crate) krate: Path,
     pub(crate) table: Path,
     pub(crate) resource: Option<LitStr>,
+    /// The variant of `Delivery` that the struct chooses.
+    pub(crate) delivery: Option<Ident>,
     /// Where the struct says that it is embedded in another one.
     pub(crate) embedded: Option<Span>,
     /// The key's columns, as `primary_key` names them.
@@ -80,6 +82,7 @@ impl<'a> Model<'a> {
                 .table_name
                 .unwrap_or_else(|| default_table(&input.ident)),
             resource: attrs.resource,
+            delivery: attrs.delivery,
             embedded: attrs.embedded,
             key: attrs.primary_key,
             left_out: attrs.leave_out.unwrap_or_default(),

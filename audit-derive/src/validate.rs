@@ -151,6 +151,12 @@ fn check_embedded(model: &Model<'_>, errors: &mut Errors) {
             "an embedded struct is a part of a row: write `resource` on the struct that embeds it",
         );
     }
+    if let Some(delivery) = &model.delivery {
+        errors.at(
+            delivery.span(),
+            "an embedded struct is a part of a row: write `delivery` on the struct that embeds it",
+        );
+    }
     if let Some(column) = model.left_out.first() {
         errors.at(
             column.span(),

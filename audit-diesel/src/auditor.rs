@@ -4,11 +4,16 @@ mod builder;
 mod customizer;
 #[cfg(feature = "postgres")]
 mod keys;
+mod no_queue;
+mod prepared;
 mod stats;
 
 pub use builder::{AuditorBuilder, ConfigError};
 pub use customizer::AuditorCustomizer;
+pub(crate) use prepared::{PreparedFor, PreparedRecords};
 pub use stats::AuditorStats;
+
+use no_queue::NoQueue;
 
 use std::sync::Arc;
 
@@ -20,9 +25,11 @@ use diesel::result::QueryResult;
 use diesel::sql_types::BigInt;
 #[cfg(feature = "postgres")]
 use diesel::sql_types::Nullable;
+use uuid::Uuid;
 
 use crate::AuditError;
 use crate::connection::AuditedConnection;
+use crate::delivery::{self, Delivery};
 use crate::failpoint::failpoint;
 use crate::guard::{GuardMode, GuardedTables, RawWrite};
 use crate::recorder::{Dialect, Recorder};
@@ -47,6 +54,10 @@ pub struct Auditor {
 
 struct Shared {
     queue: Arc<dyn Queue>,
+    /// Whether the queue is one: an auditor whose records are all transactional needs none.
+    has_queue: bool,
+    /// Where records are written down before COMMIT.
+    prepared: Option<Box<dyn PreparedRecords>>,
     settings: Settings,
     counters: Counters,
     #[cfg(feature = "postgres")]
@@ -56,6 +67,9 @@ struct Shared {
 /// What the builder sets beside the queue.
 #[derive(Debug, Clone)]
 struct Settings {
+    delivery: Delivery,
+    /// Whether a model may choose another mode.
+    delivery_is_for_all: bool,
     require_context: bool,
     max_record_bytes: usize,
     max_transaction_bytes: usize,
@@ -71,10 +85,17 @@ impl Auditor {
         AuditorBuilder::default()
     }
 
-    fn new(queue: Arc<dyn Queue>, settings: Settings, delivery: Arc<DeliveryCounters>) -> Self {
+    fn new(
+        queue: Option<Arc<dyn Queue>>,
+        prepared: Option<Box<dyn PreparedRecords>>,
+        settings: Settings,
+        delivery: Arc<DeliveryCounters>,
+    ) -> Self {
         Self {
             shared: Arc::new(Shared {
-                queue,
+                has_queue: queue.is_some(),
+                queue: queue.unwrap_or_else(|| Arc::new(NoQueue)),
+                prepared,
                 settings,
                 counters: Counters::new(delivery),
                 #[cfg(feature = "postgres")]
@@ -83,7 +104,8 @@ impl Auditor {
         }
     }
 
-    /// The queue that a [`Consumer`](crate::Consumer) takes the records from.
+    /// The queue that a [`Consumer`](crate::Consumer) takes the records from. An auditor that was
+    /// built without one, for [`Delivery::Transactional`] alone, has one that refuses everything.
     pub fn queue(&self) -> Arc<dyn Queue> {
         Arc::clone(&self.shared.queue)
     }
@@ -139,7 +161,7 @@ impl Auditor {
         match Recorder::of(conn) {
             Some(other) if other.auditor().is_same(self) => {}
             // Another auditor holds records that its own queue has to get at COMMIT.
-            Some(other) if !other.pending().is_empty() => {
+            Some(other) if other.pending().next().is_some() => {
                 let other = std::mem::replace(other, recorder(None));
                 conn.set_instrumentation(recorder(Some(Box::new(other))));
             }
@@ -155,8 +177,8 @@ impl Auditor {
     /// [`AuditError::NoAuditor`] on a connection that this auditor is not attached to.
     pub fn pending<C: AuditedConnection>(&self, conn: &mut C) -> Result<Vec<Record>, AuditError> {
         let recorder = self.recorder_of(conn.raw())?;
-        let payloads = recorder.pending().iter();
-        Ok(payloads
+        Ok(recorder
+            .pending()
             .filter_map(|payload| Record::decode(payload.as_bytes()).ok())
             .collect())
     }
@@ -193,27 +215,32 @@ impl Auditor {
         Box::new(AuditorCustomizer::new(self.clone()))
     }
 
-    /// Records an event at once, in the context in force.
+    /// Records an event at once, in the context in force. It goes to the queue in every mode, as
+    /// there is no connection to write it through.
     ///
     /// # Errors
     ///
     /// When it is too large or not JSON, when a context is required and there is none, and when
-    /// the queue does not take it: then it is not recorded.
+    /// the queue does not take it: then it is not recorded. [`AuditError::NoQueue`] where the
+    /// auditor has none.
     pub fn record(&self, event: AuditEvent) -> Result<(), AuditError> {
+        self.check_queue()?;
         let payload = self.encode_event(event)?;
         self.shared.queue.push(&[payload])?;
         self.shared.counters.published(1);
         Ok(())
     }
 
-    /// Records an event with the connection's transaction: if that is rolled back, so is the
-    /// event. Outside of a transaction it is recorded at once.
+    /// Records an event with the connection's transaction, in the auditor's delivery mode: if the
+    /// transaction is rolled back, so is the event. Outside of a transaction it is recorded at once.
     ///
     /// # Errors
     ///
     /// As [`record`](Self::record), and [`AuditError::NoAuditor`] on a connection that this
-    /// auditor is not attached to. Inside a transaction a queue that fails later is counted in
-    /// [`stats`](Self::stats), as it is for statements.
+    /// auditor is not attached to. With [`Delivery::AfterCommit`], inside a transaction, a queue
+    /// that fails later is counted in [`stats`](Self::stats), as it is for statements. With
+    /// [`Delivery::Transactional`] the database may refuse it; inside a transaction, roll that
+    /// back then.
     pub fn record_in<C>(&self, conn: &mut C, event: AuditEvent) -> Result<(), AuditError>
     where
         C: AuditedConnection,
@@ -221,20 +248,77 @@ impl Auditor {
     {
         let conn = conn.raw();
         self.recorder_of(conn)?;
-        let recorder = Recorder::ready(conn)?;
-        if !recorder.in_transaction() {
+        let delivery = delivery::ready(conn, None)?;
+        let in_transaction = self.recorder_of(conn)?.in_transaction();
+        if delivery == Delivery::AfterCommit && !in_transaction {
             return self.record(event);
         }
-        let xid = match recorder.has_xid() {
-            true => None,
-            false => <C::Backend as AuditedBackend>::transaction_id(conn),
-        };
         let record = Record::from_event(event, self.context()?);
-        self.recorder_of(conn)?.record_event(record, xid)
+        delivery::event(conn, record, delivery)
     }
 
     fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.shared, &other.shared)
+    }
+
+    /// How the records of a model are delivered that asks for `chosen`.
+    ///
+    /// # Errors
+    ///
+    /// [`AuditError::NoQueue`] and [`AuditError::NoJournal`] where that mode needs one and the
+    /// auditor has none.
+    pub(crate) fn delivery(&self, chosen: Option<Delivery>) -> Result<Delivery, AuditError> {
+        let settings = &self.shared.settings;
+        let chosen = chosen.filter(|_| !settings.delivery_is_for_all);
+        let delivery = chosen.unwrap_or(settings.delivery);
+        match delivery {
+            Delivery::AfterCommit => self.check_queue()?,
+            Delivery::Prepared => drop(self.prepared()?),
+            Delivery::Transactional => {}
+        }
+        Ok(delivery)
+    }
+
+    /// Where records are written down before COMMIT.
+    pub(crate) fn prepared(&self) -> Result<&dyn PreparedRecords, AuditError> {
+        self.shared.prepared.as_deref().ok_or(AuditError::NoJournal)
+    }
+
+    /// Hands prepared records on whose transaction is committed. Where that fails, they are found
+    /// in the journal later.
+    pub(crate) fn release(&self, transaction: Uuid, payloads: &[Payload]) {
+        let released = self.shared.prepared.as_ref();
+        match released.map(|prepared| prepared.release(transaction, payloads)) {
+            Some(Ok(())) => self.shared.counters.published(payloads.len()),
+            Some(Err(error)) => left_to_the_reconciler(&error),
+            None => {}
+        }
+    }
+
+    /// Leaves it to the database what became of a transaction.
+    pub(crate) fn leave_prepared(&self, transaction: Uuid) {
+        if let Some(prepared) = &self.shared.prepared {
+            prepared.leave(transaction);
+        }
+    }
+
+    /// Removes prepared records that were rolled back, and says whether that was done.
+    pub(crate) fn undo_prepared(&self, transaction: Uuid, from: u32) -> bool {
+        let undone = self.shared.prepared.as_ref();
+        match undone.map(|prepared| prepared.undo(transaction, from)) {
+            Some(Err(error)) => {
+                left_to_the_reconciler(&error);
+                false
+            }
+            _ => true,
+        }
+    }
+
+    fn check_queue(&self) -> Result<(), AuditError> {
+        match self.shared.has_queue {
+            true => Ok(()),
+            false => Err(AuditError::NoQueue),
+        }
     }
 
     pub(crate) fn max_transaction_bytes(&self) -> usize {
@@ -288,25 +372,30 @@ impl Auditor {
 
     /// Encodes the record of a change. The change is done, so this finds a way: a record that is
     /// too large keeps which fields changed, with their sizes in place of their values.
-    pub(crate) fn encode_change(&self, mut record: Record) -> Option<Payload> {
+    pub(crate) fn encode_change(&self, mut record: Record) -> Result<Payload, AuditError> {
         self.mask_extra(&mut record);
         let max_bytes = self.shared.settings.max_record_bytes;
+        let payload = record.encode().map_err(AuditError::Unserializable)?;
+        let bytes = payload.as_bytes().len();
+        if bytes <= max_bytes {
+            return Ok(payload);
+        }
+        self.shared.counters.oversized();
+        tracing::warn!(
+            record = %record.id,
+            resource = record.resource_type.as_deref(),
+            bytes,
+            max_bytes,
+            "a record is too large: its values are replaced by their sizes"
+        );
+        let shrunk = record.shrunk_to(max_bytes).encode();
+        shrunk.map_err(AuditError::Unserializable)
+    }
+
+    /// As [`encode_change`](Self::encode_change), where the change may not fail any more.
+    pub(crate) fn encode_change_or_count(&self, record: Record) -> Option<Payload> {
         let (id, what) = (record.id, record.resource_type.clone());
-        let encoded = record.encode().map(|payload| {
-            if payload.as_bytes().len() <= max_bytes {
-                return Some(payload);
-            }
-            self.shared.counters.oversized();
-            tracing::warn!(
-                record = %id,
-                resource = what.as_deref(),
-                bytes = payload.as_bytes().len(),
-                max_bytes,
-                "a record is too large: its values are replaced by their sizes"
-            );
-            record.shrunk_to(max_bytes).encode().ok()
-        });
-        let payload = encoded.ok().flatten();
+        let payload = self.encode_change(record).ok();
         if payload.is_none() {
             self.shared.counters.failed(1);
             tracing::error!(record = %id, resource = what.as_deref(), "a record cannot be written as JSON and is lost");
@@ -369,6 +458,10 @@ impl Auditor {
     pub(crate) fn discarded(&self, records: usize) {
         self.shared.counters.discarded(records);
     }
+}
+
+fn left_to_the_reconciler(error: &QueueError) {
+    tracing::warn!(%error, "the end of a transaction could not be noted: it is settled later");
 }
 
 fn names_actor(context: &AuditContext) -> bool {

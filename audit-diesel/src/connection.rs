@@ -1,5 +1,8 @@
 //! Which connections audited statements run on.
 
+mod atomic;
+#[cfg(feature = "postgres")]
+mod postgres;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 
@@ -8,11 +11,14 @@ use diesel::connection::LoadConnection;
 use diesel::r2d2::{ConnectionManager, PooledConnection, R2D2Connection};
 use diesel::result::QueryResult;
 
+use crate::auditor::AuditedBackend;
+use crate::store::EntryToStore;
+
 /// A connection that audited statements run on: Diesel's own, or one behind a pool.
 ///
 /// Implement it for a connection type of your own that wraps one of Diesel's; it has to pass
 /// [`instrumentation`](Connection::instrumentation) on to the wrapped one.
-pub trait AuditedConnection: Connection {
+pub trait AuditedConnection: Connection<Backend: AuditedBackend> {
     /// Diesel's connection that does the work.
     type Raw: RawConnection<Backend = Self::Backend>;
 
@@ -21,33 +27,39 @@ pub trait AuditedConnection: Connection {
 }
 
 /// One of Diesel's own connections.
-pub trait RawConnection: LoadConnection {
+pub trait RawConnection: LoadConnection<Backend: AuditedBackend> {
     /// Runs an audited statement: what it changes is recorded before another connection can change
     /// the same rows, so that times follow the order of commits.
     #[doc(hidden)]
     fn run_statement<T>(&mut self, run: impl FnOnce(&mut Self) -> QueryResult<T>)
     -> QueryResult<T>;
-}
 
-/// PostgreSQL names the time itself, under the row's lock.
-#[cfg(feature = "postgres")]
-impl RawConnection for diesel::PgConnection {
-    fn run_statement<T>(
+    /// Runs an audited statement that writes its records itself: both are kept, or neither.
+    #[doc(hidden)]
+    fn run_with_records<T>(
         &mut self,
         run: impl FnOnce(&mut Self) -> QueryResult<T>,
-    ) -> QueryResult<T> {
-        run(self)
-    }
+    ) -> QueryResult<T>;
+
+    /// Inserts the records of one statement into `audit_logs`.
+    #[doc(hidden)]
+    fn store_records(&mut self, entries: &EntriesToStore) -> QueryResult<()>;
+
+    /// Which server this is, where transactions have ids that it can be asked about: ids that one
+    /// server gave mean other transactions on another.
+    #[doc(hidden)]
+    fn server_identity(&mut self) -> QueryResult<Option<String>>;
+
+    /// Sees to it that the open transaction cannot be committed with a change whose record could
+    /// not be written, where [`run_with_records`](Self::run_with_records) does not.
+    #[doc(hidden)]
+    fn spoil_transaction(&mut self);
 }
 
-#[cfg(feature = "postgres")]
-impl AuditedConnection for diesel::PgConnection {
-    type Raw = Self;
-
-    fn raw(&mut self) -> &mut Self {
-        self
-    }
-}
+/// Keeps [`EntryToStore`] out of the public API.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct EntriesToStore(pub(crate) Vec<EntryToStore>);
 
 impl<C> AuditedConnection for PooledConnection<ConnectionManager<C>>
 where

@@ -9,6 +9,7 @@ mod flush;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod refusal;
+mod rulings;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod stats;
@@ -21,6 +22,9 @@ pub(crate) use checks::say;
 pub use error::{ConsumerError, FlushError, StopError};
 #[cfg(all(feature = "redis", feature = "journal"))]
 pub(crate) use fates::{Fate, Fates, PoolFates};
+pub(crate) use refusal::is_outage;
+#[cfg(feature = "journal")]
+pub(crate) use rulings::{Judge, PoolJudge, Question, Ruling};
 pub use stats::ConsumerStats;
 pub use store::AuditStore;
 pub(crate) use worker::{Delivery, Settings, Sink, Tally, Worker};

@@ -69,6 +69,50 @@ pub enum AuditError {
     /// A value of an event cannot be written as JSON. It was not recorded.
     #[error("the event cannot be written as JSON: {0}")]
     Unserializable(#[source] serde_json::Error),
+    /// A record has to go to a queue, and the auditor was built without one. Nothing was written.
+    #[error(
+        "this auditor has no queue, so only `Delivery::Transactional` can be recorded with it: \
+         use `record_in(conn, …)` for an event, or give the auditor `.redis(url)` or \
+         `.journal(path)`"
+    )]
+    NoQueue,
+    /// A model asks for `prepared`, and the auditor has nothing to write records down in before
+    /// COMMIT. Nothing was written.
+    #[error(
+        "`Delivery::Prepared` writes records down before COMMIT, and this auditor has nothing to \
+         do that in: give it `.journal(path)` and `.confirm_in(pool)`"
+    )]
+    NoJournal,
+    /// `prepared` on a database whose transactions have no ids that it can be asked about.
+    /// Nothing was written.
+    #[error(
+        "`Delivery::Prepared` asks PostgreSQL what became of a transaction, and SQLite cannot be \
+         asked: use `Delivery::Transactional` there"
+    )]
+    PreparedNeedsPostgres,
+    /// The database refused a record that belongs to the transaction, which must be rolled back.
+    #[error(
+        "the audit record could not be stored ({reason}), so its change is not kept either: roll \
+         the transaction back"
+    )]
+    NotStored {
+        /// What the database said.
+        reason: String,
+    },
+    /// A record could not be inserted into `audit_logs`, so its change is not kept either.
+    #[error(
+        "the audit record could not be stored ({reason}), so its change is not kept either: run \
+         the migrations, `conn.run_pending_migrations(audit_diesel::postgres::MIGRATIONS)` or \
+         `sqlite::MIGRATIONS`, in this database, and let its user insert into `audit_logs`"
+    )]
+    TrailUnusable {
+        /// What the database said.
+        reason: String,
+    },
+    /// The database failed while it stored a record; an audited statement returns the error
+    /// itself.
+    #[error("the audit record could not be stored: {0}")]
+    Database(#[source] diesel::result::Error),
     /// The queue did not take it.
     #[error(transparent)]
     Queue(#[from] QueueError),
@@ -91,8 +135,24 @@ impl AuditError {
     }
 }
 
+impl AuditError {
+    /// The audit error out of Diesel's error, or around it.
+    pub(crate) fn out_of(error: diesel::result::Error) -> Self {
+        match error {
+            diesel::result::Error::QueryBuilderError(inner) => match inner.downcast() {
+                Ok(error) => *error,
+                Err(inner) => Self::Database(diesel::result::Error::QueryBuilderError(inner)),
+            },
+            error => Self::Database(error),
+        }
+    }
+}
+
 impl From<AuditError> for diesel::result::Error {
     fn from(error: AuditError) -> Self {
-        Self::QueryBuilderError(Box::new(error))
+        match error {
+            AuditError::Database(error) => error,
+            error => Self::QueryBuilderError(Box::new(error)),
+        }
     }
 }

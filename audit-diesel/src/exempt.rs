@@ -9,6 +9,7 @@ use diesel::result::Error;
 use crate::AuditError;
 use crate::auditor::AuditedBackend;
 use crate::connection::AuditedConnection;
+use crate::delivery;
 use crate::recorder::Recorder;
 
 /// Runs work that is not a user's action, such as a backfill, with Diesel's own statements: no row
@@ -61,6 +62,7 @@ where
         return Err(Error::from(AuditError::NoReason).into());
     }
     let state = {
+        delivery::ready(conn.raw(), None).map_err(Error::from)?;
         let recorder = Recorder::ready(conn.raw()).map_err(Error::from)?;
         Arc::clone(recorder.exempt())
     };
@@ -90,20 +92,21 @@ where
     <C::Backend as AuditedBackend>::rows_written(conn.raw())
 }
 
-fn record<C: AuditedConnection>(
-    conn: &mut C,
-    reason: &str,
-    statements: u64,
-    rows: i64,
-) -> Result<(), AuditError> {
-    let recorder = Recorder::of(conn.raw()).ok_or(AuditError::NoAuditor)?;
+fn record<C>(conn: &mut C, reason: &str, statements: u64, rows: i64) -> Result<(), AuditError>
+where
+    C: AuditedConnection,
+    C::Backend: AuditedBackend,
+{
+    let conn = conn.raw();
+    let delivery = delivery::ready(conn, None)?;
+    let recorder = Recorder::of(conn).ok_or(AuditError::NoAuditor)?;
     let mut record = Record::new("exempt", recorder.context()?);
     record.extra.insert("reason".to_owned(), reason.into());
     record
         .extra
         .insert("statements".to_owned(), statements.into());
     record.extra.insert("rows".to_owned(), rows.into());
-    recorder.record([record], None)
+    delivery::changes(conn, [record], None, delivery)
 }
 
 /// Whether a connection is inside an exempt block, and what ran there.

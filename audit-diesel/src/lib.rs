@@ -75,6 +75,7 @@ compile_error!(
 mod auditor;
 mod connection;
 mod consumer;
+mod delivery;
 pub mod docs;
 mod error;
 mod exempt;
@@ -98,6 +99,7 @@ pub use connection::AuditedConnection;
 pub use consumer::{
     AuditStore, Consumer, ConsumerBuilder, ConsumerError, ConsumerStats, FlushError, StopError,
 };
+pub use delivery::Delivery;
 pub use error::AuditError;
 pub use exempt::exempt;
 pub use guard::GuardMode;

@@ -4,6 +4,8 @@ use audit_core::Auditable;
 use diesel::dsl::Nullable;
 use diesel::{NullableExpressionMethods, Table};
 
+use crate::Delivery;
+
 /// The columns that a struct maps, in the order of its fields.
 ///
 /// `#[derive(Auditable)]` writes the implementation.
@@ -143,6 +145,9 @@ const fn is_same(one: &str, other: &str) -> bool {
 pub trait AuditedModel: Auditable + AuditedColumns + Sized + 'static {
     /// The table that the model maps.
     type Table: Table;
+
+    /// How the model's records are delivered, where that is not left to the auditor.
+    const DELIVERY: Option<Delivery> = None;
 
     /// Calls `visit` with the SQL name of each column of the primary key.
     fn visit_key(visit: &mut dyn FnMut(&'static str));

@@ -11,6 +11,8 @@ mod forward;
 mod forwarded;
 #[cfg(feature = "journal")]
 mod journal;
+#[cfg(feature = "journal")]
+mod reconciled;
 #[cfg(feature = "redis")]
 mod redis;
 
@@ -20,6 +22,8 @@ pub(crate) use buffered::BufferedQueue;
 pub(crate) use forwarded::{Confirmation, ForwardedQueue};
 #[cfg(feature = "journal")]
 pub use journal::{Fsync, Journal, JournalBuilder};
+#[cfg(feature = "journal")]
+pub(crate) use reconciled::ReconciledJournal;
 #[cfg(feature = "redis")]
 pub use redis::{RedisQueue, RedisQueueBuilder};
 

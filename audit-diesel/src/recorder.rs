@@ -12,7 +12,7 @@ use audit_core::{AuditContext, Payload, Record, Unsettled};
 use diesel::connection::{Connection, DebugQuery, Instrumentation, InstrumentationEvent};
 use diesel::result::Error;
 
-use crate::auditor::Auditor;
+use crate::auditor::{Auditor, PreparedFor};
 use crate::exempt::Exempt;
 use crate::failpoint::failpoint;
 use crate::guard::{RawWrite, Watch};
@@ -20,7 +20,7 @@ use crate::{AuditError, GuardMode, sql};
 use control::Control;
 use prepared::PreparedForms;
 pub(crate) use transaction::Dialect;
-use transaction::{Answer, Ended, TransactionBuffer};
+use transaction::{Answer, Ended, Open, TransactionBuffer, Undone};
 
 /// The auditor's part on a connection, put there as Diesel's `Instrumentation`.
 pub(crate) struct Recorder {
@@ -42,6 +42,8 @@ pub(crate) struct Recorder {
     raw_writes: Vec<RawWrite>,
     /// Counts the statements of an exempt block.
     exempt: Arc<Exempt>,
+    /// Which server the connection is to, once that was asked.
+    server: Option<String>,
     /// What the connection keeps prepared of our statements.
     prepared_forms: PreparedForms,
 }
@@ -75,6 +77,7 @@ impl Recorder {
             watch: Watch::default(),
             raw_writes: Vec::new(),
             exempt: Arc::default(),
+            server: None,
             prepared_forms: PreparedForms::default(),
         }
     }
@@ -114,7 +117,7 @@ impl Recorder {
     }
 
     /// The records that wait for COMMIT.
-    pub(crate) fn pending(&self) -> &[Payload] {
+    pub(crate) fn pending(&self) -> impl Iterator<Item = &Payload> {
         self.transaction.pending()
     }
 
@@ -124,7 +127,7 @@ impl Recorder {
     }
 
     /// Says that the queries that follow are ours, while the answer lives.
-    pub(crate) fn own_statement(&self) -> OwnStatement {
+    fn own_statement(&self) -> OwnStatement {
         self.own_statement.store(true, Ordering::Relaxed);
         OwnStatement(Arc::clone(&self.own_statement))
     }
@@ -137,6 +140,69 @@ impl Recorder {
     /// An audited statement failed: that may have ended the transaction.
     pub(crate) fn statement_failed(&mut self) {
         self.transaction.doubt_on_sqlite();
+    }
+
+    /// Encodes the records of one statement that are stored now, in the open transaction.
+    pub(crate) fn number(
+        &mut self,
+        records: impl IntoIterator<Item = Record>,
+        xid: Option<i64>,
+    ) -> Result<Vec<Payload>, AuditError> {
+        let mut statement = self.transaction.statement(xid);
+        let mut payloads = Vec::new();
+        for mut record in records {
+            record.transaction = Some(statement.next_ref());
+            payloads.push(self.auditor.encode_change(record)?);
+            statement.pass();
+        }
+        Ok(payloads)
+    }
+
+    /// Encodes an event that is stored now.
+    pub(crate) fn number_event(&mut self, mut record: Record) -> Result<Payload, AuditError> {
+        let mut statement = self.transaction.statement(None);
+        record.transaction = Some(statement.next_ref());
+        let payload = self.auditor.encode_event_record(record)?;
+        statement.pass();
+        Ok(payload)
+    }
+
+    /// Whether it is not known yet which server the connection is to.
+    pub(crate) fn needs_server_identity(&self) -> bool {
+        self.server.is_none()
+    }
+
+    pub(crate) fn set_server_identity(&mut self, server: String) {
+        self.server = Some(server);
+    }
+
+    /// Writes the records of one statement down, before it returns: an open transaction's COMMIT
+    /// cannot be refused any more where that fails.
+    pub(crate) fn prepare(
+        &mut self,
+        records: impl IntoIterator<Item = Record>,
+        xid: Option<i64>,
+    ) -> Result<(), AuditError> {
+        let first = self.transaction.next_place();
+        let payloads = self.number(records, xid)?;
+        if payloads.is_empty() {
+            return Ok(());
+        }
+        let identified = self.transaction.identified();
+        let (Some((transaction, xid)), Some(origin)) = (identified, &self.server) else {
+            return Err(AuditError::PreparedNeedsPostgres);
+        };
+        let owner = PreparedFor {
+            transaction,
+            xid,
+            origin,
+        };
+        let undo_from = self.transaction.stale_from();
+        self.transaction.set_has_prepared();
+        let prepared = self.auditor.prepared()?;
+        prepared.prepare(&owner, first, undo_from, &payloads)?;
+        self.transaction.hold_prepared(payloads);
+        self.transaction.check_room()
     }
 
     /// Takes the records of one statement: kept until COMMIT in a transaction, published at once
@@ -152,7 +218,7 @@ impl Recorder {
         let mut statement = self.transaction.statement(xid);
         for mut record in records {
             record.transaction = Some(statement.next_ref());
-            if let Some(payload) = self.auditor.encode_change(record) {
+            if let Some(payload) = self.auditor.encode_change_or_count(record) {
                 statement.push(payload);
             }
         }
@@ -188,6 +254,7 @@ impl Recorder {
                 self.raw_writes.clear();
                 if !self.is_own() {
                     self.read(*query);
+                    self.about_to_commit();
                 }
                 #[cfg(feature = "failpoints")]
                 if matches!(self.running[..], [Control::Commit { .. }]) {
@@ -279,13 +346,58 @@ impl Recorder {
 
     fn settle(&mut self, ended: Option<Ended>) {
         match ended {
-            Some(Ended::Committed(payloads)) => {
+            Some(Ended::Committed(transaction)) => {
                 failpoint!("transaction.committed");
-                self.auditor.publish(&payloads);
+                self.auditor.publish(&transaction.payloads);
+                // Where something failed, only the database is believed.
+                match transaction.had_failure {
+                    true => self.leave_prepared(&transaction),
+                    false if !transaction.has_prepared => {}
+                    false => self.auditor.release(transaction.id, &transaction.prepared),
+                }
             }
-            Some(Ended::InDoubt { payloads, xid }) => self.publish_unsettled(&payloads, xid),
-            Some(Ended::RolledBack { records }) => self.auditor.discarded(records),
+            Some(Ended::RolledBack(transaction)) => {
+                self.auditor.discarded(transaction.count());
+                let certain = transaction.has_prepared && !transaction.had_failure;
+                if certain {
+                    self.auditor.undo_prepared(transaction.id, 0);
+                }
+                self.leave_prepared(&transaction);
+            }
+            Some(Ended::InDoubt(transaction)) => {
+                self.publish_unsettled(&transaction.payloads, transaction.xid);
+                self.leave_prepared(&transaction);
+            }
+            Some(Ended::Undone(undone)) => self.undo(&undone),
             None => {}
+        }
+    }
+
+    fn leave_prepared(&self, transaction: &Open) {
+        if transaction.has_prepared {
+            self.auditor.leave_prepared(transaction.id);
+        }
+    }
+
+    fn undo(&mut self, undone: &Undone) {
+        self.auditor.discarded(undone.records);
+        if let Some(from) = undone.prepared_from {
+            let done = self.auditor.undo_prepared(undone.transaction, from);
+            self.transaction
+                .set_stale_from(Some(from).filter(|_| !done));
+        }
+    }
+
+    /// The last moment to take back what could not be taken back before.
+    fn about_to_commit(&mut self) {
+        let commits = |control: &Control| matches!(control, Control::Commit { .. });
+        let (Some(from), Some((transaction, _))) =
+            (self.transaction.stale_from(), self.transaction.identified())
+        else {
+            return;
+        };
+        if self.running.iter().any(commits) && self.auditor.undo_prepared(transaction, from) {
+            self.transaction.set_stale_from(None);
         }
     }
 
@@ -302,6 +414,12 @@ impl Recorder {
             None => self.auditor.publish(payloads),
         }
     }
+}
+
+/// Runs a statement of ours, whose SQL needs no reading.
+pub(crate) fn own<C: Connection, T>(conn: &mut C, run: impl FnOnce(&mut C) -> T) -> T {
+    let _own = Recorder::of(conn).map(|recorder| recorder.own_statement());
+    run(conn)
 }
 
 /// SQLite has no function that tells whether a transaction is open, but refuses to open a second

@@ -22,16 +22,16 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use audit_core::ChangeKind;
-use diesel::connection::Connection;
 use diesel::query_dsl::methods::ExecuteDsl;
 use diesel::query_dsl::{LoadQuery, RunQueryDsl};
-use diesel::result::{Error, QueryResult};
+use diesel::result::QueryResult;
 
-use crate::AuditError;
 use crate::connection::{AuditedConnection, RawConnection};
+use crate::delivery;
 use crate::failpoint::failpoint;
 use crate::model::AuditedModel;
-use crate::recorder::Recorder;
+use crate::recorder::{Recorder, own};
+use crate::{AuditError, Delivery};
 use returning::{AllColumns, Returning, ReturningClause, WriteMark};
 use row::{Extra, Mark, Output, RowChange};
 
@@ -108,6 +108,7 @@ impl<S, M, R, Conn> RunQueryDsl<Conn> for Audited<S, M, R> {}
 impl<'query, Conn, S, M, R, U> LoadQuery<'query, Conn, U> for Audited<S, M, R>
 where
     Conn: AuditedConnection,
+    M: AuditedModel,
     S: TargetTable,
     R: ReturningClause<S::Table>,
     S: ChangeStatement<'query, Conn::Raw, M, (WriteMark, R::Expression), Extra<U>>,
@@ -119,7 +120,7 @@ where
 
     fn internal_load(self, conn: &mut Conn) -> QueryResult<Self::RowIter<'_>> {
         let extra = (WriteMark, self.returning.into_expression());
-        let rows = audited(conn.raw(), |conn| self.statement.run(extra, conn))?;
+        let rows = audited::<M, _, _>(conn.raw(), |conn| self.statement.run(extra, conn))?;
         let outputs: Vec<_> = rows.into_iter().map(Extra::into_output).collect();
         Ok(outputs.into_iter())
     }
@@ -128,39 +129,37 @@ where
 impl<'query, Conn, S, M, R> ExecuteDsl<Conn> for Audited<S, M, R>
 where
     Conn: AuditedConnection,
+    M: AuditedModel,
     S: ChangeStatement<'query, Conn::Raw, M, WriteMark, Mark>,
 {
     fn execute(query: Self, conn: &mut Conn) -> QueryResult<usize> {
-        let rows = audited(conn.raw(), |conn| query.statement.run(WriteMark, conn))?;
+        let rows = audited::<M, _, _>(conn.raw(), |conn| query.statement.run(WriteMark, conn))?;
         Ok(rows.len())
     }
 }
 
 /// Refuses before anything is written where the change could not be recorded, and tells the
-/// recorder that what runs is ours.
-fn audited<C: RawConnection, T>(
-    conn: &mut C,
-    run: impl FnOnce(&mut C) -> QueryResult<T>,
-) -> QueryResult<T> {
-    Recorder::ready(conn)?;
-    let result = conn.run_statement(run);
+/// recorder how it ended.
+fn audited<M, C, T>(conn: &mut C, run: impl FnOnce(&mut C) -> QueryResult<T>) -> QueryResult<T>
+where
+    M: AuditedModel,
+    C: RawConnection,
+{
+    let result = match delivery::ready(conn, M::DELIVERY)? {
+        Delivery::AfterCommit => conn.run_statement(run),
+        Delivery::Prepared | Delivery::Transactional => conn.run_with_records(run),
+    };
     if let (Err(_), Some(recorder)) = (&result, Recorder::of(conn)) {
         recorder.statement_failed();
     }
     result
 }
 
-/// Runs a statement of ours, whose SQL needs no reading.
-fn own<C: Connection, T>(conn: &mut C, run: impl FnOnce(&mut C) -> T) -> T {
-    let _own = Recorder::of(conn).map(|recorder| recorder.own_statement());
-    run(conn)
-}
-
 /// As [`own`], and tells `run` whether the connection may keep one more form of the model's
 /// statements prepared.
 fn own_preparing<M: 'static, C, T>(conn: &mut C, run: impl FnOnce(bool, &mut C) -> T) -> T
 where
-    C: Connection,
+    C: RawConnection,
 {
     let room = Recorder::of(conn).is_some_and(|r| r.prepared_forms().has_room::<M>());
     let result = own(conn, |conn| run(room, conn));
@@ -179,13 +178,14 @@ struct Changed<M, X> {
 /// Records what a statement changed, and passes on what else it returned.
 fn record_changes<C, M, X>(conn: &mut C, changed: Changed<M, X>) -> QueryResult<Vec<X>>
 where
-    C: Connection,
+    C: RawConnection,
     M: AuditedModel,
     X: Output,
 {
     failpoint!("statement.done");
     let recorder = Recorder::of(conn).ok_or(AuditError::NoAuditor)?;
     let context = recorder.context()?;
+    let delivery = recorder.auditor().delivery(M::DELIVERY)?;
     let marks = changed.outputs.iter().map(Output::mark);
     let xid = marks.clone().next().and_then(Mark::xid);
     // SQLite says nothing, and can have other changes than rows that it returned.
@@ -196,7 +196,7 @@ where
         mark.date(&mut record);
         Some(record)
     });
-    recorder.record(records, xid).map_err(Error::from)?;
+    delivery::changes(conn, records, xid, delivery)?;
     Ok(changed.outputs)
 }
 

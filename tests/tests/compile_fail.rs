@@ -13,6 +13,7 @@ fn messages() {
     cases.pass("ui/pass_*.rs");
     for case in [
         "unknown_words",
+        "delivery",
         "values",
         "contradictions",
         "key",

@@ -6,6 +6,7 @@ use audit_core::{Queue, QueueError};
 
 use super::{Auditor, DeliveryCounters, Settings};
 use crate::AuditedSchema;
+use crate::delivery::Delivery;
 use crate::guard::{GuardMode, GuardedTables};
 
 /// Configures an [`Auditor`].
@@ -19,11 +20,15 @@ pub struct AuditorBuilder {
     journal: Option<JournalAt>,
     #[cfg(all(feature = "redis", feature = "journal"))]
     confirm: Option<Box<dyn crate::consumer::Fates>>,
+    #[cfg(feature = "journal")]
+    judge: Option<Box<dyn crate::consumer::Judge>>,
     #[cfg(all(feature = "redis", feature = "journal"))]
     confirm_after: Option<std::time::Duration>,
     #[cfg(feature = "redis")]
     buffer_bytes: Option<usize>,
     without_journal: bool,
+    delivery: Delivery,
+    delivery_is_for_all: bool,
     require_context: bool,
     max_record_bytes: Option<usize>,
     max_transaction_bytes: Option<usize>,
@@ -53,7 +58,7 @@ pub enum ConfigError {
     /// Nothing says where records go.
     #[error(
         "an auditor needs a queue: `.redis(url)` with `.journal(path)`, `.journal(path)` alone, \
-         or `.queue(…)` with one of your own"
+         or `.queue(…)` with one of your own; only `.delivery(Delivery::Transactional)` needs none"
     )]
     NoQueue,
     /// Two calls say different things about where records go.
@@ -68,12 +73,15 @@ pub enum ConfigError {
     /// `.without_journal()` beside a journal.
     #[error("`.journal(…)` and `.without_journal()` contradict each other: drop one of them")]
     JournalAndNone,
-    /// `.confirm_in(…)` without a journal in front of Redis.
-    #[error(
-        "`.confirm_in(…)` is for a journal that is carried on to Redis: add `.redis(…)` and \
-         `.journal(…)`, or drop it"
-    )]
+    /// `.confirm_in(…)` without a journal.
+    #[error("`.confirm_in(…)` is for a journal: add `.journal(…)`, or drop it")]
     NothingToConfirm,
+    /// `Delivery::Prepared` without what it needs.
+    #[error(
+        "`Delivery::Prepared` writes records into a journal before COMMIT, and asks PostgreSQL what \
+         became of a transaction: add `.journal(path)` and `.confirm_in(pool)`"
+    )]
+    NothingToPrepareIn,
     /// A bound is zero.
     #[error("{setting} must be more than 0")]
     Zero {
@@ -170,12 +178,20 @@ impl AuditorBuilder {
     ///     .build();
     /// # }
     /// ```
-    #[cfg(all(feature = "redis", feature = "journal"))]
+    ///
+    /// [`Delivery::Prepared`] needs it, without Redis too: there the database, or a database of the
+    /// same PostgreSQL server, is asked what became of transactions, and what it cannot say goes
+    /// into `audit_quarantine` there.
+    #[cfg(feature = "journal")]
     pub fn confirm_in<C: crate::AuditStore>(
         mut self,
         pool: diesel::r2d2::Pool<diesel::r2d2::ConnectionManager<C>>,
     ) -> Self {
-        self.confirm = Some(Box::new(crate::consumer::PoolFates(pool)));
+        #[cfg(feature = "redis")]
+        {
+            self.confirm = Some(Box::new(crate::consumer::PoolFates(pool.clone())));
+        }
+        self.judge = Some(Box::new(crate::consumer::PoolJudge(pool)));
         self
     }
 
@@ -192,6 +208,32 @@ impl AuditorBuilder {
     pub fn queue(mut self, queue: impl Queue) -> Self {
         self.queue = Some(Arc::new(queue));
         self
+    }
+
+    /// Says when and how records leave the user's transaction, for all models that do not say it
+    /// themselves; [`Delivery::AfterCommit`] unless said.
+    ///
+    /// With [`Delivery::Transactional`] a queue is not needed, but then nothing can be recorded
+    /// without a connection: not by [`Auditor::record`], not for models of another mode, and not
+    /// what the guard notices, which is counted and logged only.
+    ///
+    /// ```
+    /// use audit_diesel::{Auditor, Delivery};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let auditor = Auditor::builder().delivery(Delivery::Transactional).build()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn delivery(mut self, delivery: Delivery) -> Self {
+        self.delivery = delivery;
+        self
+    }
+
+    /// As [`delivery`](Self::delivery), whatever a model says.
+    pub(crate) fn delivery_for_all(mut self, delivery: Delivery) -> Self {
+        self.delivery_is_for_all = true;
+        self.delivery(delivery)
     }
 
     /// Makes a missing context an error, before anything is written, instead of recording the
@@ -246,6 +288,8 @@ impl AuditorBuilder {
     /// having said so.
     pub fn build(mut self) -> Result<Auditor, ConfigError> {
         let settings = Settings {
+            delivery: self.delivery,
+            delivery_is_for_all: self.delivery_is_for_all,
             require_context: self.require_context,
             max_record_bytes: positive(
                 "max_record_bytes",
@@ -263,11 +307,13 @@ impl AuditorBuilder {
         };
         self.check()?;
         let counters = Arc::<DeliveryCounters>::default();
+        let prepared = self.open_prepared(settings.max_record_bytes)?;
         let queue = match self.queue.take() {
-            Some(own) => own,
-            None => self.open(settings.max_record_bytes, &counters)?,
+            Some(own) => Some(own),
+            None if !self.has_redis() && !self.has_journal() => None,
+            None => Some(self.open(settings.max_record_bytes, &counters)?),
         };
-        Ok(Auditor::new(queue, settings, counters))
+        Ok(Auditor::new(queue, prepared, settings, counters))
     }
 
     /// Before anything is opened: a refused configuration leaves no file behind.
@@ -276,22 +322,26 @@ impl AuditorBuilder {
         if self.without_journal && journal {
             return Err(ConfigError::JournalAndNone);
         }
-        if self.confirms() && !(redis && journal) {
+        if self.confirms() && !journal {
             return Err(ConfigError::NothingToConfirm);
+        }
+        if self.delivery == Delivery::Prepared && !(journal && self.confirms()) {
+            return Err(ConfigError::NothingToPrepareIn);
         }
         match (self.queue.is_some(), redis, journal) {
             (true, false, false) | (false, _, true) => Ok(()),
             (true, _, _) => Err(ConfigError::TwoQueues),
             (false, true, false) if self.without_journal => Ok(()),
             (false, true, false) => Err(ConfigError::NoJournal),
+            (false, false, false) if self.delivery == Delivery::Transactional => Ok(()),
             (false, false, false) => Err(ConfigError::NoQueue),
         }
     }
 
     fn confirms(&self) -> bool {
-        #[cfg(all(feature = "redis", feature = "journal"))]
-        return self.confirm.is_some();
-        #[cfg(not(all(feature = "redis", feature = "journal")))]
+        #[cfg(feature = "journal")]
+        return self.judge.is_some();
+        #[cfg(not(feature = "journal"))]
         false
     }
 

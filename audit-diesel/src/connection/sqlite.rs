@@ -1,14 +1,13 @@
 //! SQLite: a statement outside of a transaction gets one, and its changes are recorded while the
 //! database is still locked against other writers.
 
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-
-use diesel::connection::{Connection, TransactionManager};
-use diesel::result::{Error, QueryResult};
+use diesel::connection::SimpleConnection;
+use diesel::result::QueryResult;
 use diesel::sqlite::SqliteConnection;
 
-use super::{AuditedConnection, RawConnection};
-use crate::recorder::Recorder;
+use super::atomic::{in_transaction, uncaught};
+use super::{AuditedConnection, EntriesToStore, RawConnection};
+use crate::store::sqlite::insert;
 
 impl AuditedConnection for SqliteConnection {
     type Raw = Self;
@@ -29,31 +28,50 @@ impl RawConnection for SqliteConnection {
             in_own_transaction(self, run)
         }
     }
+
+    fn run_with_records<T>(
+        &mut self,
+        run: impl FnOnce(&mut Self) -> QueryResult<T>,
+    ) -> QueryResult<T> {
+        if !in_transaction(self) {
+            return in_own_transaction(self, run);
+        }
+        uncaught(|panics| within_savepoint(self, |conn| panics.turned_into_errors(|| run(conn))))
+    }
+
+    fn store_records(&mut self, entries: &EntriesToStore) -> QueryResult<()> {
+        insert(self, &entries.0)
+    }
+
+    fn server_identity(&mut self) -> QueryResult<Option<String>> {
+        Ok(None)
+    }
+
+    /// The savepoint of [`run_with_records`](Self::run_with_records) undoes the change.
+    fn spoil_transaction(&mut self) {}
 }
 
-/// A transaction that was opened by plain SQL is known to the recorder, and one that was opened
-/// before the recorder came is known to Diesel.
-fn in_transaction(conn: &mut SqliteConnection) -> bool {
-    type Transactions = <SqliteConnection as Connection>::TransactionManager;
-    let status = Transactions::transaction_manager_status_mut(conn).transaction_depth();
-    status.is_ok_and(|depth| depth.is_some())
-        || Recorder::of(conn).is_some_and(|recorder| recorder.in_transaction())
-}
-
-/// Diesel would leave the transaction open after a panic, and the caller does not know of it.
 fn in_own_transaction<T>(
     conn: &mut SqliteConnection,
     run: impl FnOnce(&mut SqliteConnection) -> QueryResult<T>,
 ) -> QueryResult<T> {
-    let mut panicked = None;
-    let result = conn.immediate_transaction(|conn| {
-        catch_unwind(AssertUnwindSafe(|| run(conn))).unwrap_or_else(|panic| {
-            panicked = Some(panic);
-            Err(Error::RollbackTransaction)
-        })
+    uncaught(|panics| conn.immediate_transaction(|conn| panics.turned_into_errors(|| run(conn))))
+}
+
+/// A statement that fails leaves the transaction as it was, with what ran before it: so a change
+/// and its record need a savepoint around both. It is written as SQL, as Diesel's does not know
+/// of a transaction that was opened so.
+fn within_savepoint<T>(
+    conn: &mut SqliteConnection,
+    run: impl FnOnce(&mut SqliteConnection) -> QueryResult<T>,
+) -> QueryResult<T> {
+    conn.batch_execute("SAVEPOINT audited_statement")?;
+    let result = run(conn);
+    let ended = conn.batch_execute(match result {
+        Ok(_) => "RELEASE audited_statement",
+        Err(_) => "ROLLBACK TO audited_statement; RELEASE audited_statement",
     });
-    match panicked {
-        Some(panic) => resume_unwind(panic),
-        None => result,
-    }
+    // Where the error has ended the whole transaction, the savepoint is gone with it.
+    let value = result?;
+    ended.map(|()| value)
 }

@@ -11,9 +11,13 @@ use diesel::sql_types::{BigInt, Bool, Text};
 
 use super::fates::{self, Answered, Asked};
 use super::refusal::is_outage;
+use super::rulings::{self, Questions, Rulings, SetAside};
 use super::store::{self, AuditStore, Backend, BatchToStore, StoredBatch, TransactionStatus};
 use super::{ConsumerError, store::missing_migration};
-use crate::postgres::{NewAuditLog, NewQuarantined, audit_logs, audit_quarantine};
+use crate::connection::RawConnection;
+use crate::postgres::{
+    NewAuditLog, NewQuarantined, ROWS_A_STATEMENT, audit_logs, audit_quarantine,
+};
 use crate::store::{AuditLog, EntryToStore, QuarantinedRecord, Refused};
 
 #[diesel::declare_sql_function]
@@ -21,9 +25,6 @@ extern "SQL" {
     fn pg_try_advisory_xact_lock(key: BigInt) -> Bool;
     fn txid_status(xid: BigInt) -> Nullable<Text>;
 }
-
-/// PostgreSQL takes 65,535 binds a statement, and a row has 20 columns.
-const ROWS_A_STATEMENT: usize = 3_000;
 
 impl AuditStore for PgConnection {
     fn check_tables(conn: &mut Self) -> Result<(), ConsumerError> {
@@ -46,6 +47,14 @@ impl AuditStore for PgConnection {
 
     fn fates(conn: &mut Self, asked: Vec<Asked>) -> QueryResult<Answered> {
         fates::fates(conn, asked)
+    }
+
+    fn rule(conn: &mut Self, questions: Questions) -> QueryResult<Rulings> {
+        rulings::rule(conn, questions)
+    }
+
+    fn set_aside(conn: &mut Self, refused: SetAside) -> QueryResult<()> {
+        rulings::set_aside(conn, refused)
     }
 
     fn warnings(conn: &mut Self) -> QueryResult<Vec<Warning>> {
@@ -131,6 +140,10 @@ impl Backend for PgConnection {
     fn quarantined(&mut self, ids: &[Uuid]) -> QueryResult<Vec<Uuid>> {
         let held = audit_quarantine::table.filter(audit_quarantine::id.eq_any(ids));
         held.select(audit_quarantine::id).load(self)
+    }
+
+    fn server_identity(&mut self) -> QueryResult<Option<String>> {
+        RawConnection::server_identity(self)
     }
 
     fn transaction_status(&mut self, xid: i64) -> QueryResult<TransactionStatus> {

@@ -65,7 +65,7 @@ pub(super) fn verdict(error: &Error) -> Verdict {
     }
 }
 
-pub(super) fn is_outage(error: &Error) -> bool {
+pub(crate) fn is_outage(error: &Error) -> bool {
     verdict(error) == Verdict::Outage
 }
 

@@ -7,8 +7,10 @@ use diesel::result::{Error, QueryResult};
 use uuid::Uuid;
 
 use super::fates::{self, Answered, Asked};
+use super::rulings::{self, Questions, Rulings, SetAside};
 use super::store::{self, AuditStore, Backend, BatchToStore, StoredBatch, TransactionStatus};
 use super::{ConsumerError, store::missing_migration};
+use crate::connection::RawConnection;
 use crate::sqlite::{NewAuditLog, NewQuarantined, audit_logs, audit_quarantine};
 use crate::store::{AuditLog, EntryToStore, QuarantinedRecord, Refused};
 
@@ -33,6 +35,14 @@ impl AuditStore for SqliteConnection {
 
     fn fates(conn: &mut Self, asked: Vec<Asked>) -> QueryResult<Answered> {
         fates::fates(conn, asked)
+    }
+
+    fn rule(conn: &mut Self, questions: Questions) -> QueryResult<Rulings> {
+        rulings::rule(conn, questions)
+    }
+
+    fn set_aside(conn: &mut Self, refused: SetAside) -> QueryResult<()> {
+        rulings::set_aside(conn, refused)
     }
 
     fn warnings(_: &mut Self) -> QueryResult<Vec<Warning>> {
@@ -88,6 +98,10 @@ impl Backend for SqliteConnection {
     fn quarantined(&mut self, ids: &[Uuid]) -> QueryResult<Vec<Uuid>> {
         let held = audit_quarantine::table.filter(audit_quarantine::id.eq_any(texts(ids)));
         parsed(held.select(audit_quarantine::id).load(self)?)
+    }
+
+    fn server_identity(&mut self) -> QueryResult<Option<String>> {
+        RawConnection::server_identity(self)
     }
 
     /// SQLite's COMMIT cannot be lost halfway: nothing is in doubt.

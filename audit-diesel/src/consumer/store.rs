@@ -14,6 +14,7 @@ use uuid::Uuid;
 use super::error::discreet;
 use super::fates::{Answered, Asked};
 use super::refusal::{Verdict, harmless_like, is_outage, verdict};
+use super::rulings::{Questions, Rulings, SetAside};
 use super::{ConsumerError, Delivery, Sink, Tally};
 use crate::failpoint::failpoint;
 use crate::store::{EntryToStore, Refused};
@@ -30,6 +31,14 @@ pub trait AuditStore: Connection + R2D2Connection + 'static {
     /// Says what became of records.
     #[doc(hidden)]
     fn fates(conn: &mut Self, asked: Vec<Asked>) -> QueryResult<Answered>;
+
+    /// Says what became of transactions.
+    #[doc(hidden)]
+    fn rule(conn: &mut Self, questions: Questions) -> QueryResult<Rulings>;
+
+    /// Puts records into quarantine.
+    #[doc(hidden)]
+    fn set_aside(conn: &mut Self, refused: SetAside) -> QueryResult<()>;
 
     /// Settings of the server by which it could lose what it has committed.
     #[doc(hidden)]
@@ -61,6 +70,9 @@ pub(super) trait Backend: Connection {
 
     /// Which of the payloads are in `audit_quarantine`.
     fn quarantined(&mut self, ids: &[Uuid]) -> QueryResult<Vec<Uuid>>;
+
+    /// Which server this is, where transactions have ids that it can be asked about.
+    fn server_identity(&mut self) -> QueryResult<Option<String>>;
 
     /// What became of a transaction whose COMMIT nobody saw the end of.
     fn transaction_status(&mut self, xid: i64) -> QueryResult<TransactionStatus>;

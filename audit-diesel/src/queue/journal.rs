@@ -5,6 +5,7 @@ mod damage;
 mod fault;
 mod file;
 mod lane;
+mod prepared;
 mod room;
 #[cfg(feature = "redis")]
 mod sent;
@@ -23,6 +24,7 @@ use super::{Fault, MAX_RECORD_BYTES, PEEK_BYTES, total_bytes};
 use crate::failpoint::failpoint;
 use file::JournalFile;
 use lane::Lane;
+pub(crate) use prepared::now_ms;
 use room::Room;
 #[cfg(feature = "redis")]
 pub(crate) use sent::Claim;
@@ -130,6 +132,34 @@ impl Journal {
     ) -> Result<T, QueueError> {
         lane.run(work).map_err(|fault| fault.of(self.name()))
     }
+
+    /// Writes payloads once there is room, for which it waits shortly. `write` says whether there
+    /// is, for so many bytes within the bound.
+    fn take(
+        &self,
+        payloads: &[Payload],
+        write: impl Fn(&mut SqliteConnection, u64, u64) -> QueryResult<bool>,
+    ) -> Result<(), QueueError> {
+        let max_bytes = self.0.max_bytes;
+        let bytes = total_bytes(payloads, self.0.max_record_bytes, || self.name())? as u64;
+        loop {
+            failpoint!("journal.before-write");
+            let written = self.run(&self.0.writer, |conn| write(conn, bytes, max_bytes))?;
+            failpoint!("journal.written");
+            if written {
+                let logged = bytes + PUSH_OVERHEAD;
+                self.0.logged_bytes.fetch_add(logged, Ordering::Relaxed);
+                self.0.room.found();
+                return Ok(());
+            }
+            if bytes > max_bytes || !self.0.room.wait(self.0.full_timeout) {
+                return Err(QueueError::Full {
+                    queue: self.name(),
+                    max_bytes,
+                });
+            }
+        }
+    }
 }
 
 impl fmt::Debug for Journal {
@@ -147,27 +177,9 @@ impl Queue for Journal {
         if payloads.is_empty() {
             return Ok(());
         }
-        let max_bytes = self.0.max_bytes;
-        let bytes = total_bytes(payloads, self.0.max_record_bytes, || self.name())?;
-        loop {
-            failpoint!("journal.before-write");
-            let pushed = self.run(&self.0.writer, |connection| {
-                statements::push(connection, payloads, bytes as u64, max_bytes)
-            })?;
-            failpoint!("journal.written");
-            if pushed {
-                let logged = bytes as u64 + PUSH_OVERHEAD;
-                self.0.logged_bytes.fetch_add(logged, Ordering::Relaxed);
-                self.0.room.found();
-                return Ok(());
-            }
-            if bytes as u64 > max_bytes || !self.0.room.wait(self.0.full_timeout) {
-                return Err(QueueError::Full {
-                    queue: self.name(),
-                    max_bytes,
-                });
-            }
-        }
+        self.take(payloads, |connection, bytes, max_bytes| {
+            statements::push(connection, payloads, bytes, max_bytes)
+        })
     }
 
     fn peek(&self, limit: usize) -> Result<Batch, QueueError> {

@@ -35,17 +35,23 @@ pub(super) enum Answer {
 }
 
 /// A transaction that has ended, with its records.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum Ended {
-    Committed(Vec<Payload>),
-    RolledBack {
-        records: usize,
-    },
+    Committed(Open),
+    RolledBack(Open),
     /// The database knows, and has to be asked.
-    InDoubt {
-        payloads: Vec<Payload>,
-        xid: Option<i64>,
-    },
+    InDoubt(Open),
+    /// It goes on, without what was recorded since a savepoint.
+    Undone(Undone),
+}
+
+/// What a rollback to a savepoint took back.
+#[derive(Debug)]
+pub(super) struct Undone {
+    pub(super) records: usize,
+    pub(super) transaction: Uuid,
+    /// The place of the first record that is gone, where one of those was prepared.
+    pub(super) prepared_from: Option<u32>,
 }
 
 /// Holds records back until their transaction has ended.
@@ -57,11 +63,21 @@ pub(super) struct TransactionBuffer {
 }
 
 #[derive(Debug)]
-struct Open {
-    id: Uuid,
-    xid: Option<i64>,
-    payloads: Vec<Payload>,
+pub(super) struct Open {
+    pub(super) id: Uuid,
+    pub(super) xid: Option<i64>,
+    pub(super) payloads: Vec<Payload>,
+    /// Those that are written down already.
+    pub(super) prepared: Vec<Payload>,
+    /// Whether any record of it was written down, though it may be taken back by now.
+    pub(super) has_prepared: bool,
+    /// From which place on the prepared ones could not be taken back yet.
+    stale_from: Option<u32>,
+    /// Whether something in it failed: then what is said of its end may be wrong.
+    pub(super) had_failure: bool,
     bytes: usize,
+    /// How many records there are, those included that are not held here.
+    records: u32,
     savepoints: Vec<Savepoint>,
     /// PostgreSQL refuses everything until a rollback, and turns COMMIT into one.
     aborted: bool,
@@ -84,6 +100,8 @@ struct Savepoint {
     name: String,
     /// How much the transaction held when the savepoint was set.
     payloads: usize,
+    prepared: usize,
+    records: u32,
 }
 
 impl Open {
@@ -92,7 +110,12 @@ impl Open {
             id: Uuid::now_v7(),
             xid: None,
             payloads: Vec::new(),
+            prepared: Vec::new(),
+            has_prepared: false,
+            stale_from: None,
+            had_failure: false,
             bytes: 0,
+            records: 0,
             savepoints: Vec::new(),
             aborted: false,
             opened_by_savepoint,
@@ -113,6 +136,8 @@ impl Open {
         self.savepoints.push(Savepoint {
             name: name.to_owned(),
             payloads: self.payloads.len(),
+            prepared: self.prepared.len(),
+            records: self.records,
         });
     }
 
@@ -126,40 +151,41 @@ impl Open {
     }
 
     /// Drops what was recorded since the savepoint, which stays in force.
-    fn rollback_to(&mut self, name: &str, dialect: Dialect) -> usize {
+    fn rollback_to(&mut self, name: &str, dialect: Dialect) -> Option<Undone> {
         self.aborted = false;
         self.doubt = None;
-        let Some(at) = self.find(name, dialect) else {
-            return 0;
-        };
-        let recorded = self.payloads.len();
+        let at = self.find(name, dialect)?;
+        let (held, prepared) = (self.payloads.len(), self.prepared.len());
         self.savepoints.truncate(at + 1);
-        self.payloads.truncate(self.savepoints[at].payloads);
-        self.bytes = self.payloads.iter().map(|p| p.as_bytes().len()).sum();
-        recorded - self.payloads.len()
+        let savepoint = &self.savepoints[at];
+        self.payloads.truncate(savepoint.payloads);
+        self.prepared.truncate(savepoint.prepared);
+        self.records = savepoint.records;
+        self.bytes = self.pending().map(|p| p.as_bytes().len()).sum();
+        let (held, prepared) = (held - self.payloads.len(), prepared - self.prepared.len());
+        (held + prepared > 0).then_some(Undone {
+            records: held + prepared,
+            transaction: self.id,
+            prepared_from: (prepared > 0).then_some(self.records),
+        })
     }
 
-    fn rolled_back(self) -> Ended {
-        Ended::RolledBack {
-            records: self.payloads.len(),
-        }
+    fn pending(&self) -> impl Iterator<Item = &Payload> {
+        self.payloads.iter().chain(&self.prepared)
     }
 
-    fn in_doubt(self) -> Ended {
-        Ended::InDoubt {
-            payloads: self.payloads,
-            xid: self.xid,
-        }
+    pub(super) fn count(&self) -> usize {
+        self.payloads.len() + self.prepared.len()
     }
 
     /// It turned out that the transaction ended before.
     fn ended_unseen(self, dialect: Dialect) -> Ended {
         match (self.doubt, dialect) {
             // SQLite's COMMIT leaves the transaction open where it fails.
-            (Some(Doubt::Committed), Dialect::Sqlite) => Ended::Committed(self.payloads),
+            (Some(Doubt::Committed), Dialect::Sqlite) => Ended::Committed(self),
             // In PostgreSQL it may be that very COMMIT that failed.
-            (Some(Doubt::Committed), Dialect::Postgres) => self.in_doubt(),
-            (Some(Doubt::RolledBack) | None, _) => self.rolled_back(),
+            (Some(Doubt::Committed), Dialect::Postgres) => Ended::InDoubt(self),
+            (Some(Doubt::RolledBack) | None, _) => Ended::RolledBack(self),
         }
     }
 }
@@ -197,8 +223,50 @@ impl TransactionBuffer {
     }
 
     /// What the open transaction holds.
-    pub(super) fn pending(&self) -> &[Payload] {
-        self.open.as_ref().map_or(&[], |open| &open.payloads)
+    pub(super) fn pending(&self) -> impl Iterator<Item = &Payload> {
+        self.open.iter().flat_map(Open::pending)
+    }
+
+    /// The place of the record that comes next.
+    pub(super) fn next_place(&self) -> u32 {
+        self.open.as_ref().map_or(0, |open| open.records)
+    }
+
+    /// The running transaction, as far as it can be asked about.
+    pub(super) fn identified(&self) -> Option<(Uuid, i64)> {
+        let open = self.open.as_ref()?;
+        Some((open.id, open.xid?))
+    }
+
+    /// From which place on prepared records could not be taken back.
+    pub(super) fn stale_from(&self) -> Option<u32> {
+        self.open.as_ref()?.stale_from
+    }
+
+    /// Notes that prepared records could not be taken back, or that they were.
+    pub(super) fn set_stale_from(&mut self, from: Option<u32>) {
+        if let Some(open) = &mut self.open {
+            open.stale_from = match (open.stale_from, from) {
+                (Some(before), Some(from)) => Some(before.min(from)),
+                (_, from) => from,
+            };
+        }
+    }
+
+    /// Notes that records are about to be written down.
+    pub(super) fn set_has_prepared(&mut self) {
+        if let Some(open) = &mut self.open {
+            open.has_prepared = true;
+        }
+    }
+
+    /// Takes records that were written down.
+    pub(super) fn hold_prepared(&mut self, payloads: Vec<Payload>) {
+        if let Some(open) = &mut self.open {
+            open.bytes += payloads.iter().map(|p| p.as_bytes().len()).sum::<usize>();
+            open.prepared.extend(payloads);
+            open.stale_from = None;
+        }
     }
 
     /// Refuses further records where the transaction holds more than it may.
@@ -226,6 +294,7 @@ impl TransactionBuffer {
     /// A query without transaction control was answered.
     pub(super) fn answered(&mut self, answer: Answer, own: bool) -> Option<Ended> {
         let open = self.open.as_mut()?;
+        open.had_failure |= answer != Answer::Done;
         match (self.dialect, answer) {
             (Dialect::Postgres, Answer::Refused) => open.aborted = true,
             // An aborted transaction answers nothing, so it is not aborted (any more).
@@ -279,11 +348,12 @@ impl TransactionBuffer {
             self.open.get_or_insert_with(|| Open::new(false));
         }
         let open = self.open.as_mut()?;
+        open.had_failure = true;
         let commits = has(|c| matches!(c, Control::Commit { .. } | Control::Prepare))
             || (open.opened_by_savepoint && has(|c| matches!(c, Control::Release(_))));
         match answer {
             Answer::Local => return None,
-            Answer::Lost if commits => return self.open.take().map(Open::in_doubt),
+            Answer::Lost if commits => return self.open.take().map(Ended::InDoubt),
             Answer::Lost => return None,
             Answer::Refused | Answer::Done => open.aborted = true,
         }
@@ -301,8 +371,9 @@ impl TransactionBuffer {
         match control {
             Control::Commit { chain } => self.commit(answer, *chain),
             Control::Rollback { chain } => self.rollback(answer, *chain),
-            Control::Prepare if answer == Answer::Done => self.open.take().map(Open::in_doubt),
-            Control::Prepare if answer == Answer::Lost => self.open.take().map(Open::in_doubt),
+            Control::Prepare if matches!(answer, Answer::Done | Answer::Lost) => {
+                self.open.take().map(Ended::InDoubt)
+            }
             _ if answer != Answer::Done => self.answered(answer, false),
             Control::Begin => self.begin(),
             Control::Savepoint(name) => {
@@ -315,8 +386,8 @@ impl TransactionBuffer {
             Control::Release(name) => self.release(name),
             Control::RollbackTo(name) => {
                 let dialect = self.dialect;
-                let records = self.open.as_mut()?.rollback_to(name, dialect);
-                (records > 0).then_some(Ended::RolledBack { records })
+                let undone = self.open.as_mut()?.rollback_to(name, dialect);
+                undone.map(Ended::Undone)
             }
             Control::Prepare | Control::Other => self.answered(answer, false),
         }
@@ -350,11 +421,11 @@ impl TransactionBuffer {
         }
         let open = self.end(answer, chain)?;
         Some(match answer {
-            Answer::Lost | Answer::Local => open.in_doubt(),
-            Answer::Refused => open.rolled_back(),
-            Answer::Done if self.dialect == Dialect::Sqlite => Ended::Committed(open.payloads),
+            Answer::Lost | Answer::Local => Ended::InDoubt(open),
+            Answer::Refused => Ended::RolledBack(open),
+            Answer::Done if self.dialect == Dialect::Sqlite => Ended::Committed(open),
             Answer::Done if open.aborted => open.ended_unseen(self.dialect),
-            Answer::Done => Ended::Committed(open.payloads),
+            Answer::Done => Ended::Committed(open),
         })
     }
 
@@ -362,7 +433,7 @@ impl TransactionBuffer {
         let open = self.end(answer, chain)?;
         // SQLite rolls back what is open, and refuses where nothing is.
         if answer == Answer::Done && self.dialect == Dialect::Sqlite {
-            return Some(open.rolled_back());
+            return Some(Ended::RolledBack(open));
         }
         Some(open.ended_unseen(self.dialect))
     }
@@ -373,7 +444,7 @@ impl TransactionBuffer {
         let at = open.find(name, dialect)?;
         open.savepoints.truncate(at);
         if at == 0 && open.opened_by_savepoint {
-            return self.open.take().map(|open| Ended::Committed(open.payloads));
+            return self.open.take().map(Ended::Committed);
         }
         None
     }
@@ -399,11 +470,20 @@ impl Statement<'_> {
     pub(super) fn next_ref(&mut self) -> TransactionRef {
         let open = self.buffer.open.get_or_insert_with(|| Open::new(false));
         // Counted, so that a rollback to a savepoint leaves no gap.
-        let seq = u32::try_from(open.payloads.len()).unwrap_or(u32::MAX);
-        TransactionRef { id: open.id, seq }
+        TransactionRef {
+            id: open.id,
+            seq: open.records,
+        }
+    }
+
+    /// Counts a record that is written elsewhere.
+    pub(super) fn pass(&mut self) {
+        let open = self.buffer.open.get_or_insert_with(|| Open::new(false));
+        open.records = open.records.saturating_add(1);
     }
 
     pub(super) fn push(&mut self, payload: Payload) {
+        self.pass();
         let open = self.buffer.open.get_or_insert_with(|| Open::new(false));
         open.bytes += payload.as_bytes().len();
         open.payloads.push(payload);

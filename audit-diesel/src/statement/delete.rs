@@ -1,7 +1,6 @@
 //! `audited::delete`.
 
 use audit_core::ChangeKind;
-use diesel::connection::Connection;
 use diesel::dsl::{self, Filter, IntoBoxed, OrFilter};
 use diesel::query_builder::{DeleteStatement, IntoUpdateTarget, Query};
 use diesel::query_dsl::methods::{BoxedDsl, FilterDsl, OrFilterDsl};
@@ -11,6 +10,7 @@ use diesel::{QuerySource, SelectableExpression, Table};
 
 use super::row::{Loaded, Output};
 use super::{Audited, ChangeStatement, TargetTable, changed, own, record_changes};
+use crate::connection::RawConnection;
 use crate::model::{AuditedBy, AuditedColumns, AuditedModel};
 
 /// Deletes rows and records each of them; stands where `diesel::delete` stood.
@@ -59,7 +59,7 @@ impl<T: Table, U> TargetTable for DeleteStatement<T, U> {
 
 impl<'query, Conn, T, U, M, E, X> ChangeStatement<'query, Conn, M, E, X> for DeleteStatement<T, U>
 where
-    Conn: Connection,
+    Conn: RawConnection,
     T: Table,
     M: AuditedModel<Table = T>,
     X: Output,

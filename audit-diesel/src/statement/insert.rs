@@ -16,7 +16,6 @@ use std::marker::PhantomData;
 
 use audit_core::ChangeKind;
 use diesel::backend::Backend;
-use diesel::connection::Connection;
 use diesel::expression::{Expression, NonAggregate};
 use diesel::insertable::Insertable;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
@@ -26,6 +25,7 @@ use diesel::{SelectableExpression, Table};
 
 use super::row::{Loaded, Output};
 use super::{Audited, ChangeStatement, TargetTable, changed, own_preparing, record_changes};
+use crate::connection::RawConnection;
 use crate::model::{AuditedBy, AuditedModel};
 use select::InsertFromSelect;
 
@@ -167,7 +167,7 @@ trait RunInsert<'query, Conn, M, X>: Sized {
 impl<'query, Conn, M, X, S, C, E> RunInsert<'query, Conn, M, X>
     for InsertReturning<S, C, (M::Columns, E)>
 where
-    Conn: Connection,
+    Conn: RawConnection,
     M: AuditedModel,
     X: Output,
     (M::Columns, E): SelectableExpression<M::Table> + NonAggregate,

@@ -7,3 +7,16 @@ super::tables::audit_tables! {
     json: Json,
     migrations: "migrations/sqlite",
 }
+
+/// Inserts new rows.
+pub(crate) fn insert(
+    conn: &mut diesel::SqliteConnection,
+    entries: &[super::EntryToStore],
+) -> QueryResult<()> {
+    for entry in entries {
+        diesel::insert_into(audit_logs::table)
+            .values(NewAuditLog::new(entry))
+            .execute(conn)?;
+    }
+    Ok(())
+}

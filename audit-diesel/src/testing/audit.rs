@@ -5,6 +5,7 @@ use audit_core::{MemoryQueue, Outcome, Record};
 
 use crate::auditor::{AuditedBackend, Auditor, AuditorBuilder};
 use crate::connection::AuditedConnection;
+use crate::delivery::Delivery;
 
 /// An auditor that keeps its records in memory, for an application's own tests.
 ///
@@ -66,6 +67,7 @@ impl TestAudit {
     #[expect(clippy::expect_used, reason = "this is for tests")]
     pub fn of(settings: AuditorBuilder) -> Self {
         let queue = MemoryQueue::new();
+        let settings = settings.delivery_for_all(Delivery::AfterCommit);
         let auditor = settings.queue(queue.clone()).build();
         let auditor = auditor.expect("valid settings, without Redis or a journal");
         Self { auditor, queue }

@@ -9,6 +9,7 @@ use super::JournalAt;
 #[cfg(feature = "redis")]
 use super::Redis;
 use super::{AuditorBuilder, ConfigError, DeliveryCounters};
+use crate::auditor::PreparedRecords;
 #[cfg(feature = "journal")]
 use crate::consumer::say;
 #[cfg(feature = "redis")]
@@ -31,6 +32,8 @@ const DEFAULT_CONFIRM_AFTER: std::time::Duration = std::time::Duration::from_sec
 const GROWTH: usize = 1 << 10;
 
 type Counters = Arc<DeliveryCounters>;
+
+type OpenedPrepared = Result<Option<Box<dyn PreparedRecords>>, ConfigError>;
 
 type Opened = Result<Arc<dyn Queue>, ConfigError>;
 
@@ -102,6 +105,25 @@ impl AuditorBuilder {
                 })
             }
         })
+    }
+
+    /// Opens the journal, which the queue uses as well, and starts to settle what it holds.
+    #[cfg(feature = "journal")]
+    pub(super) fn open_prepared(&mut self, max_record_bytes: usize) -> OpenedPrepared {
+        let Some(judge) = self.judge.take() else {
+            return Ok(None);
+        };
+        let Some(journal) = self.open_journal(max_record_bytes)? else {
+            return Ok(None);
+        };
+        self.journal = Some(JournalAt::Open(journal.clone()));
+        let started = crate::queue::ReconciledJournal::start(journal, judge);
+        Ok(Some(Box::new(started.map_err(ConfigError::Thread)?)))
+    }
+
+    #[cfg(not(feature = "journal"))]
+    pub(super) fn open_prepared(&mut self, _: usize) -> OpenedPrepared {
+        Ok(None)
     }
 
     #[cfg(feature = "journal")]

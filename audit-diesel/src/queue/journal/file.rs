@@ -9,7 +9,7 @@ use diesel::connection::{InstrumentationEvent, SimpleConnection};
 use diesel::prelude::*;
 use diesel::result::Error;
 
-use super::{Fault, Fsync, damage, fault, statements};
+use super::{Fault, Fsync, damage, fault, prepared, statements};
 
 /// The form of the tables that this crate writes, and the newest that it reads.
 const VERSION: i64 = 1;
@@ -179,18 +179,20 @@ enum Tables {
 
 fn prepare(connection: &mut SqliteConnection) -> Result<Tables, Error> {
     if let Some(version) = statements::version(connection)? {
-        return Ok(if version > VERSION {
-            Tables::Newer(version)
-        } else if statements::is_sound(connection)? {
-            Tables::Ready
-        } else {
-            Tables::Damaged
-        });
+        if version > VERSION {
+            return Ok(Tables::Newer(version));
+        }
+        if !statements::is_sound(connection)? {
+            return Ok(Tables::Damaged);
+        }
+        connection.batch_execute(prepared::TABLE)?;
+        return Ok(Tables::Ready);
     }
     if statements::has_tables(connection)? {
         return Ok(Tables::Foreign);
     }
     connection.batch_execute(TABLES)?;
+    connection.batch_execute(prepared::TABLE)?;
     Ok(Tables::Ready)
 }
 

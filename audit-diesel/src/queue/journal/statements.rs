@@ -47,20 +47,17 @@ pub(super) fn push(
     // Diesel sends BEGIN and COMMIT as text, which SQLite reads anew each time. Where anything
     // fails the connection is closed, which rolls back.
     BEGIN.execute(connection)?;
-    let pushed = append(connection, payloads, room_from)?;
-    if pushed {
-        let count = payloads.len() as i64;
-        let bytes = signed(bytes);
-        Advance { count, bytes }.execute(connection)?;
-    }
+    let pushed = append(connection, payloads, signed(bytes), room_from)?;
     failpoint!("journal.in-write");
     COMMIT.execute(connection)?;
     Ok(pushed)
 }
 
-fn append(
+/// Appends the payloads if no more than `room_from` bytes are held.
+pub(super) fn append(
     connection: &mut SqliteConnection,
     payloads: &[Payload],
+    bytes: i64,
     room_from: i64,
 ) -> QueryResult<bool> {
     for (place, payload) in (0..).zip(payloads) {
@@ -73,7 +70,14 @@ fn append(
             return Ok(false);
         }
     }
+    let count = payloads.len() as i64;
+    Advance { count, bytes }.execute(connection)?;
     Ok(true)
+}
+
+/// Takes room, or gives it back.
+pub(super) fn add_bytes(connection: &mut SqliteConnection, bytes: i64) -> QueryResult<usize> {
+    Advance { count: 0, bytes }.execute(connection)
 }
 
 /// The oldest payloads of those numbered so: at most `limit`, and at most `max_bytes` unless it is

@@ -1,0 +1,41 @@
+//! Records that are written down before COMMIT, and what is done with them after it.
+
+use audit_core::{Payload, QueueError};
+use uuid::Uuid;
+
+/// The transaction that prepared records belong to.
+#[derive(Debug)]
+#[cfg_attr(
+    not(feature = "journal"),
+    expect(dead_code, reason = "only a journal takes prepared records")
+)]
+pub(crate) struct PreparedFor<'a> {
+    pub(crate) transaction: Uuid,
+    /// PostgreSQL's id of it.
+    pub(crate) xid: i64,
+    /// Which server can be asked about it.
+    pub(crate) origin: &'a str,
+}
+
+/// Where prepared records are. Whatever is neither released nor undone, because the process died
+/// or does not know what became of the transaction, is settled by asking the database.
+pub(crate) trait PreparedRecords: Send + Sync {
+    /// Adds a statement's records, durably, the first at place `first` of the transaction. What a
+    /// failed [`undo`](Self::undo) has left is removed with it.
+    fn prepare(
+        &self,
+        owner: &PreparedFor<'_>,
+        first: u32,
+        undo_from: Option<u32>,
+        payloads: &[Payload],
+    ) -> Result<(), QueueError>;
+
+    /// Removes what stands at place `from` and after: a rollback.
+    fn undo(&self, transaction: Uuid, from: u32) -> Result<(), QueueError>;
+
+    /// Says that this process does not know more of the transaction than the database does.
+    fn leave(&self, transaction: Uuid);
+
+    /// Hands the records on: the transaction is committed, and these are its records.
+    fn release(&self, transaction: Uuid, payloads: &[Payload]) -> Result<(), QueueError>;
+}

@@ -1,0 +1,73 @@
+//! PostgreSQL: an error aborts the transaction.
+
+use diesel::PgConnection;
+use diesel::connection::{Connection, SimpleConnection};
+use diesel::dsl::sql;
+use diesel::query_dsl::RunQueryDsl;
+use diesel::result::QueryResult;
+use diesel::sql_types::Text;
+
+use super::atomic::{in_transaction, uncaught};
+use super::{AuditedConnection, EntriesToStore, RawConnection};
+use crate::recorder::own;
+use crate::store::postgres::insert;
+
+impl AuditedConnection for PgConnection {
+    type Raw = Self;
+
+    fn raw(&mut self) -> &mut Self {
+        self
+    }
+}
+
+impl RawConnection for PgConnection {
+    /// PostgreSQL names the time itself, under the row's lock.
+    fn run_statement<T>(
+        &mut self,
+        run: impl FnOnce(&mut Self) -> QueryResult<T>,
+    ) -> QueryResult<T> {
+        run(self)
+    }
+
+    fn run_with_records<T>(
+        &mut self,
+        run: impl FnOnce(&mut Self) -> QueryResult<T>,
+    ) -> QueryResult<T> {
+        if !in_transaction(self) {
+            return uncaught(|panics| {
+                self.transaction(|conn| panics.turned_into_errors(|| run(conn)))
+            });
+        }
+        uncaught(|panics| {
+            let result = panics.turned_into_errors(|| run(self));
+            if panics.caught() {
+                own(self, Self::spoil_transaction);
+            }
+            result
+        })
+    }
+
+    fn store_records(&mut self, entries: &EntriesToStore) -> QueryResult<()> {
+        insert(self, &entries.0)
+    }
+
+    /// The cluster and its timeline, and after a space what changes in a crash: a server that was
+    /// restored or promoted, or that recovered from a crash, may give an id again that it had
+    /// given before. Recovery resets the statistics; a restart in order keeps them.
+    fn server_identity(&mut self) -> QueryResult<Option<String>> {
+        const IDENTITY: &str = "(SELECT system_identifier FROM pg_control_system()) || '/' \
+                                || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8) || ' ' \
+                                || coalesce(extract(epoch FROM \
+                                       pg_stat_get_bgwriter_stat_reset_time())::text, '')";
+        diesel::select(sql::<Text>(IDENTITY))
+            .get_result(self)
+            .map(Some)
+    }
+
+    /// An error on this side aborts nothing, so another one has to be made on the other.
+    fn spoil_transaction(&mut self) {
+        let _ = self.batch_execute(
+            "DO 'BEGIN RAISE EXCEPTION ''an audit record could not be written''; END'",
+        );
+    }
+}

@@ -1,0 +1,134 @@
+//! What became of transactions whose end nobody saw, by what PostgreSQL knows.
+#![cfg_attr(
+    not(feature = "journal"),
+    expect(
+        dead_code,
+        reason = "only a journal holds records of such transactions"
+    )
+)]
+
+use diesel::r2d2::{ConnectionManager, Pool, PooledConnection};
+use diesel::result::QueryResult;
+
+use super::error::discreet;
+use super::store::{AuditStore, Backend, POOL_TIMEOUT, TransactionStatus};
+use crate::store::Refused;
+
+/// What became of a transaction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Ruling {
+    Committed,
+    Aborted,
+    InProgress,
+    /// Nobody can tell (any more), for this reason.
+    Unknowable(String),
+}
+
+/// A transaction that is asked about.
+#[derive(Debug)]
+pub(crate) struct Question {
+    pub(crate) xid: i64,
+    /// Which server gave the id.
+    pub(crate) origin: String,
+    /// Whether a server that did not give the id is asked for long enough.
+    pub(crate) is_old: bool,
+}
+
+/// Tells what became of transactions, and takes the records of those that nobody knows.
+pub(crate) trait Judge: Send + 'static {
+    /// The rulings, one for each question.
+    fn rule(&mut self, questions: Vec<Question>) -> Result<Vec<Ruling>, String>;
+
+    /// Puts records into quarantine.
+    fn quarantine(&mut self, refused: Vec<Refused>) -> Result<(), String>;
+}
+
+/// Asks a database.
+pub(crate) struct PoolJudge<C: AuditStore>(pub(crate) Pool<ConnectionManager<C>>);
+
+impl<C: AuditStore> PoolJudge<C> {
+    fn connection(&self) -> Result<PooledConnection<ConnectionManager<C>>, String> {
+        self.0
+            .get_timeout(POOL_TIMEOUT)
+            .map_err(|error| format!("no database connection: {}", discreet(&error.to_string())))
+    }
+}
+
+impl<C: AuditStore> Judge for PoolJudge<C> {
+    fn rule(&mut self, questions: Vec<Question>) -> Result<Vec<Ruling>, String> {
+        let rulings = C::rule(&mut *self.connection()?, Questions(questions));
+        rulings.map(|r| r.0).map_err(|error| error.to_string())
+    }
+
+    fn quarantine(&mut self, refused: Vec<Refused>) -> Result<(), String> {
+        C::set_aside(&mut *self.connection()?, SetAside(refused)).map_err(|error| error.to_string())
+    }
+}
+
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Questions(Vec<Question>);
+
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Rulings(Vec<Ruling>);
+
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct SetAside(Vec<Refused>);
+
+/// Asks, on any backend.
+pub(super) fn rule<C: Backend>(conn: &mut C, questions: Questions) -> QueryResult<Rulings> {
+    conn.bounded(|conn| {
+        let here = conn.server_identity()?.unwrap_or_default();
+        let rulings = questions.0.iter().map(|question| {
+            if cluster(&question.origin) != cluster(&here) {
+                return Ok(foreign(question));
+            }
+            let status = conn.transaction_status(question.xid)?;
+            Ok(ruling(status, question, question.origin == here))
+        });
+        rulings.collect::<QueryResult<Vec<_>>>().map(Rulings)
+    })
+}
+
+/// The part of a server's identity that a crash does not change.
+fn cluster(identity: &str) -> &str {
+    identity.split(' ').next().unwrap_or_default()
+}
+
+fn ruling(status: TransactionStatus, question: &Question, since_crash: bool) -> Ruling {
+    let xid = question.xid;
+    match status {
+        // An id that was not on disk in a crash is given again, to a transaction that may commit.
+        TransactionStatus::Committed if !since_crash => Ruling::Unknowable(format!(
+            "PostgreSQL crashed or was restored after transaction {xid} had written: one with this \
+             id was committed, and it may be another one"
+        )),
+        TransactionStatus::Committed => Ruling::Committed,
+        // If the id was given again, the first one was not committed either.
+        TransactionStatus::Aborted => Ruling::Aborted,
+        TransactionStatus::InProgress => Ruling::InProgress,
+        TransactionStatus::Unknown => Ruling::Unknowable(format!(
+            "PostgreSQL cannot tell (any more) whether transaction {xid} was committed: its id is \
+             too old, or the server crashed or was restored to a time before it"
+        )),
+    }
+}
+
+/// Its ids mean other transactions here.
+fn foreign(question: &Question) -> Ruling {
+    if !question.is_old {
+        return Ruling::InProgress;
+    }
+    Ruling::Unknowable(format!(
+        "transaction {} ran on another PostgreSQL server or timeline ({}) than the one that is \
+         asked, so nobody can tell whether it was committed",
+        question.xid, question.origin
+    ))
+}
+
+/// Puts records into quarantine, on any backend.
+pub(super) fn set_aside<C: Backend>(conn: &mut C, refused: SetAside) -> QueryResult<()> {
+    conn.batch(|conn| conn.quarantine(&refused.0)).map(drop)
+}
