@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::hint::black_box;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use audit_diesel::{AuditContext, Auditor, Batch, Payload, Queue, QueueError, Record, audited};
@@ -21,9 +22,9 @@ const MANY: u64 = 1_200;
 const MARGIN: f64 = 1.10;
 
 /// Runs a path so many times.
-type Path = fn(u64) -> Fallible<()>;
+type Run = fn(u64) -> Fallible<()>;
 
-const PATHS: [(&str, Path); 9] = [
+const PATHS: [(&str, Run); 9] = [
     ("context_enter_and_read", |times| {
         let context = context();
         repeat(times, || {
@@ -146,7 +147,8 @@ pub(crate) fn main(arguments: &[String]) -> Fallible<()> {
 }
 
 fn compare() -> Fallible<()> {
-    let budget = read_budget(include_str!("../budget.toml"));
+    let text = std::fs::read_to_string(budget_file())?;
+    let budget = read_budget(&text);
     let mut over = Vec::new();
     println!(
         "{:<26}{:>14}{:>14}{:>13}{:>9}",
@@ -188,8 +190,11 @@ fn accept_all() -> Fallible<()> {
         text += &format!("{name} = [{instructions}, {allocations}]\n");
     }
     print!("{text}");
-    let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("budget.toml");
-    Ok(std::fs::write(file, text)?)
+    Ok(std::fs::write(budget_file(), text)?)
+}
+
+fn budget_file() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("budget.toml")
 }
 
 /// The lines `name = [instructions, allocations]`.
