@@ -186,7 +186,7 @@ impl Scene<'_> {
     }
 
     fn missing_table(&mut self) {
-        let url = format!("{}", self.servers.postgres.url());
+        let url = self.servers.postgres.url();
         let (server, _) = url.rsplit_once('/').expect("URL/database");
         let url = format!("{server}/{}", self.database);
         let rename = |from: &str, to: &str| {

@@ -1,6 +1,7 @@
 //! The story leaves the same trail on SQLite with a journal as on PostgreSQL with Redis.
 
 #![cfg(feature = "servers")]
+#![allow(clippy::unwrap_used, reason = "a test fails by it")]
 
 use std::process::Command;
 

@@ -79,7 +79,10 @@ fn child() {
         for (number, mut conn) in connections.into_iter().enumerate() {
             let role = &role;
             threads.spawn(move || {
-                (0..).for_each(|n| write(&mut conn, &format!("{role}.{number}.{n}")))
+                // Until it is killed.
+                for n in 0_u64.. {
+                    write(&mut conn, &format!("{role}.{number}.{n}"));
+                }
             });
         }
     });

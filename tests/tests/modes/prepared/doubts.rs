@@ -113,14 +113,12 @@ fn the_server_is_killed() {
         assert_eq!(setup.prepared(), 1);
         server.restart();
         let mut admin = setup.app.guard.connection();
-        while given_again {
-            let next: i64 = diesel::select(sql::<BigInt>("txid_current()"))
+        let mut next = if given_again { 0 } else { id };
+        while next != id {
+            next = diesel::select(sql::<BigInt>("txid_current()"))
                 .get_result(&mut admin)
                 .unwrap();
             assert!(next <= id, "the crash was not in time");
-            if next == id {
-                break;
-            }
         }
         let auditor = setup.auditor();
         setup.wait_until_settled();
