@@ -28,6 +28,7 @@ use uuid::Uuid;
 use crate::AuditError;
 use crate::connection::AuditedConnection;
 use crate::delivery::{self, Delivery};
+use crate::failpoint::failpoint;
 use crate::guard::{GuardMode, GuardedTables, RawWrite};
 use crate::recorder::{Dialect, Recorder};
 use stats::Counters;
@@ -396,7 +397,10 @@ impl Auditor {
                     self.publish(payload);
                 }
             }
-            Ok(()) => self.shared.counters.published(payloads.len()),
+            Ok(()) => {
+                self.shared.counters.published(payloads.len());
+                failpoint!("publish.done");
+            }
             Err(error) => {
                 self.shared.counters.failed(payloads.len());
                 tracing::error!(

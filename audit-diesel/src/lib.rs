@@ -76,6 +76,7 @@ mod consumer;
 mod delivery;
 mod error;
 mod exempt;
+mod failpoint;
 mod guard;
 mod model;
 mod queue;

@@ -13,6 +13,7 @@ use diesel::result::Error;
 
 use crate::auditor::{Auditor, PreparedFor};
 use crate::exempt::Exempt;
+use crate::failpoint::failpoint;
 use crate::guard::{RawWrite, Watch};
 use crate::{AuditError, GuardMode, sql};
 use control::Control;
@@ -244,6 +245,10 @@ impl Recorder {
                     self.read(*query);
                     self.about_to_commit();
                 }
+                #[cfg(feature = "failpoints")]
+                if matches!(self.running[..], [Control::Commit { .. }]) {
+                    failpoint!("transaction.before-commit");
+                }
             }
             InstrumentationEvent::FinishQuery { error, .. } => {
                 let answer = Answer::from(*error);
@@ -330,6 +335,7 @@ impl Recorder {
     fn settle(&mut self, ended: Option<Ended>) {
         match ended {
             Some(Ended::Committed(transaction)) => {
+                failpoint!("transaction.committed");
                 self.auditor.publish(&transaction.payloads);
                 // Where something failed, only the database is believed.
                 if !transaction.prepared.is_empty() && !transaction.had_failure {

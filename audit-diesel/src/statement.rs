@@ -27,6 +27,7 @@ use diesel::result::QueryResult;
 
 use crate::connection::{AuditedConnection, RawConnection};
 use crate::delivery;
+use crate::failpoint::failpoint;
 use crate::model::AuditedModel;
 use crate::recorder::{Recorder, own};
 use crate::{AuditError, Delivery};
@@ -159,6 +160,7 @@ where
     M: AuditedModel,
     X: Output,
 {
+    failpoint!("statement.done");
     let recorder = Recorder::of(conn).ok_or(AuditError::NoAuditor)?;
     let context = recorder.context()?;
     let delivery = recorder.auditor().delivery(M::DELIVERY)?;

@@ -3,6 +3,7 @@
 #   install_servers        installs what is missing (Debian and its like)
 #   start_servers FOLDER   starts both, sets AUDIT_TEST_POSTGRES_URL and AUDIT_TEST_REDIS_URL
 #   stop_servers           stops what start_servers started
+#   install_faketime       installs what shifts clocks
 
 say() { printf '== %s\n' "$*" >&2; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }
@@ -60,6 +61,13 @@ install_servers() {
     [ "$(id -u)" = 0 ] || sudo -n true 2>/dev/null || die "install these as root: ${packages[*]}"
     say "installing ${packages[*]}"
     install_packages "${packages[@]}"
+}
+
+# The library that shifts a process's clock. Without it the suite says so, and shifts none.
+install_faketime() {
+    compgen -G '/usr/lib/*/faketime/libfaketimeMT.so.1' >/dev/null ||
+        { command -v apt-get >/dev/null && install_packages faketime; } ||
+        say 'libfaketime is missing: no clock is shifted'
 }
 
 # PostgreSQL refuses to run as root: sets `server_user`, and `as_server_user`, which is put before

@@ -198,6 +198,16 @@ impl PostgresServer {
         self.server.stop("INT");
     }
 
+    /// Ends the server as `pg_ctl stop -m immediate` does: it recovers when it starts again.
+    pub fn stop_immediately(&mut self) {
+        self.server.stop("QUIT");
+    }
+
+    /// The port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Kills the server.
     pub fn kill9(&mut self) {
         self.server.kill9();

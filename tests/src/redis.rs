@@ -124,6 +124,11 @@ impl RedisServer {
         self.port
     }
 
+    /// Where it keeps its data.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// A connection to look with, as long as no password is asked for.
     pub fn connection(&self) -> redis::Connection {
         connect(&self.url())

@@ -15,6 +15,7 @@ use super::fates::{Answered, Asked};
 use super::refusal::{Verdict, harmless_like, is_outage, verdict};
 use super::rulings::{Questions, Rulings, SetAside};
 use super::{ConsumerError, Delivery, Sink, Tally};
+use crate::failpoint::failpoint;
 use crate::store::{EntryToStore, Refused};
 
 /// A connection to a database that `audit_logs` can live in.
@@ -163,6 +164,7 @@ pub(super) fn store<C: Backend>(conn: &mut C, batch: BatchToStore) -> QueryResul
         if !conn.try_lock(batch.lock)? {
             return Ok(Delivery::StandBy);
         }
+        failpoint!("store.begun");
         let mut storing = Storing {
             tally: Tally::default(),
             refused: batch.refused,
@@ -177,8 +179,10 @@ pub(super) fn store<C: Backend>(conn: &mut C, batch: BatchToStore) -> QueryResul
         storing.tally.quarantined = quarantined;
         storing.tally.duplicates += storing.refused.len() - quarantined;
         refused = storing.refused;
+        failpoint!("store.before-commit");
         Ok(Delivery::Done(storing.tally))
     })?;
+    failpoint!("store.committed");
     // Not before COMMIT: a batch that is tried again would say it again.
     for refused in refused {
         tracing::error!(

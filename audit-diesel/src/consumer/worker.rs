@@ -11,6 +11,7 @@ use audit_core::{Batch, Payload, Queue, QueueError};
 use super::flush::Flushes;
 use super::stats::ConsumerStats;
 use super::{FlushError, StopError, backoff};
+use crate::failpoint::failpoint;
 
 /// Where a worker puts what it takes from its queue.
 pub(crate) trait Sink: Send + 'static {
@@ -284,6 +285,7 @@ impl<S: Sink> Run<S> {
             }
             self.note_flush()?;
             let batch = self.peek()?;
+            failpoint!(self.shared.settings.name, "peeked");
             self.flushes.peeked(&batch.payloads);
             self.flushed();
             if batch.is_empty() {
@@ -293,7 +295,9 @@ impl<S: Sink> Run<S> {
                 Delivery::StandBy => return Ok(Pass::Waiting),
                 Delivery::Done(tally) => tally,
             };
+            failpoint!(self.shared.settings.name, "delivered");
             self.acknowledge(&batch, &tally)?;
+            failpoint!(self.shared.settings.name, "acknowledged");
             self.count(&tally);
             // Not before it is counted: who waits for a flush may look at the counts.
             self.flushed();

@@ -17,6 +17,7 @@ use audit_core::{Batch, Payload, Queue, QueueError};
 use diesel::prelude::*;
 
 use super::{Fault, MAX_RECORD_BYTES, PEEK_BYTES, total_bytes};
+use crate::failpoint::failpoint;
 use file::JournalFile;
 use lane::Lane;
 pub(crate) use prepared::now_ms;
@@ -123,9 +124,11 @@ impl Queue for Journal {
         }
         let max_bytes = self.0.max_bytes;
         let bytes = total_bytes(payloads, self.0.max_record_bytes, || self.name())?;
+        failpoint!("journal.before-write");
         let pushed = self.run(&self.0.writer, |connection| {
             statements::push(connection, payloads, bytes as u64, max_bytes)
         })?;
+        failpoint!("journal.written");
         if pushed {
             return Ok(());
         }

@@ -12,6 +12,7 @@ use redis::{Cmd, Connection, RedisResult, Script};
 use sha1_smol::Sha1;
 
 use super::{Fault, MAX_RECORD_BYTES, PEEK_BYTES, total_bytes};
+use crate::failpoint::failpoint;
 use links::{Links, Server};
 
 /// What one RPUSH carries at most, so that a call stays well within its time-out and within what
@@ -119,7 +120,10 @@ impl RedisQueue {
         for payload in payloads {
             command.arg(payload.as_bytes());
         }
-        self.run(|connection| command.exec(connection))
+        failpoint!("redis.before-push");
+        self.run(|connection| command.exec(connection))?;
+        failpoint!("redis.pushed");
+        Ok(())
     }
 }
 

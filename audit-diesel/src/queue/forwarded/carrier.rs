@@ -33,11 +33,11 @@ impl Carrier {
 
     /// Whether this process carries the journal on.
     pub(super) fn is_it(&self) -> Result<bool, QueueError> {
-        if self.renewed().is_some_and(|at| at.elapsed() < LEASE / 2) {
+        if self.renewed().is_some_and(|at| at.elapsed() < lease() / 2) {
             return Ok(true);
         }
         let at = Instant::now();
-        let claimed = self.journal.claim(self.id, now_ms(), LEASE)?;
+        let claimed = self.journal.claim(self.id, now_ms(), lease())?;
         self.note(claimed.then_some(at));
         Ok(claimed)
     }
@@ -60,6 +60,16 @@ impl Carrier {
     fn note(&self, renewed: Option<Instant>) {
         *self.renewed.lock().unwrap_or_else(PoisonError::into_inner) = renewed;
     }
+}
+
+#[cfg(not(feature = "failpoints"))]
+const fn lease() -> Duration {
+    LEASE
+}
+
+#[cfg(feature = "failpoints")]
+fn lease() -> Duration {
+    crate::failpoint::span("AUDIT_LEASE_MS", LEASE)
 }
 
 /// The system's clock, in milliseconds since 1970.

@@ -8,6 +8,7 @@ use diesel::prelude::*;
 
 use super::statements::{self, audit_journal, audit_journal_state, signed};
 use super::{Journal, PEEK_BYTES};
+use crate::failpoint::failpoint;
 
 impl Journal {
     /// The number of the first payload that was not carried on yet.
@@ -34,15 +35,17 @@ impl Journal {
     pub(crate) fn mark_sent(&self, batch: &Batch) -> Result<usize, QueueError> {
         let first = signed(batch.receipt);
         let end = first.saturating_add(batch.len() as i64);
-        self.run(&self.0.writer, |connection| {
+        failpoint!("journal.before-mark");
+        let marked = self.run(&self.0.writer, |connection| {
             let state = audit_journal_state::table
                 .find(1)
                 .filter(audit_journal_state::sent_to.le(first));
-            let marked = diesel::update(state)
+            diesel::update(state)
                 .set(audit_journal_state::sent_to.eq(end))
-                .execute(connection)?;
-            Ok(if marked == 0 { 0 } else { batch.len() })
-        })
+                .execute(connection)
+        })?;
+        failpoint!("journal.marked");
+        Ok(if marked == 0 { 0 } else { batch.len() })
     }
 
     /// How many payloads were not carried on yet.
@@ -63,7 +66,9 @@ impl Journal {
         let bytes: usize = payloads.iter().map(|p| p.as_bytes().len()).sum();
         self.run(&self.0.writer, |connection| {
             statements::push(connection, payloads, bytes as u64, u64::MAX).map(drop)
-        })
+        })?;
+        failpoint!("journal.sent-again");
+        Ok(())
     }
 
     /// Makes `carrier` the one who carries the journal on, for so long, unless another one is.

@@ -12,6 +12,8 @@ use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::sql_types::{BigInt, Binary, Text};
 use diesel::sqlite::Sqlite;
 
+use crate::failpoint::failpoint;
+
 diesel::table! {
     audit_journal (seq) {
         seq -> BigInt,
@@ -54,6 +56,7 @@ pub(super) fn push(
             let payload = payload.as_bytes();
             Append { seq, payload }.execute(connection)?;
         }
+        failpoint!("journal.in-write");
         Ok(true)
     })
 }

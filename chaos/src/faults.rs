@@ -1,0 +1,271 @@
+//! What breaks, in an order that the seed says.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use audit_diesel::{Journal, Payload, Queue};
+use uuid::Uuid;
+
+use crate::fleet::{Fleet, Role};
+use crate::proxy::{Network, Proxy};
+use crate::random::Random;
+use crate::servers::{KEY, Servers};
+
+/// A fault of the surroundings; processes die beside it all the time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fault {
+    KillWriter,
+    KillConsumer,
+    StopWriter,
+    StopConsumer,
+    RestartRedis,
+    KillRedis,
+    SilentRedis,
+    FullRedis,
+    WipeRedis,
+    ImmediatePostgres,
+    TerminateBackends,
+    MissingTable,
+    BlackHole,
+    HalfOpen,
+    Refused,
+    CutReply,
+    PushedThreeTimes,
+    ShiftedClock,
+    Poison,
+}
+
+use Fault::*;
+
+const ALL: [Fault; 19] = [
+    KillWriter,
+    KillConsumer,
+    StopWriter,
+    StopConsumer,
+    RestartRedis,
+    KillRedis,
+    SilentRedis,
+    FullRedis,
+    WipeRedis,
+    ImmediatePostgres,
+    TerminateBackends,
+    MissingTable,
+    BlackHole,
+    HalfOpen,
+    Refused,
+    CutReply,
+    PushedThreeTimes,
+    ShiftedClock,
+    Poison,
+];
+
+/// The faults of a round, each with its own numbers.
+pub fn schedule(random: &mut Random, wipes: bool) -> Vec<Fault> {
+    let mut faults: Vec<Fault> = ALL
+        .into_iter()
+        .filter(|f| wipes || *f != WipeRedis)
+        .collect();
+    // The cheap ones come twice.
+    faults.extend([
+        KillWriter,
+        KillConsumer,
+        TerminateBackends,
+        CutReply,
+        ShiftedClock,
+    ]);
+    if wipes {
+        faults.extend([WipeRedis, WipeRedis]);
+    }
+    for place in (1..faults.len()).rev() {
+        faults.swap(place, random.within(0..place as u64 + 1) as usize);
+    }
+    faults
+}
+
+/// Longer than any time-out that the processes are set up with.
+const LONG: Duration = Duration::from_millis(3_500);
+const SHORT: Duration = Duration::from_millis(900);
+
+/// Where a fault happens.
+pub struct Scene<'a> {
+    pub servers: &'a mut Servers,
+    pub fleet: &'a mut Fleet,
+    pub random: &'a mut Random,
+    pub database: &'a str,
+    pub journal: Option<&'a Path>,
+    /// How many payloads were made that cannot be stored.
+    pub poisoned: u64,
+}
+
+impl Scene<'_> {
+    /// Lets time pass while processes die and are replaced.
+    pub fn pass(&mut self, time: Duration) {
+        let end = Instant::now() + time;
+        while Instant::now() < end {
+            self.fleet.tend();
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Makes it happen, and ends it.
+    pub fn happen(&mut self, fault: Fault) {
+        match fault {
+            KillWriter => self.fleet.kill_one(Role::Writer, self.random),
+            KillConsumer => self.fleet.kill_one(Role::Consumer, self.random),
+            StopWriter => self.suspend(Role::Writer),
+            StopConsumer => self.suspend(Role::Consumer),
+            RestartRedis => {
+                self.servers.redis.stop();
+                self.pass(SHORT);
+                self.servers.redis.restart();
+            }
+            KillRedis => {
+                self.servers.redis.kill9();
+                self.pass(SHORT);
+                self.servers.redis.restart();
+            }
+            SilentRedis => {
+                self.servers.redis.suspend();
+                self.pass(LONG);
+                self.servers.redis.resume();
+            }
+            FullRedis => {
+                self.redis(&["CONFIG", "SET", "maxmemory", "1"]);
+                self.pass(SHORT);
+                self.redis(&["CONFIG", "SET", "maxmemory", "0"]);
+            }
+            WipeRedis => self.redis(&["FLUSHALL"]),
+            ImmediatePostgres => {
+                self.servers.postgres.stop_immediately();
+                self.pass(SHORT);
+                self.servers.postgres.restart();
+            }
+            TerminateBackends => self.terminate(),
+            MissingTable => self.missing_table(),
+            BlackHole => self.network(Network::BlackHole, LONG),
+            HalfOpen => self.network(Network::HalfOpen, LONG),
+            Refused => self.network(Network::Refusing, SHORT),
+            CutReply => self.cut(),
+            PushedThreeTimes => self.push_again(),
+            Poison => self.poison(),
+            ShiftedClock => {
+                let ahead = self.random.one_in(2);
+                self.fleet.shift_next(if ahead { 3_600 } else { -3_600 });
+                let role = *self.random.choose(&[Role::Writer, Role::Consumer]);
+                self.fleet.kill_one(role, self.random);
+            }
+        }
+    }
+
+    fn suspend(&mut self, role: Role) {
+        if let Some(id) = self.fleet.suspend(role, self.random) {
+            self.pass(LONG);
+            self.fleet.resume(id);
+        }
+    }
+
+    fn redis(&self, words: &[&str]) {
+        let mut command = redis::cmd(words[0]);
+        command.arg(&words[1..]);
+        let done = command.exec(&mut self.servers.redis.connection());
+        done.unwrap_or_else(|error| panic!("{words:?}: {error}"));
+    }
+
+    /// Ends whoever is at it, around COMMIT if it can be met.
+    fn terminate(&mut self) {
+        for _ in 0..8 {
+            let database = self.database;
+            self.servers.execute(&format!(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+                 WHERE datname = '{database}' AND pid <> pg_backend_pid() \
+                   AND (query = 'COMMIT' OR random() < 0.2)"
+            ));
+            let pause = self.random.within(5..60);
+            self.pass(Duration::from_millis(pause));
+        }
+    }
+
+    fn missing_table(&mut self) {
+        let url = format!("{}", self.servers.postgres.url());
+        let (server, _) = url.rsplit_once('/').expect("URL/database");
+        let url = format!("{server}/{}", self.database);
+        let rename = |from: &str, to: &str| {
+            let sql = format!("ALTER TABLE {from} RENAME TO {to}");
+            let conn = diesel::Connection::establish(&url);
+            conn.is_ok_and(|mut conn: diesel::PgConnection| {
+                diesel::RunQueryDsl::execute(diesel::sql_query(sql), &mut conn).is_ok()
+            })
+        };
+        if rename("audit_logs", "audit_logs_away") {
+            self.pass(SHORT);
+            while !rename("audit_logs_away", "audit_logs") {
+                self.pass(Duration::from_millis(20));
+            }
+        }
+    }
+
+    fn proxy(&mut self) -> bool {
+        self.random.one_in(2)
+    }
+
+    fn at(&self, postgres: bool) -> &Proxy {
+        match postgres {
+            true => &self.servers.to_postgres,
+            false => &self.servers.to_redis,
+        }
+    }
+
+    fn network(&mut self, network: Network, time: Duration) {
+        let postgres = self.proxy();
+        self.at(postgres).set(network);
+        self.pass(time);
+        self.at(postgres).heal();
+    }
+
+    fn cut(&mut self) {
+        let postgres = self.proxy();
+        for _ in 0..6 {
+            let bytes = self.random.within(1..4_000);
+            self.at(postgres).cut_after(bytes);
+            self.pass(Duration::from_millis(80));
+        }
+    }
+
+    /// Payloads that nobody can store, in the midst of those that everybody can.
+    fn poison(&mut self) {
+        let Some(path) = self.journal else { return };
+        let journal = Journal::builder(path).busy_timeout(LONG).open();
+        let journal = journal.expect("the journal");
+        for _ in 0..5 {
+            let number = self.random.next();
+            let (id, kind) = (Uuid::from_u64_pair(number, 7), number % 3);
+            let text = match kind {
+                0 => format!("poison {number}"),
+                1 => format!(r#"{{"v":99,"id":"{id}"}}"#),
+                _ => format!(
+                    r#"{{"v":1,"id":"{id}","occurred_at":1,"action":"poison","changes":{{"a":{{"new":"\u0000"}}}}}}"#
+                ),
+            };
+            if journal.push(&[Payload::from(text.into_bytes())]).is_ok() {
+                self.poisoned += 1;
+            }
+        }
+    }
+
+    fn push_again(&self) {
+        let mut connection = self.servers.redis.connection();
+        let list = redis::cmd("LRANGE")
+            .arg(KEY)
+            .arg(0)
+            .arg(-1)
+            .query(&mut connection);
+        let list: Vec<Vec<u8>> = list.expect("the list");
+        for _ in 0..2 {
+            if !list.is_empty() {
+                let mut push = redis::cmd("RPUSH");
+                push.arg(KEY).arg(&list);
+                push.exec(&mut connection).expect("RPUSH");
+            }
+        }
+    }
+}

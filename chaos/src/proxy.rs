@@ -1,0 +1,158 @@
+//! A network that can fail, between the processes and a server.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU64, Ordering};
+use std::time::Duration;
+
+/// How the network is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Network {
+    /// It works.
+    Up = 0,
+    /// It swallows everything and closes nothing; who connects is accepted and gets no answer.
+    BlackHole = 1,
+    /// Requests arrive and answers do not.
+    HalfOpen = 2,
+    /// It refuses everybody.
+    Refusing = 3,
+}
+
+struct Shared {
+    port: u16,
+    network: AtomicU8,
+    /// Counts the times that all connections were closed.
+    generation: AtomicU64,
+    /// How many bytes of answers still pass before a connection is cut; negative: no cut.
+    cut_after: AtomicI64,
+}
+
+/// Listens on a port of its own and carries bytes to a server's port.
+pub struct Proxy {
+    port: u16,
+    shared: Arc<Shared>,
+}
+
+/// How often a quiet connection looks whether the network has changed.
+const LOOK: Duration = Duration::from_millis(20);
+
+impl Proxy {
+    /// A working network to this port.
+    pub fn start(server_port: u16) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+        let port = listener.local_addr().expect("its address").port();
+        let shared = Arc::new(Shared {
+            port: server_port,
+            network: AtomicU8::new(Network::Up as u8),
+            generation: AtomicU64::new(0),
+            cut_after: AtomicI64::new(-1),
+        });
+        let accepting = Arc::clone(&shared);
+        std::thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                let shared = Arc::clone(&accepting);
+                std::thread::spawn(move || shared.carry(client));
+            }
+        });
+        Self { port, shared }
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Changes how the network is.
+    pub fn set(&self, network: Network) {
+        self.shared.network.store(network as u8, Ordering::SeqCst);
+    }
+
+    /// The network works again, and all connections of before are gone.
+    pub fn heal(&self) {
+        self.shared.cut_after.store(-1, Ordering::SeqCst);
+        self.shared.generation.fetch_add(1, Ordering::SeqCst);
+        self.set(Network::Up);
+    }
+
+    /// Cuts one connection after so many more bytes of answers.
+    pub fn cut_after(&self, bytes: u64) {
+        self.shared.cut_after.store(bytes as i64, Ordering::SeqCst);
+    }
+}
+
+impl Shared {
+    fn is(&self, network: Network) -> bool {
+        self.network.load(Ordering::SeqCst) == network as u8
+    }
+
+    fn carry(self: Arc<Self>, client: TcpStream) {
+        let generation = self.generation.load(Ordering::SeqCst);
+        if self.is(Network::Refusing) {
+            return;
+        }
+        while self.is(Network::BlackHole) {
+            std::thread::sleep(LOOK);
+        }
+        if self.generation.load(Ordering::SeqCst) != generation {
+            return;
+        }
+        let Ok(server) = TcpStream::connect(("127.0.0.1", self.port)) else {
+            return;
+        };
+        for stream in [&client, &server] {
+            let _ = stream.set_nodelay(true);
+            let _ = stream.set_read_timeout(Some(LOOK));
+        }
+        let (Ok(from_client), Ok(to_server)) = (client.try_clone(), server.try_clone()) else {
+            return;
+        };
+        let requests = Arc::clone(&self);
+        std::thread::spawn(move || requests.pump(from_client, to_server, generation, false));
+        self.pump(server, client, generation, true);
+    }
+
+    /// Carries one direction until an end closes, or the network does.
+    fn pump(&self, mut from: TcpStream, mut to: TcpStream, generation: u64, answers: bool) {
+        let mut buffer = [0; 16 << 10];
+        loop {
+            if self.generation.load(Ordering::SeqCst) != generation || self.is(Network::Refusing) {
+                break;
+            }
+            if self.is(Network::BlackHole) || (answers && self.is(Network::HalfOpen)) {
+                std::thread::sleep(LOOK);
+                continue;
+            }
+            let read = match from.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(read) => read,
+                Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                    continue;
+                }
+                Err(_) => break,
+            };
+            let passed = if answers { self.passed(read) } else { read };
+            if to.write_all(&buffer[..passed]).is_err() || passed < read {
+                break;
+            }
+        }
+        let _ = from.shutdown(Shutdown::Both);
+        let _ = to.shutdown(Shutdown::Both);
+    }
+
+    /// How many bytes of an answer pass.
+    fn passed(&self, bytes: usize) -> usize {
+        let before = self.cut_after.load(Ordering::SeqCst);
+        if before < 0 {
+            return bytes;
+        }
+        if bytes as i64 <= before {
+            self.cut_after.fetch_sub(bytes as i64, Ordering::SeqCst);
+            return bytes;
+        }
+        // Whoever changes it back cuts: one connection.
+        let cuts = self
+            .cut_after
+            .compare_exchange(before, -1, Ordering::SeqCst, Ordering::SeqCst);
+        if cuts.is_ok() { before as usize } else { bytes }
+    }
+}

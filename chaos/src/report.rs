@@ -1,0 +1,147 @@
+//! Runs rounds and prints what came of them.
+
+use std::fmt::Display;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use crate::args::Args;
+use crate::figures::tail;
+use crate::round::{self, Plan, Result};
+use crate::servers::Servers;
+
+/// From here on there is time for each offset of Redis' file.
+const LONG: u64 = 240;
+
+/// Rounds until the time is over; before them the control, and Redis' file cut short.
+pub fn run(args: &Args) -> ExitCode {
+    let seconds = (args.or("minutes", 1.0_f64) * 60.0) as u64;
+    let end = Instant::now() + Duration::from_secs(seconds);
+    let mut servers = Servers::start();
+    let only = args.text("round").map(|_| args.or("round", 0_u64));
+    // A broken design and the control have to be found out.
+    let to_fail = args.has("break") || args.has("control");
+    let mut total = Result::default();
+    if only.is_none() && !to_fail {
+        before(args, &mut servers, seconds, &mut total);
+    }
+    let mut round = only.unwrap_or(0);
+    loop {
+        let plan = Plan::of(args, round);
+        let result = round::play(&plan, &mut servers);
+        tell(&plan, &result);
+        total.add(result);
+        round += 1;
+        if only.is_some() || Instant::now() >= end {
+            break;
+        }
+    }
+    print(&total);
+    match (total.is_good(), to_fail) {
+        (true, true) => eprintln!("error: nothing was found, and something is broken on purpose"),
+        (false, false) => eprintln!("error: see above"),
+        _ => return ExitCode::SUCCESS,
+    }
+    ExitCode::FAILURE
+}
+
+/// What has to fail fails, and what takes no rounds is done.
+fn before(args: &Args, servers: &mut Servers, seconds: u64, total: &mut Result) {
+    let plan = Plan::control(args);
+    let control = round::play(&plan, servers);
+    let v = &control.verdict;
+    println!(
+        "control, the article's consumer: {} kept, {} recorded, {} lost",
+        v.kept, v.recorded, v.lost
+    );
+    if v.lost == 0 {
+        total
+            .problems
+            .push("the control lost nothing: this suite cannot find losses".to_owned());
+    }
+    let step = if seconds >= LONG { 1 } else { 12 };
+    if !tail::cut(step) {
+        total.problems.push("Redis' file, cut short".to_owned());
+    }
+}
+
+fn tell(plan: &Plan, result: &Result) {
+    let v = &result.verdict;
+    println!(
+        "seed {} round {}: {} kept, {} recorded, {} kills; lost {} twice {} phantom {} wrong {} \
+         wrong old {}; in windows {}; quarantined {}; drained in {:?}, stopped in {:?}",
+        plan.seed,
+        plan.round,
+        v.kept,
+        v.recorded,
+        result.kills.values().sum::<u64>(),
+        v.lost,
+        v.twice,
+        v.phantom,
+        v.wrong,
+        v.wrong_old,
+        v.in_windows(),
+        v.quarantined,
+        result.drained_in,
+        result.stopped_in,
+    );
+    if result.is_good() {
+        return;
+    }
+    for text in v.examples.iter().chain(&result.problems) {
+        println!("  {text}");
+    }
+    println!("  faults in their order: {:?}", result.schedule);
+    println!(
+        "  again: scripts/chaos --seed {} --round {}",
+        plan.seed, plan.round
+    );
+}
+
+fn row(name: &str, value: impl Display) {
+    println!("{name:<52}{value:>10}");
+}
+
+fn heading(name: &str, what: &str) {
+    println!();
+    row(name, what);
+}
+
+fn print(total: &Result) {
+    let v = &total.verdict;
+    heading("process killed at", "times");
+    for (point, count) in &total.kills {
+        row(point, count);
+    }
+    row("total", total.kills.values().sum::<u64>());
+    heading("fault", "times");
+    for (fault, count) in &total.faults {
+        row(&format!("{fault:?}"), count);
+    }
+    row("processes with a shifted clock", total.shifted);
+    heading("write", "times");
+    row("kept by the database", v.kept);
+    row("recorded", v.recorded);
+    row("lost", v.lost);
+    row("twice", v.twice);
+    row("phantom", v.phantom);
+    row("wrong old value", v.wrong_old);
+    row("wrong otherwise", v.wrong);
+    row("lost in a window that is documented", v.in_windows());
+    for (window, count) in &v.windows {
+        row(&format!("  {window}"), count);
+    }
+    heading("poison", "times");
+    row("quarantined, and nothing else", v.quarantined);
+    heading("slowest", "ms");
+    row(
+        "from SIGTERM under load to exit",
+        total.stopped_in.as_millis(),
+    );
+    row("from calm to all stored", total.drained_in.as_millis());
+    if crate::round::faketime().is_none() {
+        println!("\nno clock was shifted: libfaketime is not installed");
+    }
+    for problem in &total.problems {
+        println!("problem: {problem}");
+    }
+}

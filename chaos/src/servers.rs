@@ -1,0 +1,71 @@
+//! The servers of a run and the networks in front of them.
+
+use std::time::Duration;
+
+use audit_tests::{PostgresServer, RedisServer, TestDatabase};
+use diesel::prelude::*;
+
+use crate::proxy::Proxy;
+
+/// The key of the list.
+pub const KEY: &str = "audit:queue";
+
+/// PostgreSQL and Redis, and the way to them.
+pub struct Servers {
+    pub postgres: PostgresServer,
+    pub redis: RedisServer,
+    pub to_postgres: Proxy,
+    pub to_redis: Proxy,
+}
+
+impl Servers {
+    /// Starts both; Redis writes each command to its disk before it answers.
+    pub fn start() -> Self {
+        let postgres = PostgresServer::start();
+        let redis = RedisServer::start(&["--appendonly", "yes", "--appendfsync", "always"]);
+        Self {
+            to_postgres: Proxy::start(postgres.port()),
+            to_redis: Proxy::start(redis.port()),
+            postgres,
+            redis,
+        }
+    }
+
+    /// An empty database for a round, and a Redis without anything in it.
+    pub fn database(&self) -> TestDatabase {
+        redis::cmd("FLUSHALL")
+            .exec(&mut self.redis.connection())
+            .expect("FLUSHALL");
+        let database = TestDatabase::on(&self.postgres.url());
+        crate::app::set_up(&mut database.connection());
+        database
+    }
+
+    /// The database as the processes reach it.
+    pub fn postgres_url(&self, database: &TestDatabase) -> String {
+        let url = database.url();
+        let (_, name) = url.rsplit_once('/').expect("URL/database");
+        let port = self.to_postgres.port();
+        format!("postgres://postgres@127.0.0.1:{port}/{name}?connect_timeout=2")
+    }
+
+    /// Redis as the processes reach it.
+    pub fn redis_url(&self) -> String {
+        format!("redis://127.0.0.1:{}/", self.to_redis.port())
+    }
+
+    /// How many payloads Redis holds, if it answers.
+    pub fn queued(&self) -> Option<u64> {
+        let client = redis::Client::open(self.redis.url()).ok()?;
+        let mut connection = client
+            .get_connection_with_timeout(Duration::from_secs(1))
+            .ok()?;
+        redis::cmd("LLEN").arg(KEY).query(&mut connection).ok()
+    }
+
+    /// Runs a statement as the superuser, if the server answers.
+    pub fn execute(&self, sql: &str) -> bool {
+        PgConnection::establish(&self.postgres.url())
+            .is_ok_and(|mut conn| diesel::sql_query(sql).execute(&mut conn).is_ok())
+    }
+}
