@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use audit_diesel::{Actor, AuditContext, Auditor, Fsync, Journal, RedisQueue};
+use audit_diesel::{Actor, AuditContext, Auditor, Fsync, Journal, QueueError, RedisQueue};
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::r2d2::{self, ConnectionManager, CustomizeConnection, Pool, R2D2Connection};
@@ -53,6 +53,20 @@ pub fn redis_queue(url: &str) -> RedisQueue {
 /// How long a journal waits for another process that writes.
 pub const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// Opens the journal as soon as nobody holds it: a supervisor would start the process again.
+fn journal(path: &str) -> Journal {
+    let builder = Journal::builder(path)
+        .busy_timeout(BUSY_TIMEOUT)
+        .fsync(Fsync::Os);
+    loop {
+        match builder.clone().open() {
+            Ok(journal) => return journal,
+            Err(QueueError::Unavailable { .. }) => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
 /// How long a record gets to arrive: short, as the processes live for moments only.
 const CONFIRM_AFTER: Duration = Duration::from_millis(400);
 
@@ -61,10 +75,7 @@ fn auditor(args: &Args) -> Auditor {
     builder = match args.text("journal") {
         None => builder.without_journal(),
         Some(path) => {
-            let journal = Journal::builder(path)
-                .busy_timeout(BUSY_TIMEOUT)
-                .fsync(Fsync::Os);
-            let builder = builder.journal_queue(journal.open().expect("a journal"));
+            let builder = builder.journal_queue(journal(path));
             match Break::of(args) {
                 Some(Break::TrimAtPush) => builder,
                 _ => builder
