@@ -54,6 +54,36 @@ pub const AROUND_COMMIT: Points = &[
     ("publish.done", 12),
 ];
 
+/// Points that a writer passes whose records are written down before COMMIT.
+pub const PREPARED_POINTS: Points = &[
+    ("statement.done", 60),
+    ("prepared.before-write", 60),
+    ("prepared.written", 60),
+    ("transaction.before-commit", 40),
+    ("transaction.committed", 30),
+    ("prepared.before-release", 40),
+    ("prepared.released", 40),
+    ("audit-reconciler.peeked", 5),
+    ("audit-reconciler.delivered", 5),
+    ("audit-forwarder.peeked", 12),
+    ("redis.pushed", 12),
+    ("journal.marked", 12),
+    ("audit-confirmer.delivered", 4),
+];
+
+/// As [`AROUND_COMMIT`], where records are written down before it.
+pub const AROUND_PREPARED_COMMIT: Points = &[
+    ("statement.done", 20),
+    ("prepared.before-write", 20),
+    ("prepared.written", 20),
+    ("transaction.before-commit", 12),
+    ("transaction.committed", 8),
+    ("prepared.before-release", 12),
+    ("prepared.released", 12),
+    ("audit-reconciler.peeked", 2),
+    ("audit-reconciler.delivered", 2),
+];
+
 /// Points that a consumer passes.
 const CONSUMER_POINTS: Points = &[
     ("audit-consumer.peeked", 12),

@@ -11,6 +11,7 @@ mod control;
 mod faults;
 mod figures;
 mod fleet;
+mod mode;
 mod oracle;
 mod outcomes;
 mod proxy;

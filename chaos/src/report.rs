@@ -67,10 +67,11 @@ fn before(args: &Args, servers: &mut Servers, seconds: u64, total: &mut Result) 
 fn tell(plan: &Plan, result: &Result) {
     let v = &result.verdict;
     println!(
-        "seed {} round {}: {} kept, {} recorded, {} kills; lost {} twice {} phantom {} wrong {} \
+        "seed {} round {} {}: {} kept, {} recorded, {} kills; lost {} twice {} phantom {} wrong {} \
          wrong old {}; in windows {}; quarantined {}; drained in {:?}, stopped in {:?}",
         plan.seed,
         plan.round,
+        plan.mode,
         v.kept,
         v.recorded,
         result.kills.values().sum::<u64>(),

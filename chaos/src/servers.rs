@@ -1,5 +1,6 @@
 //! The servers of a run and the networks in front of them.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use audit_tests::{PostgresServer, RedisServer, TestDatabase};
@@ -9,6 +10,21 @@ use crate::proxy::Proxy;
 
 /// The key of the list.
 pub const KEY: &str = "audit:queue";
+
+/// The newest file that Redis writes commands to: many of them since Redis 7.
+///
+/// # Panics
+///
+/// When there is none.
+pub fn append_only_file(redis: &RedisServer) -> PathBuf {
+    let files = std::fs::read_dir(redis.folder().join("appendonlydir"));
+    let files = files.into_iter().flatten().flatten();
+    let newest = files
+        .map(|file| file.path())
+        .filter(|path| path.to_string_lossy().ends_with(".incr.aof"))
+        .max_by_key(|path| path.metadata().and_then(|m| m.modified()).ok());
+    newest.unwrap_or_else(|| redis.folder().join("appendonly.aof"))
+}
 
 /// PostgreSQL and Redis, and the way to them.
 pub struct Servers {
@@ -63,9 +79,16 @@ impl Servers {
         redis::cmd("LLEN").arg(KEY).query(&mut connection).ok()
     }
 
-    /// Runs a statement as the superuser, if the server answers.
-    pub fn execute(&self, sql: &str) -> bool {
-        PgConnection::establish(&self.postgres.url())
-            .is_ok_and(|mut conn| diesel::sql_query(sql).execute(&mut conn).is_ok())
+    /// Ends the backends that this condition on `pg_stat_activity` finds, and says how many.
+    pub fn terminate(&self, condition: &str) -> u64 {
+        let sql = format!(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+             WHERE pid <> pg_backend_pid() AND {condition}"
+        );
+        let ended = PgConnection::establish(&self.postgres.url()).and_then(|mut conn| {
+            let ended = diesel::sql_query(sql).execute(&mut conn);
+            ended.map_err(ConnectionError::CouldntSetupConfiguration)
+        });
+        ended.unwrap_or(0) as u64
     }
 }

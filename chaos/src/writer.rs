@@ -14,6 +14,7 @@ use diesel::r2d2::{self, ConnectionManager, CustomizeConnection, Pool, R2D2Conne
 
 use crate::args::Args;
 use crate::breaks::Break;
+use crate::mode;
 use crate::outcomes::{Outcome, Outcomes};
 use crate::random::Random;
 
@@ -71,7 +72,9 @@ fn journal(path: &str) -> Journal {
 const CONFIRM_AFTER: Duration = Duration::from_millis(400);
 
 fn auditor(args: &Args) -> Auditor {
-    let mut builder = Auditor::builder().redis_queue(redis_queue(args.required("redis")));
+    let mut builder = Auditor::builder()
+        .redis_queue(redis_queue(args.required("redis")))
+        .delivery(mode::of(args));
     builder = match args.text("journal") {
         None => builder.without_journal(),
         Some(path) => {

@@ -1,13 +1,11 @@
 //! A power cut takes the end of what Redis wrote: the file is cut at each offset of its last
 //! block, and Redis started twice. What was acknowledged after the cut has to be there.
 
-use std::path::PathBuf;
-
 use audit_diesel::{Payload, Queue, RedisQueue};
 use audit_tests::RedisServer;
 
 use crate::args::Args;
-use crate::servers::KEY;
+use crate::servers::{KEY, append_only_file};
 use crate::writer::redis_queue;
 
 use super::{line, record};
@@ -100,15 +98,4 @@ fn list(server: &RedisServer) -> Vec<Vec<u8>> {
     let mut range = redis::cmd("LRANGE");
     range.arg(KEY).arg(0).arg(-1);
     range.query(&mut server.connection()).expect("the list")
-}
-
-/// The file that Redis 7 writes commands to, or that of Redis 6.
-fn append_only_file(server: &RedisServer) -> PathBuf {
-    let folder = server.folder();
-    let seven = folder.join("appendonlydir/appendonly.aof.1.incr.aof");
-    if seven.is_file() {
-        seven
-    } else {
-        folder.join("appendonly.aof")
-    }
 }

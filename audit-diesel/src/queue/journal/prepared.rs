@@ -11,6 +11,7 @@ use uuid::Uuid;
 use super::Journal;
 use super::statements::{Append, Reserve, signed};
 use crate::auditor::PreparedFor;
+use crate::failpoint::failpoint;
 use crate::queue::total_bytes;
 
 /// Part of the journal's tables since its first version.
@@ -59,6 +60,7 @@ impl Journal {
     ) -> Result<(), QueueError> {
         let max_bytes = self.0.max_bytes;
         let bytes = total_bytes(payloads, self.0.max_record_bytes, || self.name_of())? as u64;
+        failpoint!("prepared.before-write");
         let fits = self.run(&self.0.writer, |connection| {
             connection.immediate_transaction(|connection| {
                 if let Some(from) = undo_from {
@@ -78,6 +80,7 @@ impl Journal {
                 Ok(true)
             })
         })?;
+        failpoint!("prepared.written");
         match fits {
             true => Ok(()),
             false => Err(QueueError::Full {
@@ -100,12 +103,15 @@ impl Journal {
         transaction: Uuid,
         payloads: &[Payload],
     ) -> Result<(), QueueError> {
+        failpoint!("prepared.before-release");
         self.run(&self.0.writer, |connection| {
             connection.immediate_transaction(|connection| {
                 undo(connection, transaction.as_bytes(), 0)?;
                 append(connection, payloads)
             })
-        })
+        })?;
+        failpoint!("prepared.released");
+        Ok(())
     }
 
     /// Puts the transaction's prepared records at the journal's end, and says how many.
