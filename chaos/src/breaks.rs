@@ -48,7 +48,7 @@ impl Break {
 
 /// What a consumer works with, broken or not.
 pub fn equip(args: &Args) -> (Arc<dyn Queue>, PgPool) {
-    let queue = redis_queue(args.required("redis"));
+    let queue = redis_queue(args.required("redis"), args.required("key"));
     let url = args.required("postgres");
     let how = match Break::of(args) {
         Some(how @ (Break::Pop | Break::AcknowledgeEarly | Break::NoDedupe)) => how,

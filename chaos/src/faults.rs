@@ -10,7 +10,7 @@ use uuid::Uuid;
 use crate::fleet::{Fleet, Role};
 use crate::proxy::{Network, Proxy};
 use crate::random::Random;
-use crate::servers::{KEY, Servers, append_only_file};
+use crate::servers::{Servers, append_only_file};
 
 /// A fault of the surroundings; processes die beside it all the time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -203,7 +203,7 @@ impl Scene<'_> {
     }
 
     fn missing_table(&mut self) {
-        let url = format!("{}", self.servers.postgres.url());
+        let url = self.servers.postgres.url();
         let (server, _) = url.rsplit_once('/').expect("URL/database");
         let url = format!("{server}/{}", self.database);
         let rename = |from: &str, to: &str| {
@@ -272,7 +272,7 @@ impl Scene<'_> {
     fn push_again(&self) {
         let mut connection = self.servers.redis.connection();
         let list = redis::cmd("LRANGE")
-            .arg(KEY)
+            .arg(&self.servers.key)
             .arg(0)
             .arg(-1)
             .query(&mut connection);
@@ -280,7 +280,7 @@ impl Scene<'_> {
         for _ in 0..2 {
             if !list.is_empty() {
                 let mut push = redis::cmd("RPUSH");
-                push.arg(KEY).arg(&list);
+                push.arg(&self.servers.key).arg(&list);
                 push.exec(&mut connection).expect("RPUSH");
             }
         }

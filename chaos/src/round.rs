@@ -157,8 +157,8 @@ pub fn play(plan: &Plan, servers: &mut Servers) -> Result {
     };
     result.verdict = oracle::judge(&mut database.connection(), &told);
     let verdict = &result.verdict;
-    if verdict.quarantined != poisoned && journal.is_some() {
-        let quarantined = verdict.quarantined;
+    if verdict.poisoned != poisoned && journal.is_some() {
+        let quarantined = verdict.poisoned;
         let problem = format!("{quarantined} quarantined of {poisoned} poisoned");
         fleet.problems.push(problem);
     }

@@ -8,9 +8,6 @@ use diesel::prelude::*;
 
 use crate::proxy::Proxy;
 
-/// The key of the list.
-pub const KEY: &str = "audit:queue";
-
 /// The newest file that Redis writes commands to: many of them since Redis 7.
 ///
 /// # Panics
@@ -32,6 +29,9 @@ pub struct Servers {
     pub redis: RedisServer,
     pub to_postgres: Proxy,
     pub to_redis: Proxy,
+    /// The key of the list.
+    pub key: String,
+    round: u32,
 }
 
 impl Servers {
@@ -44,11 +44,16 @@ impl Servers {
             to_redis: Proxy::start(redis.port()),
             postgres,
             redis,
+            key: String::new(),
+            round: 0,
         }
     }
 
-    /// An empty database for a round, and a Redis without anything in it.
-    pub fn database(&self) -> TestDatabase {
+    /// An empty database for a round, and a Redis without anything in it. The list has another
+    /// key each time: where the end of Redis' file is cut off, lists of before come back.
+    pub fn database(&mut self) -> TestDatabase {
+        self.round += 1;
+        self.key = format!("audit:queue:{}", self.round);
         redis::cmd("FLUSHALL")
             .exec(&mut self.redis.connection())
             .expect("FLUSHALL");
@@ -76,7 +81,10 @@ impl Servers {
         let mut connection = client
             .get_connection_with_timeout(Duration::from_secs(1))
             .ok()?;
-        redis::cmd("LLEN").arg(KEY).query(&mut connection).ok()
+        redis::cmd("LLEN")
+            .arg(&self.key)
+            .query(&mut connection)
+            .ok()
     }
 
     /// Ends the backends that this condition on `pg_stat_activity` finds, and says how many.

@@ -43,8 +43,9 @@ struct Settings {
 }
 
 /// The queue's list, with time-outs that a test can wait for.
-pub fn redis_queue(url: &str) -> RedisQueue {
+pub fn redis_queue(url: &str, key: &str) -> RedisQueue {
     RedisQueue::builder(url)
+        .key(key)
         .connect_timeout(Duration::from_millis(300))
         .io_timeout(Duration::from_millis(500))
         .build()
@@ -73,7 +74,7 @@ const CONFIRM_AFTER: Duration = Duration::from_millis(400);
 
 fn auditor(args: &Args) -> Auditor {
     let mut builder = Auditor::builder()
-        .redis_queue(redis_queue(args.required("redis")))
+        .redis_queue(redis_queue(args.required("redis"), args.required("key")))
         .delivery(mode::of(args));
     builder = match args.text("journal") {
         None => builder.without_journal(),

@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(560);
 pub fn run(args: &Args) -> bool {
     let crashes: u64 = args.or("commit", 1_000);
     let mode = args.text("mode").unwrap_or(mode::PREPARED);
-    let servers = Servers::start();
+    let mut servers = Servers::start();
     let database = servers.database();
     let folder = tempfile::tempdir().expect("a folder");
     let journal = folder.path().join("journal.db");
@@ -78,7 +78,10 @@ pub fn run(args: &Args) -> bool {
     line(&format!("{mode}: phantom"), verdict.phantom);
     line(&format!("{mode}: twice"), verdict.twice);
     line(&format!("{mode}: wrong"), verdict.wrong + verdict.wrong_old);
-    line(&format!("{mode}: quarantined"), verdict.quarantined);
+    line(
+        &format!("{mode}: kept, and in quarantine with the reason"),
+        verdict.set_aside,
+    );
     for text in verdict.examples.iter().chain(&fleet.problems) {
         println!("  {text}");
     }

@@ -5,10 +5,12 @@ use audit_diesel::{Payload, Queue, RedisQueue};
 use audit_tests::RedisServer;
 
 use crate::args::Args;
-use crate::servers::{KEY, append_only_file};
+use crate::servers::append_only_file;
 use crate::writer::redis_queue;
 
 use super::{line, record};
+
+const KEY: &str = "audit:queue:tail";
 
 /// What was written last when the power went.
 #[derive(Debug, Clone, Copy)]
@@ -38,7 +40,7 @@ pub fn cut(step: usize) -> bool {
 
 fn cut_everywhere(last: Last, step: usize) -> (usize, usize) {
     let mut server = RedisServer::start(&["--appendonly", "yes", "--appendfsync", "always"]);
-    let queue = redis_queue(&server.url());
+    let queue = redis_queue(&server.url(), KEY);
     let push = |numbers: std::ops::Range<usize>| {
         let payloads: Vec<_> = numbers.map(payload).collect();
         queue.push(&payloads).expect("a push");
