@@ -161,7 +161,7 @@ impl ChangesWriter {
     where
         T: Recorded + ?Sized,
     {
-        if self.differs(old, new) {
+        if self.differs(old, new) && !(incomparable(old, new) && same_form(old, new)) {
             self.significant |= self.write_sides(name, old, new);
         }
     }
@@ -172,7 +172,7 @@ impl ChangesWriter {
     where
         T: Recorded + ?Sized,
     {
-        if self.differs(old, new) {
+        if self.differs(old, new) && !(incomparable(old, new) && same_form(old, new)) {
             self.write_sides(name, old, new);
         }
     }
@@ -203,7 +203,11 @@ impl ChangesWriter {
         V: Serialize,
     {
         if self.differs(old, new) {
+            let incomparable = incomparable(old, new);
             let (old, new) = (old.map(&form), new.map(&form));
+            if incomparable && same_form(old.as_ref(), new.as_ref()) {
+                return;
+            }
             self.significant |= self.write_sides(name, old.as_ref(), new.as_ref()) && !touch;
         }
     }
@@ -275,6 +279,23 @@ impl ChangesWriter {
     }
 }
 
+/// NaN, and what contains one, does not even equal itself: its forms are compared instead, or each
+/// update of the row would seem to change it.
+#[expect(
+    clippy::eq_op,
+    reason = "whether a value equals itself is the question"
+)]
+fn incomparable<T: PartialEq + ?Sized>(old: Option<&T>, new: Option<&T>) -> bool {
+    old.is_some() && old != old && new.is_some() && new != new
+}
+
+fn same_form<T: Serialize + ?Sized>(old: Option<&T>, new: Option<&T>) -> bool {
+    match (serde_json::to_vec(&old), serde_json::to_vec(&new)) {
+        (Ok(old), Ok(new)) => old == new,
+        _ => false,
+    }
+}
+
 fn is_null<T: Serialize + ?Sized>(value: Option<&T>) -> bool {
     serde_json::to_vec(&value).is_ok_and(|json| json == b"null")
 }
@@ -301,5 +322,27 @@ impl Display for Base64<'_> {
 impl Serialize for Base64<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn update<T: Recorded>(old: &T, new: &T) -> Option<String> {
+        let mut writer = ChangesWriter::new(ChangeKind::Update);
+        writer.field("it", Some(old), Some(new));
+        writer.touch("it", Some(old), Some(new));
+        writer.field_as("it", Some(old), Some(new), false, |value| value);
+        writer.finish().map(|changes| changes.as_json().to_owned())
+    }
+
+    #[test]
+    fn nan_that_stays_is_no_change() {
+        assert_eq!(update(&f64::NAN, &f64::NAN), None);
+        assert_eq!(update(&Some(f64::NAN), &Some(f64::NAN)), None);
+        assert!(update(&f64::NAN, &1.0).is_some());
+        assert!(update(&f64::NAN, &f64::INFINITY).is_some());
+        assert!(update(&[f64::NAN, 1.0], &[f64::NAN, 2.0]).is_some());
     }
 }

@@ -14,6 +14,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::secret::Extra;
+
 /// Who makes the changes, and from where.
 ///
 /// A context is in force for a scope ([`scope`](Self::scope)), a closure in another thread
@@ -59,8 +61,8 @@ struct Fields {
     oauth_client_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     request_id: Option<String>,
-    #[serde(skip_serializing_if = "Map::is_empty")]
-    extra: Map<String, Value>,
+    #[serde(skip_serializing_if = "Extra::is_empty")]
+    extra: Extra,
 }
 
 /// A text that is no IP address; see [`AuditContext::ip_text`].
@@ -157,18 +159,18 @@ impl AuditContext {
         self.fields.source.as_ref()
     }
 
-    /// Anything else worth keeping, such as the endpoint. It is stored as JSON in `extra`.
+    /// Anything else worth keeping, such as the endpoint. It is stored as JSON in `extra`. A value
+    /// whose key says secret, as [`names_secret`](crate::names_secret) tells, also one inside an
+    /// object, is replaced by `{"redacted":true}` here and now.
     #[must_use]
     pub fn with(mut self, key: impl Into<String>, value: impl Into<Value>) -> Self {
-        Arc::make_mut(&mut self.fields)
-            .extra
-            .insert(key.into(), value.into());
+        Arc::make_mut(&mut self.fields).extra.add(key, value);
         self
     }
 
     /// What [`with`](Self::with) added.
     pub fn extra(&self) -> &Map<String, Value> {
-        &self.fields.extra
+        &self.fields.extra.0
     }
 
     /// Whether nothing is set.
@@ -180,9 +182,17 @@ impl AuditContext {
     pub(crate) fn with_extra_within(mut self, max_bytes: usize) -> Self {
         let bytes = serde_json::to_vec(self.extra()).map_or(0, |json| json.len());
         if bytes > max_bytes {
-            Arc::make_mut(&mut self.fields).extra = crate::wire::omitted(bytes);
+            Arc::make_mut(&mut self.fields).extra = Extra(crate::wire::omitted(bytes));
         }
         self
+    }
+
+    /// Masks the values of `extra` whose keys have one of these words.
+    pub(crate) fn mask_extra(&mut self, words: &[&str]) {
+        // Contexts are shared, and most have nothing to mask.
+        if self.fields.extra.names(words) {
+            Arc::make_mut(&mut self.fields).extra.mask(words);
+        }
     }
 
     /// This context, completed by `outer` where it says nothing.
@@ -202,9 +212,9 @@ impl AuditContext {
             .oauth_client_id
             .or_else(|| outer.oauth_client_id.clone());
         fields.request_id = fields.request_id.or_else(|| outer.request_id.clone());
-        for (key, value) in &outer.extra {
-            if !fields.extra.contains_key(key) {
-                fields.extra.insert(key.clone(), value.clone());
+        for (key, value) in &outer.extra.0 {
+            if !fields.extra.0.contains_key(key) {
+                fields.extra.0.insert(key.clone(), value.clone());
             }
         }
         Self {

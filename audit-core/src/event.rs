@@ -1,8 +1,9 @@
 //! Events that touch no table: logins, exports, failed attempts.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::Outcome;
+use crate::secret::Extra;
 
 /// Something worth recording that changes no row, such as a failed login.
 ///
@@ -20,7 +21,7 @@ pub struct AuditEvent {
     pub(crate) action: String,
     pub(crate) resource: Option<(String, String)>,
     pub(crate) outcome: Outcome,
-    pub(crate) extra: Map<String, Value>,
+    pub(crate) extra: Extra,
 }
 
 impl AuditEvent {
@@ -30,7 +31,7 @@ impl AuditEvent {
             action: action.into(),
             resource: None,
             outcome: Outcome::Success,
-            extra: Map::new(),
+            extra: Extra::default(),
         }
     }
 
@@ -49,10 +50,12 @@ impl AuditEvent {
     }
 
     /// A detail, stored as JSON in `extra` beside what the context has there. On the same key the
-    /// event's value is kept.
+    /// event's value is kept. A value whose key says secret, as
+    /// [`names_secret`](crate::names_secret) tells, also one inside an object, is replaced by
+    /// `{"redacted":true}` here and now.
     #[must_use]
     pub fn with(mut self, key: impl Into<String>, value: impl Into<Value>) -> Self {
-        self.extra.insert(key.into(), value.into());
+        self.extra.add(key, value);
         self
     }
 

@@ -11,6 +11,7 @@ mod context;
 mod event;
 mod queue;
 mod record;
+mod secret;
 mod wire;
 
 pub use auditable::{AuditFields, Auditable, IdWriter};
@@ -19,4 +20,5 @@ pub use context::{Actor, Attached, AuditContext, ContextGuard, InvalidIp, Source
 pub use event::AuditEvent;
 pub use queue::{Batch, MemoryQueue, Payload, Queue, QueueError, Warning};
 pub use record::{Outcome, Record, TransactionRef, Unsettled};
+pub use secret::{SECRET_WORDS, names_one_of, names_secret};
 pub use wire::{DecodeError, WIRE_VERSION};

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
+use crate::secret::mask;
 use crate::{AuditContext, AuditEvent, Auditable, ChangeKind, Changes, ChangesWriter};
 
 /// How an action ended.
@@ -111,9 +112,16 @@ impl Record {
             resource_type,
             resource_id,
             outcome: event.outcome,
-            extra: event.extra,
+            extra: event.extra.0,
             ..Self::new(event.action, context)
         }
+    }
+
+    /// Masks the values of `extra`, here and in the context, whose keys have one of these words, as
+    /// [`names_one_of`](crate::names_one_of) looks for them.
+    pub fn mask_extra(&mut self, words: &[&str]) {
+        mask(&mut self.extra, words);
+        self.context.mask_extra(words);
     }
 
     /// The record of a new row.

@@ -8,11 +8,12 @@ use syn::spanned::Spanned;
 use syn::{Attribute, Expr, ExprPath, Ident, LitStr, Path, Token, Type};
 
 use crate::errors::Errors;
+use crate::typing;
 
 const FIELD_KEYS: &[&str] = &[
     "redact", "skip", "touch", "plain", "with", "display", "debug", "rename",
 ];
-const STRUCT_KEYS: &[&str] = &["resource", "delivery", "embedded", "crate"];
+const STRUCT_KEYS: &[&str] = &["resource", "delivery", "embedded", "leave_out", "crate"];
 
 /// What `delivery` may say, and the variant of `Delivery` that is meant.
 const DELIVERIES: &[(&str, &str)] = &[
@@ -28,6 +29,7 @@ pub(crate) struct StructAttrs {
     /// The variant of `Delivery`.
     pub(crate) delivery: Option<Ident>,
     pub(crate) embedded: Option<Span>,
+    pub(crate) leave_out: Option<Vec<Ident>>,
     pub(crate) krate: Option<Path>,
     pub(crate) table_name: Option<Path>,
     pub(crate) primary_key: Option<Vec<Ident>>,
@@ -37,6 +39,8 @@ pub(crate) struct StructAttrs {
 #[derive(Default)]
 pub(crate) struct FieldAttrs {
     pub(crate) marks: Vec<Mark>,
+    /// Whether a mark could not be read: what the field lacks may be just that.
+    pub(crate) marks_unreadable: bool,
     pub(crate) column_name: Option<Ident>,
     pub(crate) embed: bool,
     /// Whether a `column_name` could not be read: that it is missing then is no news.
@@ -99,10 +103,12 @@ pub(crate) fn read_field(attrs: &[Attribute], errors: &mut Errors) -> FieldAttrs
     let mut read = FieldAttrs::default();
     for attr in attrs {
         if attr.path().is_ident("audit") {
+            let mistakes = errors.len();
             each_item(attr, "#[audit(redact)]", errors, |key, input, errors| {
                 read.marks.extend(field_item(&key, input, errors)?);
                 Ok(())
             });
+            read.marks_unreadable |= errors.len() > mistakes;
         } else if attr.path().is_ident("diesel") {
             each_item(
                 attr,
@@ -177,6 +183,11 @@ fn struct_item(
         "embedded" => {
             bare(key, input)?;
             once(&mut read.embedded, key.span(), key, errors);
+        }
+        "leave_out" => {
+            let example = "leave_out(search_vector, thumbnail)";
+            let columns = columns(input).map_err(|_| format_error(key.span(), example))?;
+            once(&mut read.leave_out, columns, key, errors);
         }
         "crate" => {
             let example = "crate = \"::my_crate::audit_diesel\"";
@@ -277,7 +288,7 @@ fn diesel_struct_item(
             }
         }
         "primary_key" => {
-            let columns = key_columns(input)
+            let columns = columns(input)
                 .map_err(|_| diesel_format_error(key.span(), "primary_key(user_id, role)"))?;
             once(&mut read.primary_key, columns, key, errors);
         }
@@ -286,7 +297,7 @@ fn diesel_struct_item(
     Ok(())
 }
 
-fn key_columns(input: ParseStream<'_>) -> syn::Result<Vec<Ident>> {
+fn columns(input: ParseStream<'_>) -> syn::Result<Vec<Ident>> {
     let content;
     syn::parenthesized!(content in input);
     let columns: Vec<_> = content
@@ -428,29 +439,5 @@ fn nearest(word: &str) -> Option<&'static str> {
         "embed" => return Some("embedded"),
         _ => {}
     }
-    FIELD_KEYS
-        .iter()
-        .chain(STRUCT_KEYS)
-        .map(|&valid| (typing_mistakes(word, valid), valid))
-        .min()
-        .filter(|&(mistakes, valid)| {
-            mistakes <= valid.len() / 3 + 1 && mistakes < valid.len() / 2 + 1
-        })
-        .map(|(_, valid)| valid)
-}
-
-/// The number of letters to insert, remove or replace.
-fn typing_mistakes(from: &str, to: &str) -> usize {
-    let to: Vec<char> = to.chars().collect();
-    let mut row: Vec<usize> = (0..=to.len()).collect();
-    for (i, letter) in from.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, &other) in to.iter().enumerate() {
-            let replaced = diagonal + usize::from(letter != other);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[to.len()]
+    typing::nearest(word, FIELD_KEYS.iter().chain(STRUCT_KEYS).copied())
 }

@@ -1,4 +1,4 @@
-//! Collects the mistakes of a struct, so that all of them are reported at once.
+//! Collects the mistakes of a macro's input, so that all of them are reported at once.
 
 use std::fmt::Display;
 
@@ -14,6 +14,10 @@ impl Errors {
 
     pub(crate) fn push(&mut self, error: syn::Error) {
         self.0.push(error);
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -1,7 +1,7 @@
 //! Writes the implementations.
 
 use proc_macro2::{Group, Span, TokenStream, TokenTree};
-use quote::{ToTokens, quote, quote_spanned};
+use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::{GenericParam, Generics, Ident, WherePredicate, parse_quote};
 
@@ -160,10 +160,17 @@ fn columns_impl(model: &Model<'_>) -> TokenStream {
     let types = columns.iter().map(|column| &column.ty);
     let values = columns.iter().map(|column| &column.value);
     let visits = columns.iter().map(|column| &column.visit);
+    let decisions = columns.iter().map(|column| &column.decision);
+    let left_out = model.left_out.iter().map(|column| {
+        let name = column_name(model, column);
+        decision(model, &name, "LeftOut")
+    });
     quote! {
         #[automatically_derived]
         impl #impl_generics #krate::AuditedColumns for #ident #ty_generics #where_clause {
             type Columns = (#(#types,)*);
+
+            const COLUMNS: &'static [#krate::ColumnDecision] = &[#(#decisions,)* #(#left_out,)*];
 
             fn columns() -> Self::Columns {
                 (#(#values,)*)
@@ -181,6 +188,28 @@ struct Column {
     ty: TokenStream,
     value: TokenStream,
     visit: TokenStream,
+    decision: TokenStream,
+}
+
+fn decision(model: &Model<'_>, name: &TokenStream, decided: &str) -> TokenStream {
+    let (krate, decided) = (&model.krate, format_ident!("{decided}"));
+    quote! {
+        #krate::ColumnDecision::Column {
+            name: #name,
+            decided: #krate::Decided::#decided,
+        }
+    }
+}
+
+/// What was decided about the field, as a variant of `Decided`.
+fn decided(field: &Field<'_>) -> &'static str {
+    match field.treatment() {
+        Treatment::Skipped => "Skipped",
+        Treatment::Redacted => "Redacted",
+        Treatment::Recorded { .. } if field.has("plain") => "Plain",
+        Treatment::Recorded { touch: true, .. } => "Touch",
+        Treatment::Recorded { touch: false, .. } => "InTrail",
+    }
 }
 
 fn column(model: &Model<'_>, field: &Field<'_>) -> Option<Column> {
@@ -192,6 +221,7 @@ fn column(model: &Model<'_>, field: &Field<'_>) -> Option<Column> {
                 // Naming the column as a value as well would report a missing one twice.
                 value: quote!(::core::default::Default::default()),
                 visit: quote!(__visit(#name);),
+                decision: decision(model, &name, decided(field)),
             })
         }
         Maps::Embed => {
@@ -203,9 +233,22 @@ fn column(model: &Model<'_>, field: &Field<'_>) -> Option<Column> {
                 ty: quote_spanned!(span=> #part::Columns),
                 value: quote_spanned!(span=> #part::columns()),
                 visit: quote_spanned!(span=> #part::visit_columns(__visit);),
+                decision: embedded_decision(model, field, &part, span),
             })
         }
         Maps::Unknown => None,
+    }
+}
+
+fn embedded_decision(
+    model: &Model<'_>,
+    field: &Field<'_>,
+    part: &TokenStream,
+    span: Span,
+) -> TokenStream {
+    let (krate, skipped) = (crate_at(model, span), field.has("skip"));
+    quote_spanned! {span=>
+        #krate::ColumnDecision::Embedded { columns: #part::COLUMNS, skipped: #skipped }
     }
 }
 
@@ -259,7 +302,18 @@ fn key_part(model: &Model<'_>, field: &Field<'_>) -> TokenStream {
     let member = &field.member;
     let span = type_span(field);
     match field.form() {
-        Form::Itself => quote_spanned!(span=> .part(&self.#member)),
+        Form::Itself if field.has("skip") => quote_spanned!(span=> .part(&self.#member)),
+        // That the type can be serialised is asked once, where the field is recorded.
+        Form::Itself => {
+            let krate = crate_at(model, span);
+            quote_spanned! {span=>
+                .part({
+                    #[allow(unused_imports)]
+                    use #krate::__private::KeyWithoutForm as _;
+                    #krate::__private::KeyPart(&self.#member).form()
+                })
+            }
+        }
         form => {
             let formed = formed(model, &form, span);
             quote_spanned!(span=> .part(&{ let __value = &self.#member; #formed }))

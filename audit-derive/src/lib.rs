@@ -6,6 +6,8 @@ mod attr;
 mod errors;
 mod expand;
 mod model;
+mod schema;
+mod typing;
 mod validate;
 
 use proc_macro::TokenStream;
@@ -22,4 +24,10 @@ pub fn derive_auditable(input: TokenStream) -> TokenStream {
     let model = Model::read(&input, &mut errors);
     validate::check(&model, &mut errors);
     expand::expand(&model, errors).into()
+}
+
+#[doc = include_str!("audit_schema.md")]
+#[proc_macro]
+pub fn audit_schema(input: TokenStream) -> TokenStream {
+    schema::expand(input.into()).into()
 }

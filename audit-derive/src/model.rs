@@ -5,11 +5,11 @@ use quote::format_ident;
 use syn::ext::IdentExt;
 use syn::spanned::Spanned;
 use syn::{
-    Attribute, Data, DeriveInput, ExprPath, GenericArgument, Generics, Ident, Index, LitStr,
-    Member, Path, PathArguments, Type, parse_quote,
+    Data, DeriveInput, ExprPath, GenericArgument, Generics, Ident, Index, LitStr, Member, Path,
+    PathArguments, Type, parse_quote,
 };
 
-use crate::attr::{self, Mark, MarkKind};
+use crate::attr::{self, FieldAttrs, Mark, MarkKind};
 use crate::errors::Errors;
 
 pub(crate) struct Model<'a> {
@@ -25,6 +25,8 @@ pub(crate) struct Model<'a> {
     pub(crate) embedded: Option<Span>,
     /// The key's columns, as `primary_key` names them.
     pub(crate) key: Option<Vec<Ident>>,
+    /// The table's columns that have no field on purpose.
+    pub(crate) left_out: Vec<Ident>,
     pub(crate) fields: Vec<Field<'a>>,
 }
 
@@ -34,6 +36,8 @@ pub(crate) struct Field<'a> {
     pub(crate) span: Span,
     pub(crate) maps: Maps,
     pub(crate) marks: Vec<Mark>,
+    /// Whether there are marks that could not be read.
+    pub(crate) marks_unreadable: bool,
 }
 
 /// What of the table a field holds.
@@ -81,6 +85,7 @@ impl<'a> Model<'a> {
             delivery: attrs.delivery,
             embedded: attrs.embedded,
             key: attrs.primary_key,
+            left_out: attrs.leave_out.unwrap_or_default(),
             fields: read_fields(input, errors),
         }
     }
@@ -193,27 +198,23 @@ fn read_field<'a>(index: usize, field: &'a syn::Field, errors: &mut Errors) -> F
         Some(ident) => (Member::Named(ident.clone()), ident.span()),
         None => (Member::Unnamed(Index::from(index)), ty.span()),
     };
-    let (maps, marks) = read_maps(&field.attrs, &field.ident, span, errors);
+    let attrs = attr::read_field(&field.attrs, errors);
+    let maps = read_maps(&attrs, &field.ident, span, errors);
     Field {
         member,
         ty,
         span,
         maps,
-        marks,
+        marks: attrs.marks,
+        marks_unreadable: attrs.marks_unreadable,
     }
 }
 
-fn read_maps(
-    attrs: &[Attribute],
-    ident: &Option<Ident>,
-    span: Span,
-    errors: &mut Errors,
-) -> (Maps, Vec<Mark>) {
-    let attrs = attr::read_field(attrs, errors);
-    let maps = match (attrs.column_name, ident) {
+fn read_maps(attrs: &FieldAttrs, ident: &Option<Ident>, span: Span, errors: &mut Errors) -> Maps {
+    match (&attrs.column_name, ident) {
         _ if attrs.embed => Maps::Embed,
         _ if attrs.column_unreadable => Maps::Unknown,
-        (Some(column), _) => Maps::Column(column),
+        (Some(column), _) => Maps::Column(column.clone()),
         (None, Some(ident)) => Maps::Column(ident.clone()),
         (None, None) => {
             errors.at(
@@ -222,8 +223,7 @@ fn read_maps(
             );
             Maps::Unknown
         }
-    };
-    (maps, attrs.marks)
+    }
 }
 
 /// The type without the invisible groups and parentheses that `macro_rules!` may leave.

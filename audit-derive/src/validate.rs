@@ -2,7 +2,9 @@
 
 use std::collections::HashSet;
 
+use audit_core::names_secret;
 use syn::ext::IdentExt;
+use syn::{Ident, Member};
 
 use crate::attr::{Mark, MarkKind};
 use crate::errors::Errors;
@@ -11,8 +13,10 @@ use crate::model::{Field, Maps, Model};
 pub(crate) fn check(model: &Model<'_>, errors: &mut Errors) {
     for field in &model.fields {
         check_marks(field, errors);
+        check_secret(model, field, errors);
     }
     check_names(model, errors);
+    check_left_out(model, errors);
     if model.fields.is_empty() {
         return;
     }
@@ -68,6 +72,40 @@ fn contradiction(first: &Mark, second: &Mark) -> Option<String> {
     ))
 }
 
+/// A field whose name says secret is decided about by who wrote it.
+fn check_secret(model: &Model<'_>, field: &Field<'_>, errors: &mut Errors) {
+    let Maps::Column(column) = &field.maps else {
+        return;
+    };
+    let name = match &field.member {
+        Member::Named(ident) if names_secret(&ident.unraw().to_string()) => ident,
+        _ if names_secret(&column.unraw().to_string()) => column,
+        _ => return,
+    };
+    let in_key = model.embedded.is_none() && model.key_columns().iter().any(|key| key == column);
+    // A key is in the record as the row's id, also where it is skipped as a field.
+    let decided = |word| field.has(word) && !(in_key && word == "skip");
+    if field.marks_unreadable || ["redact", "plain", "skip"].into_iter().any(decided) {
+        return;
+    }
+    errors.at(field.span, secret_message(name, in_key));
+}
+
+fn secret_message(name: &Ident, in_key: bool) -> String {
+    let name = name.unraw();
+    if in_key {
+        return format!(
+            "the name `{name}` says secret, and the key is in every record as the row's id: write \
+             `#[audit(plain)]` to have it there in clear text, or `#[audit(plain, with = \
+             \"path::to::function\")]` for another form of it, such as a hash"
+        );
+    }
+    format!(
+        "the name `{name}` says secret: write `#[audit(redact)]` to record that the value changed \
+         and never the value, or `#[audit(plain)]` to record it in clear text"
+    )
+}
+
 /// Two fields of one name would be one in the trail.
 fn check_names(model: &Model<'_>, errors: &mut Errors) {
     let mut seen = HashSet::new();
@@ -86,6 +124,26 @@ fn check_names(model: &Model<'_>, errors: &mut Errors) {
     }
 }
 
+fn check_left_out(model: &Model<'_>, errors: &mut Errors) {
+    let mut seen = HashSet::new();
+    for column in &model.left_out {
+        let name = column.unraw();
+        if model.field_of_column(column).is_some() {
+            errors.at(
+                column.span(),
+                format!(
+                    "the column `{name}` has a field: remove it from `leave_out`, or remove the field"
+                ),
+            );
+        } else if !seen.insert(name.to_string()) {
+            errors.at(
+                column.span(),
+                format!("`{name}` is left out twice: remove one"),
+            );
+        }
+    }
+}
+
 fn check_embedded(model: &Model<'_>, errors: &mut Errors) {
     if let Some(resource) = &model.resource {
         errors.at(
@@ -97,6 +155,12 @@ fn check_embedded(model: &Model<'_>, errors: &mut Errors) {
         errors.at(
             delivery.span(),
             "an embedded struct is a part of a row: write `delivery` on the struct that embeds it",
+        );
+    }
+    if let Some(column) = model.left_out.first() {
+        errors.at(
+            column.span(),
+            "an embedded struct is a part of a row: write `leave_out` on the struct that embeds it",
         );
     }
     if let Some(column) = model.key.iter().flatten().next() {

@@ -15,7 +15,7 @@ use no_queue::NoQueue;
 
 use std::sync::Arc;
 
-use audit_core::{Actor, AuditContext, AuditEvent, Payload, Queue, QueueError, Record};
+use audit_core::{Actor, AuditContext, AuditEvent, Payload, Queue, QueueError, Record, Warning};
 use diesel::connection::{Connection, Instrumentation, LoadConnection, TransactionManager};
 use diesel::dsl::sql;
 use diesel::query_dsl::RunQueryDsl;
@@ -71,6 +71,8 @@ struct Settings {
     max_transaction_bytes: usize,
     guard_mode: GuardMode,
     guarded: GuardedTables,
+    /// The application's own words that say secret.
+    secret_words: Vec<&'static str>,
 }
 
 impl Auditor {
@@ -105,6 +107,18 @@ impl Auditor {
     /// What the auditor did since it was built.
     pub fn stats(&self) -> AuditorStats {
         self.shared.counters.read()
+    }
+
+    /// Asks the queue for settings by which it could lose records: a Redis without persistence or
+    /// one that evicts, a journal in memory. Each is said once by `tracing::warn!` as well, as
+    /// soon as the server can be asked; [`Consumer::warnings`](crate::Consumer::warnings) knows
+    /// about the database.
+    ///
+    /// # Errors
+    ///
+    /// [`QueueError::Unavailable`] where the queue cannot be asked now.
+    pub fn warnings(&self) -> Result<Vec<Warning>, QueueError> {
+        self.shared.queue.warnings()
     }
 
     /// Attaches the auditor to a connection, so that audited statements can run on it.
@@ -339,7 +353,8 @@ impl Auditor {
 
     /// Encodes the record of a change. The change is done, so this finds a way: a record that is
     /// too large keeps which fields changed, with their sizes in place of their values.
-    pub(crate) fn encode_change(&self, record: Record) -> Result<Payload, AuditError> {
+    pub(crate) fn encode_change(&self, mut record: Record) -> Result<Payload, AuditError> {
+        self.mask_extra(&mut record);
         let max_bytes = self.shared.settings.max_record_bytes;
         let payload = record.encode().map_err(AuditError::Unserializable)?;
         let bytes = payload.as_bytes().len();
@@ -370,11 +385,12 @@ impl Auditor {
     }
 
     fn encode_event(&self, event: AuditEvent) -> Result<Payload, AuditError> {
-        let record = Record::from_event(event, self.context()?);
-        self.check_event_size(&record)
+        self.encode_event_record(Record::from_event(event, self.context()?))
     }
 
-    pub(crate) fn check_event_size(&self, record: &Record) -> Result<Payload, AuditError> {
+    /// Encodes the record of an event, which is refused where it is too large.
+    pub(crate) fn encode_event_record(&self, mut record: Record) -> Result<Payload, AuditError> {
+        self.mask_extra(&mut record);
         let payload = record.encode().map_err(AuditError::Unserializable)?;
         let bytes = payload.as_bytes().len();
         let max_bytes = self.shared.settings.max_record_bytes;
@@ -382,6 +398,13 @@ impl Auditor {
             return Err(AuditError::RecordTooLarge { bytes, max_bytes });
         }
         Ok(payload)
+    }
+
+    fn mask_extra(&self, record: &mut Record) {
+        let words = &self.shared.settings.secret_words;
+        if !words.is_empty() {
+            record.mask_extra(words);
+        }
     }
 
     /// Hands records over whose change the database has kept. It must not fail the user's

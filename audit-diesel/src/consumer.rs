@@ -2,6 +2,7 @@
 
 mod backoff;
 mod builder;
+mod checks;
 mod error;
 mod fates;
 mod flush;
@@ -16,6 +17,8 @@ mod store;
 mod worker;
 
 pub use builder::ConsumerBuilder;
+#[cfg(feature = "journal")]
+pub(crate) use checks::say;
 pub use error::{ConsumerError, FlushError, StopError};
 #[cfg(all(feature = "redis", feature = "journal"))]
 pub(crate) use fates::{Fate, Fates, PoolFates};
@@ -29,7 +32,7 @@ pub(crate) use worker::{Delivery, Settings, Sink, Tally, Worker};
 use std::sync::Arc;
 use std::time::Duration;
 
-use audit_core::Queue;
+use audit_core::{Queue, QueueError, Warning};
 use diesel::r2d2::{ConnectionManager, Pool};
 
 /// A running consumer. It stops when it is dropped.
@@ -58,9 +61,10 @@ use diesel::r2d2::{ConnectionManager, Pool};
 /// # #[cfg(not(feature = "postgres"))]
 /// # fn main() {}
 /// ```
-#[derive(Debug)]
 pub struct Consumer {
     worker: Worker,
+    queue: Arc<dyn Queue>,
+    database_warnings: Vec<Warning>,
 }
 
 impl Consumer {
@@ -101,8 +105,27 @@ impl Consumer {
         self.worker.stop()
     }
 
+    /// Asks the queue's server for settings by which it could lose records, and says what was
+    /// found about the database when the consumer started. Each is said once by `tracing::warn!`
+    /// as well, as soon as the server can be asked.
+    ///
+    /// # Errors
+    ///
+    /// [`QueueError::Unavailable`] where the queue cannot be asked now.
+    pub fn warnings(&self) -> Result<Vec<Warning>, QueueError> {
+        let mut warnings = self.database_warnings.clone();
+        warnings.extend(self.queue.warnings()?);
+        Ok(warnings)
+    }
+
     /// What the consumer did since it was started.
     pub fn stats(&self) -> ConsumerStats {
         self.worker.stats()
+    }
+}
+
+impl std::fmt::Debug for Consumer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Consumer").field(&self.worker).finish()
     }
 }

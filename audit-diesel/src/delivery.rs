@@ -45,8 +45,8 @@ pub enum Delivery {
     ///
     /// What PostgreSQL cannot say goes into `audit_quarantine` with that reason: an id that is too
     /// old, that it has not given out (it was restored to a time before), or that another cluster
-    /// or another timeline gave. A server whose files were put back to an earlier state without
-    /// recovery keeps its timeline, and cannot be told from the one before.
+    /// or another timeline gave; and after a crash of PostgreSQL itself, which may give an id again
+    /// that was not on disk yet, what looks committed.
     ///
     /// A statement whose record cannot be written down fails, with [`AuditError`], and its
     /// transaction can only be rolled back. A power cut takes no record with
@@ -143,9 +143,12 @@ where
             let recorder = Recorder::of(conn).ok_or(AuditError::NoAuditor)?;
             recorder.record_event(record, xid)
         }
-        Delivery::Prepared => conn
-            .run_with_records(|conn| Ok(prepare(conn, [record], None)?))
-            .map_err(AuditError::out_of),
+        Delivery::Prepared => {
+            // Too large is refused, before anything is opened.
+            recorder.auditor().encode_event_record(record.clone())?;
+            conn.run_with_records(|conn| Ok(prepare(conn, [record], None)?))
+                .map_err(AuditError::out_of)
+        }
         Delivery::Transactional => {
             let payload = recorder.number_event(record)?;
             store(conn, &[payload])

@@ -1,12 +1,14 @@
 //! What can go wrong on the application's side of the queue.
 
+use std::fmt;
+
 use audit_core::QueueError;
 
 /// Why something could not be recorded.
 ///
 /// An audited statement returns it inside [`diesel::result::Error::QueryBuilderError`]; use
 /// [`AuditError::of`] to look for it there.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum AuditError {
     /// An audited statement ran on a connection that no auditor was attached to. Nothing was
@@ -100,6 +102,13 @@ pub enum AuditError {
     /// The queue did not take it.
     #[error(transparent)]
     Queue(#[from] QueueError),
+}
+
+impl fmt::Debug for AuditError {
+    /// Says what to do, as `Display` does: `unwrap` shows `Debug`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "AuditError({self})")
+    }
 }
 
 impl AuditError {

@@ -2,10 +2,10 @@
 
 mod read;
 mod tables;
+mod verdicts;
 mod watch;
 
 pub(crate) use read::RawWrite;
-use read::raw_writes;
 pub(crate) use tables::GuardedTables;
 pub(crate) use watch::{Bounds, Watch};
 

@@ -55,6 +55,8 @@
 //! A record leaves when its transaction is committed. It goes to a [`Queue`] (a journal in a
 //! SQLite file, a Redis list, or the one in front of the other), and a [`Consumer`] stores it.
 //!
+//! What catches a write that would leave no record is told in [`docs::nobody_forgets`].
+//!
 //! # Features
 //!
 //! | feature | |
@@ -74,6 +76,7 @@ mod auditor;
 mod connection;
 mod consumer;
 mod delivery;
+pub mod docs;
 mod error;
 mod exempt;
 mod failpoint;
@@ -81,13 +84,14 @@ mod guard;
 mod model;
 mod queue;
 mod recorder;
+mod schema;
 mod sql;
 mod statement;
 mod store;
 pub mod testing;
 
 pub use audit_core::*;
-pub use audit_derive::Auditable;
+pub use audit_derive::{Auditable, audit_schema};
 pub use auditor::{
     AuditedBackend, Auditor, AuditorBuilder, AuditorCustomizer, AuditorStats, ConfigError,
 };
@@ -99,11 +103,12 @@ pub use delivery::Delivery;
 pub use error::AuditError;
 pub use exempt::exempt;
 pub use guard::GuardMode;
-pub use model::{AuditedBy, AuditedColumns, AuditedModel};
+pub use model::{AuditedBy, AuditedColumns, AuditedModel, ColumnDecision, Decided};
 #[cfg(feature = "journal")]
 pub use queue::{Fsync, Journal, JournalBuilder};
 #[cfg(feature = "redis")]
 pub use queue::{RedisQueue, RedisQueueBuilder};
+pub use schema::{AuditedSchema, Coverage, SchemaTable};
 pub use statement::AuditedSaveChangesDsl;
 #[cfg(feature = "postgres")]
 pub use store::postgres;
@@ -127,6 +132,7 @@ pub mod audited {
 /// What generated code refers to. Not part of the public API.
 #[doc(hidden)]
 pub mod __private {
+    pub use crate::schema::macros as schema;
     pub use diesel;
 
     pub use serde::Serialize;
@@ -144,6 +150,27 @@ pub mod __private {
         TheModel: AuditedModel<Table = T>,
     {
     }
+
+    /// A part of a key, as it is serialised.
+    #[derive(Debug)]
+    pub struct KeyPart<'a, T: ?Sized>(pub &'a T);
+
+    impl<'a, T: serde::Serialize + ?Sized> KeyPart<'a, T> {
+        /// The value itself.
+        pub fn form(self) -> &'a T {
+            self.0
+        }
+    }
+
+    /// Found where the value cannot be serialised, of which the compiler speaks already.
+    pub trait KeyWithoutForm: Sized {
+        /// Nothing.
+        fn form(self) -> &'static () {
+            &()
+        }
+    }
+
+    impl<T: ?Sized> KeyWithoutForm for KeyPart<'_, T> {}
 
     /// The form of `#[audit(display)]`.
     pub fn display<T: Display + ?Sized>(value: &T) -> String {

@@ -2,6 +2,7 @@
 //! the database has decided.
 
 mod control;
+mod prepared;
 mod transaction;
 
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use crate::failpoint::failpoint;
 use crate::guard::{RawWrite, Watch};
 use crate::{AuditError, GuardMode, sql};
 use control::Control;
+use prepared::PreparedForms;
 pub(crate) use transaction::Dialect;
 use transaction::{Answer, Ended, TransactionBuffer, Undone};
 
@@ -42,6 +44,8 @@ pub(crate) struct Recorder {
     exempt: Arc<Exempt>,
     /// Which server the connection is to, once that was asked.
     server: Option<String>,
+    /// What the connection keeps prepared of our statements.
+    prepared_forms: PreparedForms,
 }
 
 /// Says that the queries that run are ours, until it is dropped, by a panic too.
@@ -74,6 +78,7 @@ impl Recorder {
             raw_writes: Vec::new(),
             exempt: Arc::default(),
             server: None,
+            prepared_forms: PreparedForms::default(),
         }
     }
 
@@ -127,6 +132,11 @@ impl Recorder {
         OwnStatement(Arc::clone(&self.own_statement))
     }
 
+    /// What the connection keeps prepared of our statements.
+    pub(crate) fn prepared_forms(&mut self) -> &mut PreparedForms {
+        &mut self.prepared_forms
+    }
+
     /// An audited statement failed: that may have ended the transaction.
     pub(crate) fn statement_failed(&mut self) {
         self.transaction.doubt_on_sqlite();
@@ -152,7 +162,7 @@ impl Recorder {
     pub(crate) fn number_event(&mut self, mut record: Record) -> Result<Payload, AuditError> {
         let mut statement = self.transaction.statement(None);
         record.transaction = Some(statement.next_ref());
-        let payload = self.auditor.check_event_size(&record)?;
+        let payload = self.auditor.encode_event_record(record)?;
         statement.pass();
         Ok(payload)
     }
@@ -228,7 +238,7 @@ impl Recorder {
     ) -> Result<(), AuditError> {
         let mut statement = self.transaction.statement(xid);
         record.transaction = Some(statement.next_ref());
-        statement.push(self.auditor.check_event_size(&record)?);
+        statement.push(self.auditor.encode_event_record(record)?);
         if let Some(payloads) = statement.finish() {
             self.auditor.publish(&payloads);
         }
@@ -261,6 +271,7 @@ impl Recorder {
                 }
                 self.failed |= answer != Answer::Done;
             }
+            InstrumentationEvent::CacheQuery { .. } => self.prepared_forms.one_more(),
             _ => {}
         }
     }

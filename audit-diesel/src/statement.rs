@@ -18,6 +18,7 @@ pub use insert::{IncompleteInsert, IncompleteOnConflict, insert_into};
 pub use save_changes::AuditedSaveChangesDsl;
 pub use update::{IncompleteUpdate, UpdateStatement, update};
 
+use std::fmt;
 use std::marker::PhantomData;
 
 use audit_core::ChangeKind;
@@ -38,12 +39,19 @@ use row::{Extra, Mark, Output, RowChange};
 ///
 /// It runs through Diesel's own [`RunQueryDsl`]: `execute`, `get_result`, `get_results`, `load`.
 /// All rows are read before the call returns.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 #[must_use = "statements are only executed when calling `execute`, `get_result` or similar"]
 pub struct Audited<S, M, R = AllColumns> {
     statement: S,
     returning: R,
     model: PhantomData<fn() -> M>,
+}
+
+/// A statement holds values, and some of them are secrets: `Debug` shows what kind it is.
+impl<S, M, R> fmt::Debug for Audited<S, M, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Audited").finish_non_exhaustive()
+    }
 }
 
 impl<S, M> Audited<S, M> {
@@ -143,6 +151,20 @@ where
     };
     if let (Err(_), Some(recorder)) = (&result, Recorder::of(conn)) {
         recorder.statement_failed();
+    }
+    result
+}
+
+/// As [`own`], and tells `run` whether the connection may keep one more form of the model's
+/// statements prepared.
+fn own_preparing<M: 'static, C, T>(conn: &mut C, run: impl FnOnce(bool, &mut C) -> T) -> T
+where
+    C: RawConnection,
+{
+    let room = Recorder::of(conn).is_some_and(|r| r.prepared_forms().has_room::<M>());
+    let result = own(conn, |conn| run(room, conn));
+    if let Some(recorder) = Recorder::of(conn) {
+        recorder.prepared_forms().count_new::<M>();
     }
     result
 }

@@ -4,6 +4,11 @@
 #   start_servers FOLDER   starts both, sets AUDIT_TEST_POSTGRES_URL and AUDIT_TEST_REDIS_URL
 #   stop_servers           stops what start_servers started
 #   install_faketime       installs what shifts clocks
+#
+# The servers' data is thrown away with the folder, so by default they do not wait for the disk.
+# `postgres_settings` and `redis_settings`, set before `start_servers`, say otherwise.
+postgres_settings=(-c fsync=off)
+redis_settings=(--save '')
 
 say() { printf '== %s\n' "$*" >&2; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }
@@ -117,10 +122,10 @@ start_postgres() {
         { cat "$1/initdb.log" >&2; die "initdb failed"; }
     for _ in 1 2 3 4 5; do
         port=$(random_port)
-        # Its data is thrown away with the folder, so it need not wait for the disk. `exec` makes
-        # the process that we know PostgreSQL itself.
+        # `exec` makes the process that we know PostgreSQL itself.
         (cd "$folder" && exec "${as_server_user[@]}" "$bin/postgres" -D "$folder/data" -p "$port" \
-            -k "$folder" -c listen_addresses=127.0.0.1 -c fsync=off -c max_connections=300) \
+            -k "$folder" -c listen_addresses=127.0.0.1 -c max_connections=300 \
+            "${postgres_settings[@]}") \
             </dev/null >"$1/postgres.log" 2>&1 &
         postgres_pid=$!
         if wait_for "$postgres_pid" postgres_is_ready "$folder/data"; then
@@ -139,7 +144,7 @@ start_redis() {
     for _ in 1 2 3 4 5; do
         port=$(random_port)
         redis-server --port "$port" --bind 127.0.0.1 --unixsocket "$folder/socket" --dir "$folder" \
-            --save '' --daemonize no </dev/null >"$1/redis.log" 2>&1 &
+            --daemonize no "${redis_settings[@]}" </dev/null >"$1/redis.log" 2>&1 &
         redis_pid=$!
         if wait_for "$redis_pid" redis_is_ready "$folder/socket"; then
             export AUDIT_TEST_REDIS_URL="redis://127.0.0.1:$port/"

@@ -80,7 +80,7 @@ impl<C: R2D2Connection + 'static, Guard> App<C, Guard> {
     }
 }
 
-/// A record in one line, without what differs from run to run.
+/// A record in one line with the very JSON of its changes, which `testing::line` makes readable.
 pub fn line(record: &Record) -> String {
     let changes = record.changes.as_ref().map_or("-", |c| c.as_json());
     format!(

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use audit_diesel::{Batch, Payload, Queue, QueueError};
+use audit_diesel::{Batch, Payload, Queue, QueueError, Warning};
 
 /// A call of a queue, before it happens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,5 +69,9 @@ impl<Q: Queue> Queue for Hooked<Q> {
 
     fn settle(&self, timeout: Duration) -> Result<(), QueueError> {
         self.0.0.settle(timeout)
+    }
+
+    fn warnings(&self) -> Result<Vec<Warning>, QueueError> {
+        self.0.0.warnings()
     }
 }

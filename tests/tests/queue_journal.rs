@@ -164,8 +164,8 @@ fn a_journal_of_a_newer_version_is_refused() {
     );
 }
 
-#[test]
-fn a_damaged_file_is_named_and_left_as_it_is() {
+/// A journal of many records, and what it is to become.
+fn damaged(damage: impl FnOnce(&fs::File, u64)) -> (TempDir, std::path::PathBuf) {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("journal.db");
     let journal = open(&path);
@@ -176,23 +176,80 @@ fn a_damaged_file_is_named_and_left_as_it_is() {
     drop(journal);
     let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
     let size = file.metadata().unwrap().len();
-    for page in 2..size / 4096 {
-        file.write_all_at(&[0xa5; 4096], page * 4096).unwrap();
+    damage(&file, size);
+    (folder, path)
+}
+
+/// Damaged journals are set aside whole and named, and a new one works.
+fn is_set_aside(folder: &TempDir, path: &Path) {
+    let before = fs::read(path).unwrap();
+    let journal = open(path);
+    journal.push(&[payload("new")]).unwrap();
+    assert_eq!(texts(&journal), ["new"]);
+    let names = fs::read_dir(folder.path()).unwrap();
+    let names = names.map(|file| file.unwrap().file_name().into_string().unwrap());
+    let aside: Vec<_> = names.filter(|name| name.contains(".damaged-")).collect();
+    let [aside] = &aside[..] else {
+        panic!("{aside:?}");
+    };
+    assert!(fs::read(folder.path().join(aside)).unwrap() == before);
+    for journal in [journal, open(path)] {
+        let warnings = journal.warnings().unwrap();
+        let told = warnings.iter().any(|w| w.to_string().contains(&**aside));
+        assert!(told, "{warnings:?}");
     }
-    let error = Journal::builder(&path)
-        .open()
-        .and_then(|journal| journal.peek(1_000).map(drop))
-        .unwrap_err();
-    assert!(
-        matches!(error, QueueError::Misconfigured { .. }),
-        "{error:?}"
-    );
-    let said = error.to_string();
-    assert!(
-        said.contains("damaged") && said.contains(path.to_str().unwrap()),
-        "{said}"
-    );
-    assert_eq!(fs::metadata(&path).unwrap().len(), size);
+    fs::remove_file(folder.path().join(aside)).unwrap();
+    assert_eq!(open(path).warnings().unwrap(), []);
+}
+
+#[test]
+fn a_damaged_file_is_set_aside_and_named() {
+    let pages = |file: &fs::File, size: u64| {
+        for page in 2..size / 4096 {
+            file.write_all_at(&[0xa5; 4096], page * 4096).unwrap();
+        }
+    };
+    let (folder, path) = damaged(pages);
+    is_set_aside(&folder, &path);
+}
+
+#[test]
+fn one_damaged_page_in_the_middle_is_noticed() {
+    let page = |file: &fs::File, size: u64| {
+        let middle = size / 8192 * 4096;
+        file.write_all_at(&[0xa5; 4096], middle).unwrap();
+    };
+    let (folder, path) = damaged(page);
+    is_set_aside(&folder, &path);
+}
+
+#[test]
+fn a_torn_file_is_set_aside() {
+    let cut = |file: &fs::File, size: u64| file.set_len(size / 2).unwrap();
+    let (folder, path) = damaged(cut);
+    is_set_aside(&folder, &path);
+    let blank = |file: &fs::File, _| file.write_all_at(&[0; 4096], 0).unwrap();
+    let (folder, path) = damaged(blank);
+    is_set_aside(&folder, &path);
+}
+
+/// Opening a file and closing it releases the locks that SQLite holds on it for the process, by
+/// which other processes know that the log is in use.
+#[test]
+fn opening_it_twice_does_not_give_up_the_locks() {
+    use std::os::unix::fs::MetadataExt;
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("journal.db");
+    let _first = open(&path);
+    let file = format!(":{} ", fs::metadata(&path).unwrap().ino());
+    let locks = || {
+        let locks = fs::read_to_string("/proc/locks").unwrap();
+        locks.lines().filter(|line| line.contains(&file)).count()
+    };
+    let held = locks();
+    assert!(held > 0);
+    let _second = open(&path);
+    assert_eq!(locks(), held);
 }
 
 #[test]
@@ -394,9 +451,9 @@ fn child() {
     let journal = open(Path::new(&path));
     let mut out = std::io::stdout();
     for number in from.. {
-        if let Err(error) = journal.push(&[payload(number)]) {
+        while let Err(error) = journal.push(&[payload(number)]) {
             writeln!(out, "failed: {error:?}").unwrap();
-            return;
+            thread::sleep(Duration::from_millis(50));
         }
         writeln!(out, "pushed: {number}").unwrap();
     }
@@ -466,22 +523,67 @@ fn a_full_disk_is_an_outage_that_loses_nothing() {
     // A limit on the size of files, which the child's writes run into as into a full disk.
     let mut command = Command::new("bash");
     command
-        .args(["-c", "trap '' XFSZ; ulimit -f 64; exec \"$@\"", "bash"])
+        .args(["-c", "trap '' XFSZ; ulimit -S -f 64; exec \"$@\"", "bash"])
         .arg(std::env::current_exe().unwrap())
         .args(CHILD_ARGS);
     let mut child = child_command(&mut command, &path, 0);
     let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let lines: Vec<_> = lines.map_while(Result::ok).collect();
-    child.wait().unwrap();
-    let acknowledged = lines.iter().filter_map(|line| pushed(line)).count();
-    let failed = lines.iter().find(|line| line.starts_with("failed: "));
-    let failed = failed.unwrap_or_else(|| panic!("no failure in {lines:?}"));
+    let mut lines = lines.map_while(Result::ok);
+    let mut acknowledged = 0;
+    let failed = lines.find(|line| {
+        acknowledged += usize::from(pushed(line).is_some());
+        line.starts_with("failed: ")
+    });
+    let failed = failed.unwrap();
     assert!(failed.contains("Unavailable"), "{failed}");
+    assert!(acknowledged > 0);
+    // Somebody makes room, and it goes on by itself.
+    let mut more = Command::new("prlimit");
+    more.args(["--fsize=unlimited", "--pid", &child.id().to_string()]);
+    assert!(more.status().unwrap().success());
+    let enough = acknowledged + 100;
+    assert!(lines.any(|line| {
+        acknowledged += usize::from(pushed(&line).is_some());
+        acknowledged >= enough
+    }));
+    child.kill().unwrap();
+    child.wait().unwrap();
     let seen = texts(&open(&path)).len();
-    assert!(
-        acknowledged > 0 && seen >= acknowledged,
-        "{seen} of {acknowledged}"
-    );
+    assert!(seen >= acknowledged, "{seen} of {acknowledged}");
+}
+
+#[test]
+fn a_full_journal_is_waited_for_shortly() {
+    let folder = TempDir::new().unwrap();
+    let journal = Journal::builder(folder.path().join("journal.db"))
+        .max_bytes(10)
+        .full_timeout(Duration::from_millis(300))
+        .open()
+        .unwrap();
+    let timed = |text: &str| {
+        let start = Instant::now();
+        let pushed = journal.push(&[payload(text)]);
+        (pushed, start.elapsed())
+    };
+    timed("1234567890").0.unwrap();
+    let (refused, waited) = timed("1");
+    assert!(matches!(refused, Err(QueueError::Full { .. })));
+    assert!(waited >= Duration::from_millis(300) && waited < Duration::from_secs(3));
+    // Once is enough.
+    let (refused, waited) = timed("1");
+    assert!(matches!(refused, Err(QueueError::Full { .. })));
+    assert!(waited < Duration::from_millis(200), "{waited:?}");
+    // Somebody makes room while others wait.
+    let batch = journal.peek(1).unwrap();
+    journal.ack(&batch).unwrap();
+    timed("1234567890").0.unwrap();
+    thread::scope(|scope| {
+        let waiting = scope.spawn(|| timed("new").0);
+        let batch = journal.peek(1).unwrap();
+        assert_eq!(journal.ack(&batch).unwrap(), 1);
+        waiting.join().unwrap().unwrap();
+    });
+    assert_eq!(texts(&journal), ["new"]);
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use audit_core::{Queue, QueueError};
 
 use super::{Auditor, DeliveryCounters, Settings};
+use crate::AuditedSchema;
 use crate::delivery::Delivery;
 use crate::guard::{GuardMode, GuardedTables};
 
@@ -33,6 +34,7 @@ pub struct AuditorBuilder {
     max_transaction_bytes: Option<usize>,
     guard_mode: GuardMode,
     guarded: GuardedTables,
+    secret_words: Vec<&'static str>,
 }
 
 /// A Redis list, as a URL or built already.
@@ -256,10 +258,18 @@ impl AuditorBuilder {
         self
     }
 
-    /// Names the audited tables, so that the guard notices raw writes to them: `users`, or
-    /// `auth.users` for one in a PostgreSQL schema. `SCHEMA.audited()` of `audit_schema!` has them.
+    /// Takes what [`audit_schema!`](crate::audit_schema) decided: the guard notices raw writes to
+    /// the audited tables, and the words of `secrets` mask values in the `extra` of contexts and
+    /// events. An application with several schemas calls it for each.
+    pub fn schema(mut self, schema: &AuditedSchema) -> Self {
+        self.secret_words.extend(schema.secret_words());
+        self.guard(schema.audited())
+    }
+
+    /// Names audited tables, so that the guard notices raw writes to them: `users`, or
+    /// `auth.users` for one in a PostgreSQL schema. [`schema`](Self::schema) does it by itself.
     pub fn guard<'a>(mut self, tables: impl IntoIterator<Item = &'a str>) -> Self {
-        self.guarded = GuardedTables::new(tables);
+        self.guarded.extend(tables);
         self
     }
 
@@ -293,6 +303,7 @@ impl AuditorBuilder {
             )?,
             guard_mode: self.guard_mode,
             guarded: std::mem::take(&mut self.guarded),
+            secret_words: std::mem::take(&mut self.secret_words),
         };
         self.check()?;
         let counters = Arc::<DeliveryCounters>::default();

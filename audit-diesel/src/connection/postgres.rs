@@ -51,11 +51,14 @@ impl RawConnection for PgConnection {
         insert(self, &entries.0)
     }
 
-    /// The cluster and its timeline: a server that was restored or promoted may give an id again
-    /// that the one before it had given.
+    /// The cluster and its timeline, and after a space what changes in a crash: a server that was
+    /// restored or promoted, or that recovered from a crash, may give an id again that it had
+    /// given before. Recovery resets the statistics; a restart in order keeps them.
     fn server_identity(&mut self) -> QueryResult<Option<String>> {
         const IDENTITY: &str = "(SELECT system_identifier FROM pg_control_system()) || '/' \
-                                || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8)";
+                                || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8) || ' ' \
+                                || coalesce(extract(epoch FROM \
+                                       pg_stat_get_bgwriter_stat_reset_time())::text, '')";
         diesel::select(sql::<Text>(IDENTITY))
             .get_result(self)
             .map(Some)

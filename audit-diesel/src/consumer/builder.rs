@@ -6,7 +6,7 @@ use diesel::r2d2::{ConnectionManager, Pool};
 
 use super::error::discreet;
 use super::store::{AuditStore, StoreSink};
-use super::{Consumer, ConsumerError, Settings, Worker};
+use super::{Consumer, ConsumerError, Settings, Worker, checks};
 
 /// How soon a consumer looks whether the one at work has died.
 const STAND_BY: Duration = Duration::from_secs(1);
@@ -63,7 +63,9 @@ impl<C: AuditStore> ConsumerBuilder<C> {
                 reason: discreet(&error.to_string()),
             })?;
         C::check_tables(&mut conn)?;
+        let database_warnings = C::warnings(&mut conn).unwrap_or_default();
         drop(conn);
+        checks::say(&database_warnings);
         match self.queue.len() {
             Err(QueueError::Unavailable { .. }) | Ok(_) => {}
             Err(error) => return Err(error.into()),
@@ -75,9 +77,14 @@ impl<C: AuditStore> ConsumerBuilder<C> {
             stand_by: STAND_BY.min(self.interval),
             longest_backoff: LONGEST_BACKOFF,
         };
-        let sink = StoreSink::new(self.pool, &self.queue.name());
-        let worker = Worker::spawn(self.queue, sink, settings).map_err(ConsumerError::Thread)?;
-        Ok(Consumer { worker })
+        let queue = self.queue;
+        let sink = StoreSink::new(self.pool, Arc::clone(&queue));
+        let worker = Worker::spawn(Arc::clone(&queue), sink, settings);
+        Ok(Consumer {
+            worker: worker.map_err(ConsumerError::Thread)?,
+            queue,
+            database_warnings,
+        })
     }
 
     fn check_settings(&self) -> Result<(), ConsumerError> {

@@ -80,24 +80,40 @@ pub struct SetAside(Vec<Refused>);
 /// Asks, on any backend.
 pub(super) fn rule<C: Backend>(conn: &mut C, questions: Questions) -> QueryResult<Rulings> {
     conn.bounded(|conn| {
-        let here = conn.server_identity()?;
+        let here = conn.server_identity()?.unwrap_or_default();
         let rulings = questions.0.iter().map(|question| {
-            if here.as_deref() != Some(&*question.origin) {
+            if cluster(&question.origin) != cluster(&here) {
                 return Ok(foreign(question));
             }
-            Ok(match conn.transaction_status(question.xid)? {
-                TransactionStatus::Committed => Ruling::Committed,
-                TransactionStatus::Aborted => Ruling::Aborted,
-                TransactionStatus::InProgress => Ruling::InProgress,
-                TransactionStatus::Unknown => Ruling::Unknowable(format!(
-                    "PostgreSQL cannot tell (any more) whether transaction {} was committed: its \
-                     id is too old, or the server was restored to a time before it",
-                    question.xid
-                )),
-            })
+            let status = conn.transaction_status(question.xid)?;
+            Ok(ruling(status, question, question.origin == here))
         });
         rulings.collect::<QueryResult<Vec<_>>>().map(Rulings)
     })
+}
+
+/// The part of a server's identity that a crash does not change.
+fn cluster(identity: &str) -> &str {
+    identity.split(' ').next().unwrap_or_default()
+}
+
+fn ruling(status: TransactionStatus, question: &Question, since_crash: bool) -> Ruling {
+    let xid = question.xid;
+    match status {
+        // An id that was not on disk in a crash is given again, to a transaction that may commit.
+        TransactionStatus::Committed if !since_crash => Ruling::Unknowable(format!(
+            "PostgreSQL crashed or was restored after transaction {xid} had written: one with this \
+             id was committed, and it may be another one"
+        )),
+        TransactionStatus::Committed => Ruling::Committed,
+        // If the id was given again, the first one was not committed either.
+        TransactionStatus::Aborted => Ruling::Aborted,
+        TransactionStatus::InProgress => Ruling::InProgress,
+        TransactionStatus::Unknown => Ruling::Unknowable(format!(
+            "PostgreSQL cannot tell (any more) whether transaction {xid} was committed: its id is \
+             too old, or the server crashed or was restored to a time before it"
+        )),
+    }
 }
 
 /// Its ids mean other transactions here.

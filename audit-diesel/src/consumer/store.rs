@@ -2,9 +2,10 @@
 //! reason while the rest flow on.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
-use audit_core::{Payload, Warning};
+use audit_core::{Payload, Queue, QueueError, Warning};
 use diesel::connection::Connection;
 use diesel::r2d2::{ConnectionManager, Pool, R2D2Connection};
 use diesel::result::{Error, QueryResult};
@@ -108,6 +109,7 @@ pub struct StoredBatch(Delivery);
 /// Stores what a worker takes from the queue.
 pub(super) struct StoreSink<C: AuditStore> {
     pool: Pool<ConnectionManager<C>>,
+    queue: Arc<dyn Queue>,
     lock: i64,
 }
 
@@ -119,10 +121,11 @@ pub(super) const POOL_TIMEOUT: Duration = Duration::from_secs(3);
 
 impl<C: AuditStore> StoreSink<C> {
     /// Consumers of other queues work at the same time.
-    pub(super) fn new(pool: Pool<ConnectionManager<C>>, queue: &str) -> Self {
-        let (lock, _) = Uuid::new_v5(&LOCKS, queue.as_bytes()).as_u64_pair();
+    pub(super) fn new(pool: Pool<ConnectionManager<C>>, queue: Arc<dyn Queue>) -> Self {
+        let (lock, _) = Uuid::new_v5(&LOCKS, queue.name().as_bytes()).as_u64_pair();
         Self {
             pool,
+            queue,
             lock: lock.cast_signed(),
         }
     }
@@ -137,6 +140,10 @@ impl<C: AuditStore> Sink for StoreSink<C> {
             .map_err(|error| format!("no database connection: {}", discreet(&error.to_string())))?;
         let stored = C::store(&mut conn, batch).map_err(|error| error.to_string())?;
         Ok(stored.0)
+    }
+
+    fn warnings(&self) -> Result<Vec<Warning>, QueueError> {
+        self.queue.warnings()
     }
 }
 

@@ -6,8 +6,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use audit_core::{Batch, Payload, Queue, QueueError};
+use audit_core::{Batch, Payload, Queue, QueueError, Warning};
 
+use super::checks::Checks;
 use super::flush::Flushes;
 use super::stats::ConsumerStats;
 use super::{FlushError, StopError, backoff};
@@ -18,6 +19,11 @@ pub(crate) trait Sink: Send + 'static {
     /// Delivers payloads, durably, before it returns. An error means that nothing is known to be
     /// delivered and that trying again later is right.
     fn deliver(&mut self, payloads: &[Payload]) -> Result<Delivery, String>;
+
+    /// Looks for settings by which records could be lost on the way.
+    fn warnings(&self) -> Result<Vec<Warning>, QueueError> {
+        Ok(Vec::new())
+    }
 }
 
 /// What became of a batch.
@@ -122,6 +128,7 @@ impl Worker {
             shared: Arc::clone(&shared),
             sink,
             failures: 0,
+            checks: Checks::default(),
             flushes: Flushes::default(),
             flush_seen: 0,
         };
@@ -252,6 +259,7 @@ struct Run<S> {
     shared: Arc<Shared>,
     sink: S,
     failures: u32,
+    checks: Checks,
     flushes: Flushes,
     /// The latest flush asked for when the latest pass began.
     flush_seen: u64,
@@ -263,6 +271,9 @@ impl<S: Sink> Run<S> {
         let _ended = Ended(Arc::clone(&self.shared));
         loop {
             let pass = catch_unwind(AssertUnwindSafe(|| self.drain()));
+            if let Ok(Ok(Pass::Empty | Pass::Waiting)) = pass {
+                self.check();
+            }
             let pause = match pass {
                 Ok(Ok(Pass::Stopped)) => return,
                 Ok(Ok(Pass::Empty)) => self.succeeded(self.shared.settings.interval),
@@ -273,6 +284,16 @@ impl<S: Sink> Run<S> {
             if self.pause(pause) {
                 return;
             }
+        }
+    }
+
+    /// After a pass that went well, and never in the way of one: the server may be silent.
+    fn check(&mut self) {
+        let sink = &self.sink;
+        let checks = &mut self.checks;
+        let checked = catch_unwind(AssertUnwindSafe(|| checks.run(|| sink.warnings())));
+        if checked.is_err() {
+            tracing::error!("panicked while looking for warnings");
         }
     }
 

@@ -13,12 +13,16 @@ pub(crate) struct GuardedTables {
 const DEFAULT_SCHEMAS: [&str; 2] = ["public", "main"];
 
 impl GuardedTables {
-    pub(crate) fn new<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
-        let names: HashSet<String> = names.into_iter().map(str::to_lowercase).collect();
-        let last = |name: &String| name.rsplit('.').next().unwrap_or_default().to_owned();
-        Self {
-            last_parts: names.iter().map(last).collect(),
-            names,
+    /// Adds tables, by their names in SQL.
+    pub(crate) fn extend<'a>(&mut self, names: impl IntoIterator<Item = &'a str>) {
+        for name in names {
+            let parts: Vec<String> = name.split('.').map(str::to_owned).collect();
+            let Some(name) = canonical(&parts) else {
+                continue;
+            };
+            self.last_parts
+                .extend(name.rsplit('.').next().map(str::to_owned));
+            self.names.insert(name);
         }
     }
 
@@ -36,13 +40,18 @@ impl GuardedTables {
 
     /// The audited table that these parts (`["auth", "users"]`) name.
     pub(super) fn named_by(&self, parts: &[String]) -> Option<String> {
-        let parts: Vec<String> = parts.iter().map(|part| part.to_lowercase()).collect();
-        let candidate = match parts.as_slice() {
-            [] => return None,
-            [.., schema, table] if DEFAULT_SCHEMAS.contains(&schema.as_str()) => table.clone(),
-            [.., schema, table] => format!("{schema}.{table}"),
-            [table] => table.clone(),
-        };
-        self.names.get(&candidate).cloned()
+        canonical(parts).filter(|name| self.names.contains(name))
+    }
+}
+
+/// The name in lower case, with its schema where that is none of the default ones.
+fn canonical(parts: &[String]) -> Option<String> {
+    let parts: Vec<String> = parts.iter().map(|part| part.to_lowercase()).collect();
+    match parts.as_slice() {
+        [] => None,
+        [.., schema, table] if !DEFAULT_SCHEMAS.contains(&schema.as_str()) => {
+            Some(format!("{schema}.{table}"))
+        }
+        [.., table] => Some(table.clone()),
     }
 }

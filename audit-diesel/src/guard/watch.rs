@@ -1,4 +1,5 @@
-use super::{GuardedTables, RawWrite, raw_writes};
+use super::verdicts::Verdicts;
+use super::{GuardedTables, RawWrite};
 use crate::recorder::Dialect;
 
 /// What the guard has seen on one connection.
@@ -10,6 +11,7 @@ pub(crate) struct Watch {
     phase: Phase,
     /// Writes of a transaction that may turn out to be a migration's.
     held: Vec<RawWrite>,
+    verdicts: Verdicts,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -68,7 +70,7 @@ impl Watch {
     }
 
     fn statement(&mut self, sql: &str, tables: &GuardedTables, dialect: Dialect) -> Vec<RawWrite> {
-        let writes = raw_writes(sql, tables, dialect);
+        let writes = self.verdicts.raw_writes(sql, tables, dialect);
         match self.phase {
             Phase::Migration => Vec::new(),
             Phase::PerhapsMigration => {

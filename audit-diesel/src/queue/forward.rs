@@ -5,7 +5,7 @@ mod fit;
 use std::sync::Arc;
 use std::time::Duration;
 
-use audit_core::{Payload, Queue, QueueError};
+use audit_core::{Payload, Queue, QueueError, Warning};
 
 use crate::consumer::{Delivery, Settings, Sink, Tally, Worker};
 pub(in crate::queue) use fit::Fit;
@@ -81,5 +81,9 @@ impl Sink for Forward {
             stored: payloads.len(),
             ..Tally::default()
         }))
+    }
+
+    fn warnings(&self) -> Result<Vec<Warning>, QueueError> {
+        self.target.warnings()
     }
 }

@@ -154,4 +154,8 @@ impl Sink for Carried {
         }
         delivered
     }
+
+    fn warnings(&self) -> Result<Vec<Warning>, QueueError> {
+        self.forward.warnings()
+    }
 }

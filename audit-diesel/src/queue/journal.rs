@@ -1,9 +1,12 @@
 //! The queue as a SQLite file on this machine.
 
+mod checks;
+mod damage;
 mod fault;
 mod file;
 mod lane;
 mod prepared;
+mod room;
 #[cfg(feature = "redis")]
 mod sent;
 mod statements;
@@ -13,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use audit_core::{Batch, Payload, Queue, QueueError};
+use audit_core::{Batch, Payload, Queue, QueueError, Warning};
 use diesel::prelude::*;
 
 use super::{Fault, MAX_RECORD_BYTES, PEEK_BYTES, total_bytes};
@@ -21,6 +24,7 @@ use crate::failpoint::failpoint;
 use file::JournalFile;
 use lane::Lane;
 pub(crate) use prepared::now_ms;
+use room::Room;
 
 /// When a push has reached the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -65,6 +69,8 @@ struct Inner {
     path: PathBuf,
     max_bytes: u64,
     max_record_bytes: usize,
+    full_timeout: Duration,
+    room: Room,
     /// Pushes and acknowledgements queue up here rather than in SQLite, whose way to wait for
     /// another writer is to sleep and look again.
     writer: Lane,
@@ -80,6 +86,7 @@ impl Journal {
             fsync: Fsync::Os,
             max_bytes: 1 << 30,
             max_record_bytes: MAX_RECORD_BYTES,
+            full_timeout: Duration::from_millis(100),
             busy_timeout: Duration::from_secs(5),
         }
     }
@@ -105,6 +112,29 @@ impl Journal {
     ) -> Result<T, QueueError> {
         lane.run(work).map_err(|fault| fault.of(self.name()))
     }
+
+    /// Writes payloads once there is room, for which it waits shortly. `write` says whether there
+    /// is, for so many bytes within the bound.
+    fn take(
+        &self,
+        payloads: &[Payload],
+        write: impl Fn(&mut SqliteConnection, u64, u64) -> QueryResult<bool>,
+    ) -> Result<(), QueueError> {
+        let max_bytes = self.0.max_bytes;
+        let bytes = total_bytes(payloads, self.0.max_record_bytes, || self.name())? as u64;
+        loop {
+            if self.run(&self.0.writer, |conn| write(conn, bytes, max_bytes))? {
+                self.0.room.found();
+                return Ok(());
+            }
+            if bytes > max_bytes || !self.0.room.wait(self.0.full_timeout) {
+                return Err(QueueError::Full {
+                    queue: self.name(),
+                    max_bytes,
+                });
+            }
+        }
+    }
 }
 
 impl fmt::Debug for Journal {
@@ -122,20 +152,12 @@ impl Queue for Journal {
         if payloads.is_empty() {
             return Ok(());
         }
-        let max_bytes = self.0.max_bytes;
-        let bytes = total_bytes(payloads, self.0.max_record_bytes, || self.name())?;
         failpoint!("journal.before-write");
-        let pushed = self.run(&self.0.writer, |connection| {
-            statements::push(connection, payloads, bytes as u64, max_bytes)
+        self.take(payloads, |connection, bytes, max_bytes| {
+            statements::push(connection, payloads, bytes, max_bytes)
         })?;
         failpoint!("journal.written");
-        if pushed {
-            return Ok(());
-        }
-        Err(QueueError::Full {
-            queue: self.name(),
-            max_bytes,
-        })
+        Ok(())
     }
 
     fn peek(&self, limit: usize) -> Result<Batch, QueueError> {
@@ -151,13 +173,21 @@ impl Queue for Journal {
         if batch.is_empty() {
             return Ok(0);
         }
-        self.run(&self.0.writer, |connection| {
+        let removed = self.run(&self.0.writer, |connection| {
             statements::ack(connection, batch)
-        })
+        });
+        self.0.room.made();
+        removed
     }
 
     fn len(&self) -> Result<u64, QueueError> {
         self.run(&self.0.reader, statements::len)
+    }
+
+    fn warnings(&self) -> Result<Vec<Warning>, QueueError> {
+        let mut warnings = checks::warnings(&self.0.name, &self.0.path);
+        warnings.extend(damage::warnings(&self.0.name, &self.0.path));
+        Ok(warnings)
     }
 }
 
@@ -169,6 +199,7 @@ pub struct JournalBuilder {
     fsync: Fsync,
     max_bytes: u64,
     max_record_bytes: usize,
+    full_timeout: Duration,
     busy_timeout: Duration,
 }
 
@@ -192,6 +223,13 @@ impl JournalBuilder {
         self
     }
 
+    /// How long a push waits for room in a full journal. Once it has been full for so long, pushes
+    /// are refused at once, until there is room again. Default: 100 ms.
+    pub fn full_timeout(mut self, timeout: Duration) -> Self {
+        self.full_timeout = timeout;
+        self
+    }
+
     /// How long to wait for this process's other threads, and again for another process that is
     /// writing. Default: 5 s.
     pub fn busy_timeout(mut self, timeout: Duration) -> Self {
@@ -201,11 +239,15 @@ impl JournalBuilder {
 
     /// Opens the journal, and creates it where there is none.
     ///
+    /// The file is read through and checked, which takes about a second for each GiB of records. A
+    /// damaged one is set aside beside the new one, under its name with `.damaged-` and the time;
+    /// this is logged as an error, and [`warnings`](Queue::warnings) name it until it is removed.
+    ///
     /// # Errors
     ///
-    /// [`QueueError::Misconfigured`] where the file cannot be one: its folder is missing, it
-    /// cannot be written, it is damaged or something else, or a newer version made it. It is left
-    /// as it is then. [`QueueError::Unavailable`] where another process holds it for too long, or
+    /// [`QueueError::Misconfigured`] where the file cannot be a journal: its folder is missing, it
+    /// cannot be written, it is something else, or a newer version made it. It is left as it is
+    /// then. [`QueueError::Unavailable`] where another process holds it for too long, or
     /// the disk fails.
     pub fn open(self) -> Result<Journal, QueueError> {
         let name = format!("the journal {}", self.path.display());
@@ -225,6 +267,8 @@ impl JournalBuilder {
             path: self.path.clone(),
             max_bytes: self.max_bytes,
             max_record_bytes: self.max_record_bytes,
+            full_timeout: self.full_timeout,
+            room: Room::default(),
             writer: Lane::new(file.clone(), writer),
             reader: Lane::new(file, reader),
         })))

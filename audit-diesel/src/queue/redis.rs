@@ -1,5 +1,6 @@
 //! The queue as a Redis list: RPUSH at the tail, peek and acknowledge at the head.
 
+mod checks;
 mod fault;
 mod links;
 
@@ -7,7 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use audit_core::{Batch, Payload, Queue, QueueError};
+use audit_core::{Batch, Payload, Queue, QueueError, Warning};
 use redis::{Cmd, Connection, RedisResult, Script};
 use sha1_smol::Sha1;
 
@@ -169,6 +170,25 @@ impl Queue for RedisQueue {
         let mut command = Cmd::new();
         command.arg("LLEN").arg(&self.0.key);
         self.run(|connection| command.query(connection))
+    }
+
+    fn warnings(&self) -> Result<Vec<Warning>, QueueError> {
+        let info = redis::cmd("INFO");
+        let mut save = redis::cmd("CONFIG");
+        save.arg("GET").arg("save");
+        let server = self.run(|connection| {
+            let info = info.query(connection)?;
+            // Hosted servers do not tell.
+            let save: Option<(String, String)> = save.query(connection).ok();
+            let save = save.map(|(_, value)| value);
+            Ok(checks::Server { info, save })
+        });
+        match server {
+            Ok(server) => Ok(server.warnings(&self.0.name)),
+            // It may not be asked, or the next push says what is wrong.
+            Err(QueueError::Misconfigured { .. }) => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
     }
 }
 

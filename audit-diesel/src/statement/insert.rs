@@ -16,18 +16,17 @@ use std::marker::PhantomData;
 
 use audit_core::ChangeKind;
 use diesel::backend::Backend;
-use diesel::dsl;
 use diesel::expression::{Expression, NonAggregate};
 use diesel::insertable::Insertable;
-use diesel::query_builder::{AstPass, InsertStatement, Query, QueryFragment, QueryId};
+use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::query_dsl::{LoadQuery, RunQueryDsl};
 use diesel::result::QueryResult;
 use diesel::{SelectableExpression, Table};
 
 use super::row::{Loaded, Output};
-use super::{Audited, ChangeStatement, TargetTable, changed, own, record_changes};
+use super::{Audited, ChangeStatement, TargetTable, changed, own, own_preparing, record_changes};
 use crate::connection::RawConnection;
-use crate::model::{AuditedBy, AuditedColumns, AuditedModel};
+use crate::model::{AuditedBy, AuditedModel};
 use select::InsertFromSelect;
 
 /// Inserts rows and records each of them; stands where `diesel::insert_into` stood.
@@ -77,7 +76,7 @@ impl<T: Table, M> IncompleteInsert<T, M> {
 }
 
 /// An insert of values; see [`IncompleteInsert::values`].
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct InsertValues<T, V> {
     table: T,
     records: V,
@@ -85,28 +84,6 @@ pub struct InsertValues<T, V> {
 
 impl<T: Table, V> TargetTable for InsertValues<T, V> {
     type Table = T;
-}
-
-type Values<T, V> = <V as Insertable<T>>::Values;
-type ReturningRows<T, V, M, E> =
-    dsl::Returning<InsertStatement<T, Values<T, V>>, (<M as AuditedColumns>::Columns, E)>;
-
-impl<'query, Conn, T, V, M, E, X> ChangeStatement<'query, Conn, M, E, X> for InsertValues<T, V>
-where
-    Conn: RawConnection,
-    T: Table,
-    V: Insertable<T>,
-    M: AuditedModel<Table = T>,
-    X: Output,
-    ReturningRows<T, V, M, E>: Query + LoadQuery<'query, Conn, Loaded<M, X>>,
-{
-    fn run(self, extra: E, conn: &mut Conn) -> QueryResult<Vec<X>> {
-        let statement = diesel::insert_into(self.table)
-            .values(self.records)
-            .returning((M::columns(), extra));
-        let rows = own(conn, |conn| statement.load(conn))?;
-        record_changes(conn, changed(ChangeKind::Insert, rows))
-    }
 }
 
 /// An insert of default values; see [`IncompleteInsert::default_values`].
@@ -139,11 +116,13 @@ where
 }
 
 /// An insert that Diesel's types cannot be asked to complete, with what it returns.
-#[derive(Debug)]
 pub struct InsertReturning<S, C, R> {
     insert: S,
     conflict: C,
     returning: R,
+    /// Whether to keep it prepared though Diesel would not: a new row with optional fields has
+    /// several forms.
+    prepare: bool,
 }
 
 impl<S, C, R> QueryId for InsertReturning<S, C, R> {
@@ -170,6 +149,14 @@ where
         out.push_sql(" RETURNING ");
         self.returning.walk_ast(out.reborrow())
     }
+
+    fn is_safe_to_cache_prepared(&self, backend: &DB) -> QueryResult<bool> {
+        Ok(
+            (self.prepare || self.insert.is_safe_to_cache_prepared(backend)?)
+                && self.conflict.is_safe_to_cache_prepared(backend)?
+                && self.returning.is_safe_to_cache_prepared(backend)?,
+        )
+    }
 }
 
 /// Bounds of an insert that is completed here: it renders, and what it returns loads.
@@ -186,8 +173,11 @@ where
     (M::Columns, E): SelectableExpression<M::Table> + NonAggregate,
     Self: LoadQuery<'query, Conn, Loaded<M, X>>,
 {
-    fn run_insert(self, conn: &mut Conn) -> QueryResult<Vec<X>> {
-        let rows = own(conn, |conn| self.load(conn))?;
+    fn run_insert(mut self, conn: &mut Conn) -> QueryResult<Vec<X>> {
+        let rows = own_preparing::<M, _, _>(conn, |room, conn| {
+            self.prepare &= room;
+            self.load(conn)
+        })?;
         record_changes(conn, changed(ChangeKind::Insert, rows))
     }
 }
@@ -213,6 +203,7 @@ where
             insert: self,
             conflict: NoConflict,
             returning: (M::columns(), extra),
+            prepare: false,
         }
         .run_insert(conn)
     }

@@ -1,17 +1,20 @@
 //! PostgreSQL: an update locks and reads the old rows itself.
 //!
 //! `UPDATE t SET … FROM (SELECT … FROM t WHERE … FOR NO KEY UPDATE) AS "audit old"("audit old 0", …)
-//! WHERE t.key = "audit old 0" RETURNING "audit old 0", …, t.…`
+//! WHERE key = "audit old 0" RETURNING "audit old 0", …, key, …`
 //!
-//! The old columns have names of their own, so that `balance` still means one thing in SQL that the
-//! user wrote; with spaces in them, as no table and no column is called.
+//! The old columns have names of their own, so that `balance` still means one thing, here and in SQL
+//! that the user wrote; with spaces in them, as no table and no column is called.
 //!
 //! Under READ COMMITTED the inner SELECT waits for a concurrent writer and reads what that one
 //! committed, so the old value is the one that this update replaces. `FOR NO KEY UPDATE` is the
 //! lock that a plain UPDATE takes: rows that refer to this one can still be inserted meanwhile.
 //! PostgreSQL 18 has `RETURNING old.*`, which could take this file's place one day.
 
-use std::ops::Range;
+use std::any::TypeId;
+use std::collections::HashMap;
+use std::marker::PhantomData;
+use std::sync::{Arc, LazyLock, PoisonError, RwLock};
 
 use audit_core::ChangeKind;
 use diesel::PgConnection;
@@ -23,20 +26,77 @@ use diesel::result::QueryResult;
 use diesel::{SelectableExpression, Table};
 
 use super::row::{Loaded, Output, RowChange};
-use super::update::{UpdateStatement, columns, push_columns};
-use super::{ChangeStatement, Changed, own, record_changes};
+use super::update::{UpdateStatement, columns};
+use super::{ChangeStatement, Changed, own_preparing, record_changes};
 use crate::model::AuditedModel;
 
-const OLD: &str = "audit old";
-
 /// An update that returns each row as it was and as it is.
-pub struct UpdateReturningOld<T: Table, W, C, M: AuditedModel, E> {
+pub struct UpdateReturningOld<T: Table, W, C, M, E> {
     update: UpdateStatement<T, W, C>,
-    new: M::Columns,
+    sql: Arc<ModelSql>,
     extra: E,
+    prepare: bool,
+    model: PhantomData<fn() -> M>,
 }
 
-impl<T: Table, W, C, M: AuditedModel, E> QueryId for UpdateReturningOld<T, W, C, M, E> {
+/// What of the statement depends on the model alone. Diesel walks a statement several times a run,
+/// and to quote each name anew took longer than all else that is done here.
+struct ModelSql {
+    columns: String,
+    after_where: String,
+}
+
+impl ModelSql {
+    /// Written once for each model.
+    fn of<M: AuditedModel>() -> Arc<Self> {
+        static KNOWN: LazyLock<RwLock<HashMap<TypeId, Arc<ModelSql>>>> =
+            LazyLock::new(Default::default);
+        let model = TypeId::of::<M>();
+        // An entry is complete before it is put there.
+        let known = KNOWN.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(sql) = known.get(&model) {
+            return Arc::clone(sql);
+        }
+        drop(known);
+        let sql = Arc::new(Self::write::<M>());
+        let mut known = KNOWN.write().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(known.entry(model).or_insert(sql))
+    }
+
+    fn write<M: AuditedModel>() -> Self {
+        let names = columns::<M>();
+        let columns = listed(names.iter().map(|name| quoted(name)));
+        let old = listed((0..names.len()).map(old));
+        let mut key = Vec::new();
+        M::visit_key(&mut |column| {
+            // The derive sees to it that the key is among the model's columns.
+            let place = names.iter().position(|name| *name == column).unwrap_or(0);
+            key.push(format!("{} = {}", quoted(column), self::old(place)));
+        });
+        let key = key.join(" AND ");
+        Self {
+            after_where: format!(
+                " FOR NO KEY UPDATE) AS \"audit old\"({old}) WHERE {key} RETURNING {old}, {columns}, "
+            ),
+            columns,
+        }
+    }
+}
+
+fn listed(names: impl Iterator<Item = String>) -> String {
+    names.collect::<Vec<_>>().join(", ")
+}
+
+fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// The name of an old column, by its place in the model.
+fn old(place: usize) -> String {
+    format!("\"audit old {place}\"")
+}
+
+impl<T: Table, W, C, M, E> QueryId for UpdateReturningOld<T, W, C, M, E> {
     type QueryId = ();
     const HAS_STATIC_QUERY_ID: bool = false;
 }
@@ -53,10 +113,7 @@ where
     type SqlType = ((SqlTypeOf<M::Columns>, SqlTypeOf<M::Columns>), SqlTypeOf<E>);
 }
 
-impl<T: Table, W, C, M: AuditedModel, E, Conn> RunQueryDsl<Conn>
-    for UpdateReturningOld<T, W, C, M, E>
-{
-}
+impl<T: Table, W, C, M, E, Conn> RunQueryDsl<Conn> for UpdateReturningOld<T, W, C, M, E> {}
 
 impl<T, W, C, M, E> QueryFragment<Pg> for UpdateReturningOld<T, W, C, M, E>
 where
@@ -64,69 +121,19 @@ where
     T::FromClause: QueryFragment<Pg>,
     W: QueryFragment<Pg>,
     C: QueryFragment<Pg>,
-    M: AuditedModel,
-    M::Columns: QueryFragment<Pg>,
     E: QueryFragment<Pg>,
 {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        if !self.prepare {
+            out.unsafe_to_cache_prepared();
+        }
         self.update.walk_update_set(out.reborrow())?;
         out.push_sql(" FROM (SELECT ");
-        push_columns::<Pg, M>(&mut out)?;
+        out.push_sql(&self.sql.columns);
         self.update.walk_from_where(out.reborrow())?;
-        out.push_sql(" FOR NO KEY UPDATE) AS ");
-        out.push_identifier(OLD)?;
-        let columns = columns::<M>();
-        out.push_sql("(");
-        push_old(0..columns.len(), &mut out)?;
-        out.push_sql(") WHERE ");
-        self.walk_same_key(&columns, out.reborrow())?;
-        out.push_sql(" RETURNING ");
-        push_old(0..columns.len(), &mut out)?;
-        out.push_sql(", ");
-        self.new.walk_ast(out.reborrow())?;
-        out.push_sql(", ");
+        out.push_sql(&self.sql.after_where);
         self.extra.walk_ast(out.reborrow())
     }
-}
-
-impl<T, W, C, M, E> UpdateReturningOld<T, W, C, M, E>
-where
-    T: Table,
-    T::FromClause: QueryFragment<Pg>,
-    M: AuditedModel,
-{
-    fn walk_same_key<'b>(
-        &'b self,
-        columns: &[&str],
-        mut out: AstPass<'_, 'b, Pg>,
-    ) -> QueryResult<()> {
-        let mut key = Vec::new();
-        M::visit_key(&mut |column| key.push(column));
-        for (place, column) in key.into_iter().enumerate() {
-            if place > 0 {
-                out.push_sql(" AND ");
-            }
-            self.update.from_clause.walk_ast(out.reborrow())?;
-            out.push_sql(".");
-            out.push_identifier(column)?;
-            out.push_sql(" = ");
-            // The derive sees to it that the key is among the model's columns.
-            let old = columns.iter().position(|c| *c == column).unwrap_or(0);
-            push_old(old..old + 1, &mut out)?;
-        }
-        Ok(())
-    }
-}
-
-/// Writes the names of these old columns, by their places in the model.
-fn push_old(places: Range<usize>, out: &mut AstPass<'_, '_, Pg>) -> QueryResult<()> {
-    for place in places.clone() {
-        if place > places.start {
-            out.push_sql(", ");
-        }
-        out.push_identifier(&format!("{OLD} {place}"))?;
-    }
-    Ok(())
 }
 
 impl<'query, T, W, C, M, E, X> ChangeStatement<'query, PgConnection, M, E, X>
@@ -139,12 +146,16 @@ where
     UpdateReturningOld<T, W, C, M, E>: LoadQuery<'query, PgConnection, Loaded<(M, M), X>>,
 {
     fn run(self, extra: E, conn: &mut PgConnection) -> QueryResult<Vec<X>> {
-        let statement = UpdateReturningOld::<T, W, C, M, E> {
-            update: self,
-            new: M::columns(),
-            extra,
-        };
-        let rows: Vec<Loaded<(M, M), X>> = own(conn, |conn| statement.load(conn))?;
+        let rows: Vec<Loaded<(M, M), X>> = own_preparing::<M, _, _>(conn, |prepare, conn| {
+            let statement = UpdateReturningOld::<T, W, C, M, E> {
+                update: self,
+                sql: ModelSql::of::<M>(),
+                extra,
+                prepare,
+                model: PhantomData,
+            };
+            statement.load(conn)
+        })?;
         let (rows, outputs) = rows
             .into_iter()
             .map(|row| {

@@ -19,13 +19,13 @@ type Save<T, M> = Audited<
 >;
 
 /// Saves a struct that is both `Identifiable` and `AsChangeset`, and records the change.
-pub trait AuditedSaveChangesDsl<M>: Copy + IntoUpdateTarget {
+pub trait AuditedSaveChangesDsl<Conn, M>: Copy + IntoUpdateTarget {
     /// `audited::update(self).set(self).get_result(conn)`.
     ///
     /// # Errors
     ///
     /// Diesel's, and those of an audited statement.
-    fn audited_save_changes<'query, U, Conn>(self, conn: &mut Conn) -> QueryResult<U>
+    fn audited_save_changes<'query, U>(self, conn: &mut Conn) -> QueryResult<U>
     where
         Self: AsChangeset<Target = <Self as HasTable>::Table>,
         Self::Table: AuditedBy<M>,
@@ -36,7 +36,7 @@ pub trait AuditedSaveChangesDsl<M>: Copy + IntoUpdateTarget {
     }
 }
 
-impl<T, M> AuditedSaveChangesDsl<M> for T
+impl<T, Conn, M> AuditedSaveChangesDsl<Conn, M> for T
 where
     T: Copy + IntoUpdateTarget,
     T::Table: AuditedBy<M>,

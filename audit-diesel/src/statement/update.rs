@@ -1,5 +1,6 @@
 //! `audited::update`.
 
+use std::fmt;
 use std::marker::PhantomData;
 
 use diesel::backend::Backend;
@@ -34,12 +35,18 @@ where
 }
 
 /// An audited update before `set`; see [`update`].
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 #[must_use = "statements are only executed when calling `execute`, `get_result` or similar"]
 pub struct IncompleteUpdate<T: QuerySource, W, M> {
     from_clause: T::FromClause,
     where_clause: W,
     model: PhantomData<fn() -> M>,
+}
+
+impl<T: QuerySource, W, M> fmt::Debug for IncompleteUpdate<T, W, M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IncompleteUpdate").finish_non_exhaustive()
+    }
 }
 
 impl<T: Table, W, M> IncompleteUpdate<T, W, M> {
@@ -84,11 +91,17 @@ impl<T: Table, W, M> IncompleteUpdate<T, W, M> {
 }
 
 /// An update of `T` where `W` sets `C`.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct UpdateStatement<T: QuerySource, W, C> {
     pub(super) from_clause: T::FromClause,
     pub(super) where_clause: W,
     pub(super) changes: C,
+}
+
+impl<T: QuerySource, W, C> fmt::Debug for UpdateStatement<T, W, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UpdateStatement").finish_non_exhaustive()
+    }
 }
 
 impl<T: Table, W, C> TargetTable for UpdateStatement<T, W, C> {

@@ -1,3 +1,5 @@
+use std::fmt;
+
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use serde_json::Value;
@@ -59,7 +61,7 @@ pub struct AuditLog {
 
 /// One row of `audit_quarantine`: a record that could not be stored. Nothing takes it away from
 /// there; push its payload into the queue again once the reason is gone.
-#[derive(Debug, Clone, PartialEq, Queryable)]
+#[derive(Clone, PartialEq, Queryable)]
 #[non_exhaustive]
 pub struct QuarantinedRecord {
     /// Computed from the payload.
@@ -71,6 +73,18 @@ pub struct QuarantinedRecord {
     pub reason: String,
     /// The record as it came.
     pub payload: Vec<u8>,
+}
+
+impl fmt::Debug for QuarantinedRecord {
+    /// Shows the payload's length only, as it may be anything.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("QuarantinedRecord")
+            .field("id", &self.id)
+            .field("quarantined_at", &self.quarantined_at)
+            .field("reason", &self.reason)
+            .field("payload_bytes", &self.payload.len())
+            .finish_non_exhaustive()
+    }
 }
 
 /// A UUID as each backend stores it: PostgreSQL's own type, text on SQLite.

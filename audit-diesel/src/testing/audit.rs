@@ -3,7 +3,7 @@ use std::fmt::Write;
 
 use audit_core::{MemoryQueue, Outcome, Record};
 
-use crate::auditor::{AuditedBackend, Auditor};
+use crate::auditor::{AuditedBackend, Auditor, AuditorBuilder};
 use crate::connection::AuditedConnection;
 use crate::delivery::Delivery;
 
@@ -49,22 +49,27 @@ pub struct TestAudit {
 impl TestAudit {
     /// An auditor with an empty trail, attached to nothing yet: use
     /// [`auditor`](Self::auditor)`().customizer()` for a pool.
-    ///
-    /// # Panics
-    ///
-    /// Never: the configuration is a valid one.
     #[expect(
         clippy::new_without_default,
         reason = "an auditor is set up on purpose"
     )]
-    #[expect(clippy::expect_used, reason = "it cannot fail, and this is for tests")]
     pub fn new() -> Self {
+        Self::of(Auditor::builder())
+    }
+
+    /// As [`new`](Self::new), with settings of your own, such as
+    /// `Auditor::builder().schema(&SCHEMA)` for the guard.
+    ///
+    /// # Panics
+    ///
+    /// When the settings are no valid ones, or name Redis or a journal.
+    #[track_caller]
+    #[expect(clippy::expect_used, reason = "this is for tests")]
+    pub fn of(settings: AuditorBuilder) -> Self {
         let queue = MemoryQueue::new();
-        let auditor = Auditor::builder()
-            .queue(queue.clone())
-            .delivery_for_all(Delivery::AfterCommit)
-            .build()
-            .expect("a memory queue is all that an auditor needs");
+        let settings = settings.delivery_for_all(Delivery::AfterCommit);
+        let auditor = settings.queue(queue.clone()).build();
+        let auditor = auditor.expect("valid settings, without Redis or a journal");
         Self { auditor, queue }
     }
 

@@ -20,6 +20,8 @@ use std::error::Error;
 
 use audit_diesel::Auditor;
 
+use crate::models::SCHEMA;
+
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
@@ -28,7 +30,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     match arguments.as_slice() {
         [] => {
             let database = folder.path().join("app.db").display().to_string();
-            let auditor = Auditor::builder().journal(journal).build()?;
+            let auditor = Auditor::builder()
+                .schema(&SCHEMA)
+                .journal(journal)
+                .build()?;
             let pool = diesel::r2d2::Pool::builder()
                 .connection_customizer(auditor.customizer().after(Box::new(on_sqlite::Pragmas)))
                 .build(diesel::r2d2::ConnectionManager::new(database))?;
@@ -36,7 +41,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
         #[cfg(feature = "servers")]
         ["--postgres", database, "--redis", redis] => {
-            let auditor = Auditor::builder().redis(*redis).journal(journal).build()?;
+            let auditor = Auditor::builder()
+                .schema(&SCHEMA)
+                .redis(*redis)
+                .journal(journal)
+                .build()?;
             let pool = diesel::r2d2::Pool::builder()
                 .connection_customizer(auditor.customizer())
                 .build(diesel::r2d2::ConnectionManager::new(*database))?;

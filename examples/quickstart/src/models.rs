@@ -1,4 +1,4 @@
-use audit_diesel::Auditable;
+use audit_diesel::{Auditable, audit_schema};
 use chrono::NaiveDateTime;
 use diesel::prelude::*;
 
@@ -21,4 +21,10 @@ pub(crate) struct User {
 pub(crate) struct NewUser<'a> {
     pub(crate) email: &'a str,
     pub(crate) api_token: &'a str,
+}
+
+// A table that is added to the schema does not compile until it stands here.
+audit_schema! {
+    schema: "src/schema.rs" => crate::schema,
+    audited: { quickstart_users: User },
 }

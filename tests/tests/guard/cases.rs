@@ -1,6 +1,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use audit_diesel::{AuditError, Auditor, GuardMode, MemoryQueue, Record, audited, exempt};
+use audit_diesel::testing::TestAudit;
+use audit_diesel::{AuditError, Auditor, GuardMode, Record, audited, exempt};
 use audit_tests::app::{NewAccount, accounts};
 use diesel::connection::SimpleConnection;
 use diesel::migration::{Migration, MigrationSource};
@@ -9,38 +10,28 @@ use diesel::result::{Error, QueryResult};
 use diesel::sql_query;
 use diesel_migrations::MigrationHarness;
 
-use super::{App, Backend, Conn, app, connect};
+use super::{App, Backend, Conn, WRITES_HERE, app, connect};
+use crate::texts::{HARMLESS, WRITES};
 
 /// An application, and a connection whose auditor guards its table.
 struct Guarded {
     app: App,
     conn: Conn,
-    auditor: Auditor,
-    queue: MemoryQueue,
+    audit: TestAudit,
 }
 
 fn guarded(mode: GuardMode) -> Guarded {
     let app = app();
-    let queue = MemoryQueue::new();
-    let auditor = Auditor::builder()
-        .queue(queue.clone())
-        .guard(["accounts"])
-        .guard_mode(mode)
-        .build()
-        .unwrap();
+    let settings = Auditor::builder().guard(["accounts"]).guard_mode(mode);
+    let audit = TestAudit::of(settings);
     let mut conn = connect(&app);
-    auditor.attach(&mut conn);
-    Guarded {
-        app,
-        conn,
-        auditor,
-        queue,
-    }
+    audit.auditor().attach(&mut conn);
+    Guarded { app, conn, audit }
 }
 
 impl Guarded {
     fn records(&self) -> Vec<Record> {
-        self.queue.records().unwrap()
+        self.audit.committed()
     }
 
     /// The records' action, resource type and verb.
@@ -113,6 +104,42 @@ fn panic_mode_stops_a_raw_write_before_it_is_sent_and_says_what_to_write() {
     assert_eq!(guarded.traces(), ["insert accounts -"]);
 }
 
+/// A connection whose auditor guards tables that are not there: nothing gets as far as the table.
+fn guarded_names() -> Conn {
+    let mut conn = connect(&app());
+    let settings = Auditor::builder().guard(["public.users", "auth.keys"]);
+    let audit = TestAudit::of(settings.guard_mode(GuardMode::Panic));
+    audit.auditor().attach(&mut conn);
+    conn
+}
+
+#[test]
+fn every_way_to_write_is_seen_in_sql_text() {
+    let conn = &mut guarded_names();
+    for (sql, expected) in WRITES.iter().chain(WRITES_HERE) {
+        let (verb, table) = expected.split_once(' ').unwrap();
+        let expected = format!("a raw {verb} would write the audited table `{table}` ");
+        for message in [
+            stopped(conn, |conn| drop(sql_query(*sql).execute(conn))),
+            stopped(conn, |conn| drop(conn.batch_execute(sql))),
+        ] {
+            let message = message.unwrap_or_default();
+            assert!(message.starts_with(&expected), "{sql}: {message:?}");
+        }
+    }
+}
+
+#[test]
+fn what_writes_no_audited_table_raises_no_alarm() {
+    let conn = &mut guarded_names();
+    for sql in HARMLESS {
+        // The tables are not there, so that most fail: what counts is that they are sent.
+        let query = stopped(conn, |conn| drop(sql_query(*sql).execute(conn)));
+        let batch = stopped(conn, |conn| drop(conn.batch_execute(sql)));
+        assert_eq!((query, batch), (None, None), "{sql}");
+    }
+}
+
 #[test]
 fn record_mode_does_the_write_and_leaves_table_and_verb() {
     let mut guarded = guarded(GuardMode::Record);
@@ -129,7 +156,7 @@ fn record_mode_does_the_write_and_leaves_table_and_verb() {
             "unaudited_write accounts UPDATE"
         ]
     );
-    assert_eq!(guarded.auditor.stats().unaudited_writes, 2);
+    assert_eq!(guarded.audit.auditor().stats().unaudited_writes, 2);
     for record in guarded.records() {
         assert!(record.changes.is_none() && record.resource_id.is_none());
         assert!(!format!("{record:?}").contains("secret-value"));

@@ -6,3 +6,4 @@
 
 mod on_postgres;
 mod on_sqlite;
+mod texts;

@@ -1,9 +1,99 @@
+use audit_diesel::testing::TestAudit;
+use audit_diesel::{Auditor, GuardMode};
+use audit_tests::app::accounts;
 use audit_tests::app::postgres::*;
+use diesel::connection::SimpleConnection;
+use diesel::prelude::*;
 
 #[path = "cases.rs"]
 mod cases;
 
+/// PostgreSQL's texts are those that are tried on both.
+const WRITES_HERE: &[(&str, &str)] = &[];
+
 /// A connection without an auditor.
 fn connect(app: &App) -> Conn {
     app.guard.connection()
+}
+
+/// The trace that a write leaves, where it is done.
+fn trace(app: &App, write: impl FnOnce(&mut Conn) -> QueryResult<()>) -> Vec<String> {
+    let settings = Auditor::builder().guard(["accounts"]);
+    let audit = TestAudit::of(settings.guard_mode(GuardMode::Record));
+    let mut conn = connect(app);
+    audit.auditor().attach(&mut conn);
+    write(&mut conn).unwrap();
+    let records = audit.committed();
+    records
+        .iter()
+        .map(|record| {
+            assert_eq!(record.action, "unaudited_write");
+            assert_eq!(record.resource_type.as_deref(), Some("accounts"));
+            record.extra["verb"].as_str().unwrap().to_owned()
+        })
+        .collect()
+}
+
+#[test]
+fn what_the_server_does_leaves_a_trace() {
+    let app = app();
+    for (sql, verb) in [
+        ("INSERT INTO accounts (email) VALUES ('a'), ('b')", "INSERT"),
+        (
+            "WITH x AS (UPDATE accounts SET balance = 1 RETURNING id) SELECT count(*) FROM x",
+            "UPDATE",
+        ),
+        (
+            "MERGE INTO accounts USING (SELECT 'a' AS e) s ON accounts.email = s.e \
+             WHEN MATCHED THEN UPDATE SET balance = 2",
+            "MERGE",
+        ),
+        ("EXPLAIN ANALYZE UPDATE accounts SET balance = 3", "UPDATE"),
+        (
+            "DO $$ BEGIN UPDATE accounts SET balance = 4; END $$",
+            "UPDATE",
+        ),
+        (
+            "CREATE TABLE gone AS \
+             WITH x AS (DELETE FROM accounts WHERE email = 'b' RETURNING *) SELECT * FROM x",
+            "DELETE",
+        ),
+        ("TRUNCATE public.accounts", "TRUNCATE"),
+    ] {
+        let traces = trace(&app, |conn| conn.batch_execute(sql));
+        assert_eq!(traces, [verb], "{sql}");
+    }
+    let explained = "EXPLAIN (ANALYZE false) DELETE FROM accounts";
+    let traces = trace(&app, |conn| conn.batch_execute(explained));
+    assert_eq!(traces, [""; 0]);
+    let left: i64 = accounts::table
+        .count()
+        .get_result(&mut connect(&app))
+        .unwrap();
+    assert_eq!(left, 0);
+}
+
+#[test]
+fn a_copy_leaves_a_trace() {
+    let app = app();
+    let traces = trace(&app, |conn| {
+        diesel::copy_from(accounts::table)
+            .from_raw_data((accounts::email, accounts::api_token), |data| {
+                data.write_all(b"a\tt\nb\tt\n").unwrap();
+                diesel::QueryResult::Ok(())
+            })
+            .execute(conn)
+            .map(drop)
+    });
+    assert_eq!(traces, ["COPY"]);
+    let copied: i64 = accounts::table
+        .count()
+        .get_result(&mut connect(&app))
+        .unwrap();
+    assert_eq!(copied, 2);
+    let reading = trace(&app, |conn| {
+        let rows = diesel::copy_to(accounts::table);
+        rows.load_raw(conn).map(drop)
+    });
+    assert_eq!(reading, [""; 0]);
 }

@@ -2,4 +2,5 @@
 
 mod on_postgres;
 mod on_sqlite;
+mod prepared;
 mod support;

@@ -10,6 +10,8 @@ use super::JournalAt;
 use super::Redis;
 use super::{AuditorBuilder, ConfigError, DeliveryCounters};
 use crate::auditor::PreparedRecords;
+#[cfg(feature = "journal")]
+use crate::consumer::say;
 #[cfg(feature = "redis")]
 use crate::queue::{BufferedQueue, Target};
 #[cfg(all(feature = "redis", feature = "journal"))]
@@ -42,6 +44,7 @@ impl AuditorBuilder {
         let journal = self.open_journal(max_record_bytes)?;
         match (target, journal) {
             (Some(target), Some(journal)) => {
+                say(&journal.warnings().unwrap_or_default());
                 let grace = self.confirm_after.unwrap_or(DEFAULT_CONFIRM_AFTER);
                 let confirmation = self.confirm.map(|fates| Confirmation { fates, grace });
                 started(ForwardedQueue::start(
@@ -52,7 +55,7 @@ impl AuditorBuilder {
                 ))
             }
             (Some(target), None) => self.buffered(target, counters),
-            (None, Some(journal)) => Ok(Arc::new(journal)),
+            (None, Some(journal)) => Ok(alone(journal)),
             (None, None) => Err(ConfigError::NoQueue),
         }
     }
@@ -66,7 +69,7 @@ impl AuditorBuilder {
     #[cfg(all(not(feature = "redis"), feature = "journal"))]
     pub(super) fn open(mut self, max_record_bytes: usize, _: &Counters) -> Opened {
         let journal = self.open_journal(max_record_bytes)?;
-        Ok(Arc::new(journal.ok_or(ConfigError::NoQueue)?))
+        journal.ok_or(ConfigError::NoQueue).map(alone)
     }
 
     #[cfg(not(any(feature = "redis", feature = "journal")))]
@@ -138,6 +141,12 @@ impl AuditorBuilder {
             ),
         })
     }
+}
+
+#[cfg(feature = "journal")]
+fn alone(journal: crate::Journal) -> Arc<dyn Queue> {
+    say(&journal.warnings().unwrap_or_default());
+    Arc::new(journal)
 }
 
 #[cfg(feature = "redis")]

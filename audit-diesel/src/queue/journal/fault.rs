@@ -4,6 +4,12 @@ use diesel::result::Error;
 
 use super::Fault;
 
+/// What SQLite says of a file that it cannot make sense of.
+pub(super) const NO_DATABASE: &str = "file is not a database";
+
+/// What SQLite says of a database whose parts do not fit together.
+pub(super) const MALFORMED: &str = "database disk image is malformed";
+
 /// What the error means.
 pub(super) fn of(error: &Error) -> Fault {
     of_words(&error.to_string())
@@ -13,13 +19,13 @@ pub(super) fn of(error: &Error) -> Fault {
 /// outage: waiting, or making room, may heal them.
 pub(super) fn of_words(words: &str) -> Fault {
     match words {
-        "file is not a database" => Fault::wrong(
+        NO_DATABASE => Fault::wrong(
             "the file is something else than a SQLite database, and is left as it is: name \
              another path, or move the file away",
         ),
-        "database disk image is malformed" => Fault::wrong(
-            "the file is damaged, and is left as it is: move it and its -wal and -shm files away \
-             to start a new one, and save what can be read with `sqlite3 FILE .recover`",
+        MALFORMED => Fault::wrong(
+            "the file is damaged: it is set aside at the next start, or move it and its -wal and \
+             -shm files away, and save what can be read with `sqlite3 FILE .recover`",
         ),
         "attempt to write a readonly database" | "unable to open database file" => Fault::wrong(
             "the file or its folder cannot be written: check their owner and permissions",

@@ -9,7 +9,7 @@ use diesel::connection::{InstrumentationEvent, SimpleConnection};
 use diesel::prelude::*;
 use diesel::result::Error;
 
-use super::{Fault, Fsync, fault, prepared, statements};
+use super::{Fault, Fsync, damage, fault, prepared, statements};
 
 /// The form of the tables that this crate writes, and the newest that it reads.
 const VERSION: i64 = 1;
@@ -49,18 +49,41 @@ type Identity = Option<(u64, u64)>;
 impl JournalFile {
     pub(super) fn create(path: &Path, fsync: Fsync, busy_timeout: Duration) -> Result<Self, Fault> {
         let path = usable(path)?;
-        touch(&path)?;
-        let identity = identify(&path)?;
-        let path = path.into_os_string().into_string();
+        // Twice at most: a file that was just begun is sound.
+        match Self::examine(&path, fsync, busy_timeout)? {
+            Examined::Sound(file) => Ok(file),
+            Examined::Damaged(identity) => {
+                // Another process may have set it aside meanwhile, and begun a new one.
+                if identify(&path).is_ok_and(|found| found == identity) {
+                    damage::set_aside(&path)?;
+                }
+                match Self::examine(&path, fsync, busy_timeout)? {
+                    Examined::Sound(file) => Ok(file),
+                    Examined::Damaged(_) => Err(Fault::wrong("the file is damaged again at once")),
+                }
+            }
+        }
+    }
+
+    fn examine(path: &Path, fsync: Fsync, busy_timeout: Duration) -> Result<Examined, Fault> {
+        touch(path)?;
+        let identity = identify(path)?;
+        let name = path.to_str();
+        let name = name.ok_or_else(|| Fault::wrong("its path is not valid UTF-8"))?;
         let file = Self {
-            path: path.map_err(|_| Fault::wrong("its path is not valid UTF-8"))?,
+            path: name.to_owned(),
             identity,
             fsync,
             busy_timeout,
         };
         let mut connection = file.open()?;
-        match connection.immediate_transaction(prepare)? {
-            Tables::Ready => Ok(file),
+        let prepared = match connection.immediate_transaction(prepare) {
+            Err(error) if is_damage(&error, path) => Ok(Tables::Damaged),
+            prepared => prepared,
+        };
+        match prepared? {
+            Tables::Ready => Ok(Examined::Sound(file)),
+            Tables::Damaged => Ok(Examined::Damaged(identity)),
             Tables::Newer(version) => Err(Fault::wrong(format!(
                 "version {version} of the journal's tables was made by a newer audit-diesel, and \
                  this one knows {VERSION}: upgrade it"
@@ -127,9 +150,24 @@ impl JournalFile {
     }
 }
 
+/// What was found at the journal's place.
+enum Examined {
+    Sound(JournalFile),
+    Damaged(Identity),
+}
+
+fn is_damage(error: &Error, path: &Path) -> bool {
+    match &*error.to_string() {
+        fault::MALFORMED => true,
+        fault::NO_DATABASE => damage::was_a_database(path),
+        _ => false,
+    }
+}
+
 /// What a file holds.
 enum Tables {
     Ready,
+    Damaged,
     Newer(i64),
     Foreign,
 }
@@ -138,6 +176,9 @@ fn prepare(connection: &mut SqliteConnection) -> Result<Tables, Error> {
     if let Some(version) = statements::version(connection)? {
         if version > VERSION {
             return Ok(Tables::Newer(version));
+        }
+        if !statements::is_sound(connection)? {
+            return Ok(Tables::Damaged);
         }
         connection.batch_execute(prepared::TABLE)?;
         return Ok(Tables::Ready);
@@ -168,14 +209,17 @@ fn usable(path: &Path) -> Result<PathBuf, Fault> {
     }
 }
 
-/// Creates the file where there is none, before SQLite would with wider permissions.
+/// Creates the file where there is none, before SQLite would with wider permissions. A file that
+/// is there is not opened: closing it would release the locks that SQLite holds on it for this
+/// process, and another process could remove the log that is being written.
 fn touch(path: &Path) -> Result<(), Fault> {
     let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true);
+    options.read(true).write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     match options.open(path) {
         Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::StorageFull => {
             Err(Fault::away("the disk is full"))
         }

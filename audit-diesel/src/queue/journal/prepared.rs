@@ -12,7 +12,6 @@ use super::Journal;
 use super::statements::{Append, Reserve, signed};
 use crate::auditor::PreparedFor;
 use crate::failpoint::failpoint;
-use crate::queue::total_bytes;
 
 /// Part of the journal's tables since its first version.
 pub(super) const TABLE: &str = "
@@ -58,10 +57,11 @@ impl Journal {
         undo_from: Option<u32>,
         payloads: &[Payload],
     ) -> Result<(), QueueError> {
-        let max_bytes = self.0.max_bytes;
-        let bytes = total_bytes(payloads, self.0.max_record_bytes, || self.name_of())? as u64;
         failpoint!("prepared.before-write");
-        let fits = self.run(&self.0.writer, |connection| {
+        self.take(payloads, |connection, bytes, max_bytes| {
+            if bytes > max_bytes {
+                return Ok(false);
+            }
             connection.immediate_transaction(|connection| {
                 if let Some(from) = undo_from {
                     undo(connection, owner.transaction.as_bytes(), from.into())?;
@@ -69,7 +69,7 @@ impl Journal {
                 let reserve = Reserve {
                     count: 0,
                     bytes: signed(bytes),
-                    room_from: signed(max_bytes) - signed(bytes),
+                    room_from: signed(max_bytes - bytes),
                 };
                 if reserve.get_result::<i64>(connection).optional()?.is_none() {
                     return Ok(false);
@@ -81,13 +81,7 @@ impl Journal {
             })
         })?;
         failpoint!("prepared.written");
-        match fits {
-            true => Ok(()),
-            false => Err(QueueError::Full {
-                queue: self.name_of(),
-                max_bytes,
-            }),
-        }
+        Ok(())
     }
 
     pub(crate) fn undo_prepared(&self, transaction: &[u8], from: u32) -> Result<(), QueueError> {
@@ -155,10 +149,6 @@ impl Journal {
             let count: i64 = prepared::table.select(count).first(connection)?;
             Ok(count as u64)
         })
-    }
-
-    fn name_of(&self) -> String {
-        self.0.name.clone()
     }
 }
 

@@ -156,6 +156,12 @@ fn tables_like(connection: &mut SqliteConnection, condition: &str) -> QueryResul
         .map(|row: Count| row.count)
 }
 
+/// Whether the file's structure is whole.
+pub(super) fn is_sound(connection: &mut SqliteConnection) -> QueryResult<bool> {
+    let found: Found = diesel::sql_query("PRAGMA quick_check(1)").get_result(connection)?;
+    Ok(found.quick_check == "ok")
+}
+
 /// Turns on the write-ahead log, and returns the mode that SQLite could give.
 pub(super) fn journal_mode_wal(connection: &mut SqliteConnection) -> QueryResult<String> {
     let row: Mode = diesel::sql_query("PRAGMA journal_mode = WAL").get_result(connection)?;
@@ -166,6 +172,12 @@ pub(super) fn journal_mode_wal(connection: &mut SqliteConnection) -> QueryResult
 struct Count {
     #[diesel(sql_type = BigInt)]
     count: i64,
+}
+
+#[derive(QueryableByName)]
+struct Found {
+    #[diesel(sql_type = Text)]
+    quick_check: String,
 }
 
 #[derive(QueryableByName)]

@@ -1,5 +1,7 @@
 //! `on_conflict_do_nothing` and `on_conflict(target).do_nothing()`.
 
+use std::fmt;
+
 use diesel::backend::Backend;
 use diesel::expression::Expression;
 use diesel::insertable::Insertable;
@@ -12,18 +14,25 @@ use super::{InsertFromSelect, InsertValues};
 use crate::statement::{Audited, TargetTable};
 
 /// An insert that skips rows which exist already. Skipped rows make no record.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct OnConflictDoNothing<S, T> {
     pub(super) insert: S,
     pub(super) target: T,
 }
 
 /// An insert with a conflict target, before `do_nothing`.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 #[must_use = "call `do_nothing()`"]
 pub struct IncompleteOnConflict<S, M, R, T> {
     insert: Audited<S, M, R>,
     target: T,
+}
+
+impl<S, M, R, T> fmt::Debug for IncompleteOnConflict<S, M, R, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IncompleteOnConflict")
+            .finish_non_exhaustive()
+    }
 }
 
 impl<S: Insert, M, R> Audited<S, M, R> {
@@ -118,7 +127,7 @@ impl<T: Table, V, C> Insert for InsertFromSelect<T, V, C> {
 }
 
 /// A select that `ON CONFLICT` can follow.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct BeforeConflict<V>(V);
 
 #[cfg(feature = "postgres")]

@@ -1,15 +1,67 @@
-//! PostgreSQL: an insert with a conflict clause is one statement, however many its rows.
+//! PostgreSQL: an insert is one statement, however many its rows, and one of a single row stays
+//! prepared. Diesel prepares the insert of a struct anew each time, for fear of too many forms; here
+//! their number is bounded.
 
 use diesel::PgConnection;
+use diesel::Table;
+use diesel::insertable::{CanInsertInSingleQuery, Insertable};
 use diesel::pg::Pg;
-use diesel::query_builder::QueryFragment;
+use diesel::query_builder::{AstPass, QueryFragment};
 use diesel::result::QueryResult;
 
 use super::on_conflict::{Insert, OnConflictDoNothing};
 use super::select::rendered;
-use super::{InsertReturning, RunInsert};
+use super::{InsertReturning, InsertValues, NoConflict, RunInsert};
 use crate::model::AuditedModel;
 use crate::statement::ChangeStatement;
+
+/// `INSERT INTO t … VALUES …`
+pub struct InsertRows<T: Table, V> {
+    from_clause: T::FromClause,
+    values: V,
+}
+
+impl<T, V> QueryFragment<Pg> for InsertRows<T, V>
+where
+    T: Table,
+    T::FromClause: QueryFragment<Pg>,
+    V: QueryFragment<Pg>,
+{
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        out.push_sql("INSERT INTO ");
+        self.from_clause.walk_ast(out.reborrow())?;
+        out.push_sql(" ");
+        self.values.walk_ast(out)
+    }
+}
+
+impl<'query, T, V, M, E, X> ChangeStatement<'query, PgConnection, M, E, X> for InsertValues<T, V>
+where
+    T: Table,
+    V: Insertable<T>,
+    V::Values: CanInsertInSingleQuery<Pg>,
+    M: AuditedModel<Table = T>,
+    InsertReturning<InsertRows<T, V::Values>, NoConflict, (M::Columns, E)>:
+        RunInsert<'query, PgConnection, M, X>,
+{
+    fn run(self, extra: E, conn: &mut PgConnection) -> QueryResult<Vec<X>> {
+        let values = self.records.values();
+        let rows = values.rows_to_insert();
+        if rows == Some(0) {
+            return Ok(Vec::new());
+        }
+        InsertReturning {
+            insert: InsertRows {
+                from_clause: self.table.from_clause(),
+                values,
+            },
+            conflict: NoConflict,
+            returning: (M::columns(), extra),
+            prepare: rows == Some(1),
+        }
+        .run_insert(conn)
+    }
+}
 
 impl<'query, S, C, M, E, X> ChangeStatement<'query, PgConnection, M, E, X>
     for OnConflictDoNothing<S, C>
@@ -29,6 +81,7 @@ where
             insert,
             conflict: self.target,
             returning: (M::columns(), extra),
+            prepare: false,
         }
         .run_insert(conn)
     }

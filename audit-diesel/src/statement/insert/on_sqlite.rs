@@ -7,18 +7,20 @@ use diesel::connection::{
     CacheSize, Connection, Instrumentation, SimpleConnection, TransactionManager,
     TransactionManagerStatus,
 };
+use diesel::dsl;
+use diesel::insertable::Insertable;
 use diesel::internal::derives::multiconnection::ConnectionSealed;
-use diesel::query_builder::{QueryFragment, QueryId};
+use diesel::query_builder::{InsertStatement, Query, QueryFragment, QueryId};
 use diesel::query_dsl::methods::ExecuteDsl;
 use diesel::query_dsl::{LoadQuery, RunQueryDsl};
 use diesel::result::{ConnectionError, ConnectionResult, QueryResult};
 use diesel::sqlite::Sqlite;
-use diesel::{SelectableExpression, SqliteConnection};
+use diesel::{SelectableExpression, SqliteConnection, Table};
 
 use super::on_conflict::{Insert, OnConflictDoNothing};
 use super::select::rendered;
-use super::{InsertReturning, Loaded, Output, changed, own, record_changes};
-use crate::model::AuditedModel;
+use super::{InsertReturning, InsertValues, Loaded, Output, changed, own, record_changes};
+use crate::model::{AuditedColumns, AuditedModel};
 use crate::statement::ChangeStatement;
 
 /// Appends a conflict clause and RETURNING to each INSERT, and keeps the rows.
@@ -30,6 +32,28 @@ pub struct Completing<'conn, C, R, L> {
 }
 
 type Completed<'a, C, R> = InsertReturning<&'a dyn QueryFragment<Sqlite>, &'a C, &'a R>;
+
+type Values<T, V> = <V as Insertable<T>>::Values;
+type ReturningRows<T, V, M, E> =
+    dsl::Returning<InsertStatement<T, Values<T, V>>, (<M as AuditedColumns>::Columns, E)>;
+
+impl<'query, T, V, M, E, X> ChangeStatement<'query, SqliteConnection, M, E, X>
+    for InsertValues<T, V>
+where
+    T: Table,
+    V: Insertable<T>,
+    M: AuditedModel<Table = T>,
+    X: Output,
+    ReturningRows<T, V, M, E>: Query + LoadQuery<'query, SqliteConnection, Loaded<M, X>>,
+{
+    fn run(self, extra: E, conn: &mut SqliteConnection) -> QueryResult<Vec<X>> {
+        let statement = diesel::insert_into(self.table)
+            .values(self.records)
+            .returning((M::columns(), extra));
+        let rows = own(conn, |conn| statement.load(conn))?;
+        record_changes(conn, changed(ChangeKind::Insert, rows))
+    }
+}
 
 impl<'query, S, C, M, E, X> ChangeStatement<'query, SqliteConnection, M, E, X>
     for OnConflictDoNothing<S, C>
@@ -89,6 +113,7 @@ where
             insert: source,
             conflict: &self.conflict,
             returning: &self.returning,
+            prepare: false,
         };
         let rows = completed.load(self.conn)?;
         let count = rows.len();

@@ -11,7 +11,7 @@ use crate::model::AuditedModel;
 use crate::statement::{Audited, ChangeStatement, TargetTable};
 
 /// An insert from a select into some columns of the table.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct InsertFromSelect<T: Table, V, C> {
     from_clause: T::FromClause,
     select: V,
@@ -120,6 +120,7 @@ where
             insert: self,
             conflict: NoConflict,
             returning: (M::columns(), extra),
+            prepare: false,
         }
         .run_insert(conn)
     }

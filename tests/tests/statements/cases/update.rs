@@ -305,7 +305,7 @@ fn save_changes() {
     let saved: Account = ada.audited_save_changes(conn).unwrap();
     assert_eq!(saved, ada);
     assert_eq!(new_trail(app), admins(&[1]));
-    let same = ada.audited_save_changes::<Account, _>(conn).unwrap();
+    let same = ada.audited_save_changes::<Account>(conn).unwrap();
     assert_eq!(same, ada);
     assert!(app.records().is_empty());
     let changes = Changes {
@@ -317,7 +317,7 @@ fn save_changes() {
     assert_eq!(saved.balance, 11);
     assert_eq!(app.records().len(), 1);
     ada.id = 99;
-    let missing = ada.audited_save_changes::<Account, _>(conn);
+    let missing = ada.audited_save_changes::<Account>(conn);
     assert_eq!(missing, Err(diesel::NotFound));
 }
 

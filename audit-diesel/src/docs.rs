@@ -1,0 +1,4 @@
+//! Pages on subjects that belong to no single item.
+
+#[doc = include_str!("../docs/nobody-forgets.md")]
+pub mod nobody_forgets {}

@@ -1,0 +1,10 @@
+-- The same rows for everybody.
+INSERT INTO accounts (email, name, role, plan, balance, note, api_token, login_count, updated_at)
+SELECT 'user' || n || '@example.com', 'User Number ' || n, 'member', 'free', n * 100,
+       CASE WHEN n % 3 = 0 THEN 'a remark of moderate length about this account' END,
+       md5(n::text), n % 50, '2026-01-01'
+FROM generate_series(1, 10000) n;
+
+INSERT INTO article_accounts SELECT * FROM accounts;
+INSERT INTO row_accounts SELECT * FROM accounts;
+INSERT INTO context_accounts SELECT * FROM accounts;

@@ -1,0 +1,202 @@
+//! SQL texts, where the tables `public.users` and `auth.keys` are audited.
+
+/// Texts that write one of them, and how.
+pub const WRITES: &[(&str, &str)] = &[
+    (r#"INSERT INTO "users" ("id") VALUES ($1)"#, "INSERT users"),
+    (
+        r#"INSERT INTO "users" ("id") VALUES ($1) ON CONFLICT DO NOTHING"#,
+        "INSERT users",
+    ),
+    (
+        r#"INSERT INTO "users" DEFAULT VALUES RETURNING "users"."id""#,
+        "INSERT users",
+    ),
+    ("insert into users select * from staging", "INSERT users"),
+    (
+        r#"UPDATE "users" SET "role" = $1 WHERE ("users"."id" = $2)"#,
+        "UPDATE users",
+    ),
+    (
+        r#"UPDATE "users" SET "a" = $1 RETURNING "users"."a""#,
+        "UPDATE users",
+    ),
+    (
+        "UPDATE users u SET a = 1 FROM other o WHERE o.id = u.id",
+        "UPDATE users",
+    ),
+    ("uPdAtE UsErS sEt A = 1", "UPDATE users"),
+    ("UPDATE ONLY users SET a = 1", "UPDATE users"),
+    ("UPDATE public.users SET a = 1", "UPDATE users"),
+    (r#"UPDATE "public"."users" SET a = 1"#, "UPDATE users"),
+    (
+        r#"DELETE  FROM "users" WHERE ("users"."id" = $1)"#,
+        "DELETE users",
+    ),
+    (
+        "DELETE FROM users USING other WHERE other.id = users.id",
+        "DELETE users",
+    ),
+    ("delete\n\tfrom\nusers", "DELETE users"),
+    ("TRUNCATE users", "TRUNCATE users"),
+    (
+        "TRUNCATE TABLE other, users RESTART IDENTITY CASCADE",
+        "TRUNCATE users",
+    ),
+    (
+        "MERGE INTO users USING s ON s.id = users.id WHEN MATCHED THEN DELETE",
+        "MERGE users",
+    ),
+    ("COPY users (id, role) FROM STDIN", "COPY users"),
+    (
+        r#"COPY "users" ("id") FROM STDIN WITH (FORMAT BINARY)"#,
+        "COPY users",
+    ),
+    ("UPDATE auth.keys SET a = 1", "UPDATE auth.keys"),
+    (r#"DELETE FROM "auth"."keys""#, "DELETE auth.keys"),
+    ("INSERT INTO auth . keys VALUES (1)", "INSERT auth.keys"),
+    ("/* users */ UPDATE users SET a = 1", "UPDATE users"),
+    ("-- why\nUPDATE users SET a = 1", "UPDATE users"),
+    (
+        "UPDATE /* hidden /* nested */ */ users SET a = 1",
+        "UPDATE users",
+    ),
+    ("SELECT 1; UPDATE users SET a = 1", "UPDATE users"),
+    ("BEGIN; DELETE FROM users; COMMIT", "DELETE users"),
+    (
+        "WITH x AS (UPDATE users SET a = 1 RETURNING *) SELECT * FROM x",
+        "UPDATE users",
+    ),
+    (
+        "WITH x AS (DELETE FROM users RETURNING *) INSERT INTO log SELECT * FROM x",
+        "DELETE users",
+    ),
+    (
+        "WITH x AS (SELECT 1) UPDATE users SET a = 1",
+        "UPDATE users",
+    ),
+    ("EXPLAIN ANALYZE UPDATE users SET a = 1", "UPDATE users"),
+    (
+        "EXPLAIN (ANALYZE, BUFFERS) DELETE FROM users",
+        "DELETE users",
+    ),
+    ("PREPARE p AS UPDATE users SET a = $1", "UPDATE users"),
+    ("DO $$ BEGIN UPDATE users SET a = 1; END $$", "UPDATE users"),
+    ("DO $x$ BEGIN DELETE FROM users; END $x$", "DELETE users"),
+    ("UPDATE users SET a = 'it''s; --'", "UPDATE users"),
+    ("UPDATE users SET a = E'\\'; SELECT '", "UPDATE users"),
+    ("UPDATE users SET a = = 1", "UPDATE users"),
+    ("UPDATE users SET GIBBERISH ~~ (", "UPDATE users"),
+    ("DELETE FROM ONLY users", "DELETE users"),
+    ("TRUNCATE ONLY users", "TRUNCATE users"),
+    ("COPY users FROM '/tmp/users.csv' CSV", "COPY users"),
+    ("EXPLAIN ANALYZE VERBOSE DELETE FROM users", "DELETE users"),
+    (
+        "WITH s AS (SELECT 1) MERGE INTO users USING s ON true WHEN MATCHED THEN DELETE",
+        "MERGE users",
+    ),
+    (
+        "CREATE TABLE gone AS WITH x AS (DELETE FROM users RETURNING *) SELECT * FROM x",
+        "DELETE users",
+    ),
+    ("DO 'BEGIN UPDATE users SET a = 1; END'", "UPDATE users"),
+    (
+        "WITH a AS (SELECT 1), b AS MATERIALIZED (INSERT INTO users SELECT 1 RETURNING *) SELECT * FROM b",
+        "INSERT users",
+    ),
+    (
+        "SELECT 1 /* ; */; SELECT ';'; DELETE FROM users;",
+        "DELETE users",
+    ),
+    (
+        "  (  SELECT 1 ) ; \tDeLeTe /**/ FROM/**/users",
+        "DELETE users",
+    ),
+    (
+        "UPDATE other SET a = 1; UPDATE users SET a = 1",
+        "UPDATE users",
+    ),
+    (
+        "INSERT INTO users (id) SELECT id FROM users_archive ON CONFLICT (id) DO UPDATE SET a = 1",
+        "INSERT users",
+    ),
+    ("UPDATE users SET (a, b) = (SELECT 1, 2)", "UPDATE users"),
+    ("UPDATE db.public.users SET a = 1", "UPDATE users"),
+];
+
+/// Such texts in the words of SQLite.
+pub const WRITES_OF_SQLITE: &[(&str, &str)] = &[
+    ("REPLACE INTO users VALUES (1)", "REPLACE users"),
+    ("INSERT OR REPLACE INTO users VALUES (1)", "REPLACE users"),
+    (
+        "INSERT OR IGNORE INTO `users` (`id`) VALUES (?)",
+        "INSERT users",
+    ),
+    (
+        "UPDATE `users` SET `a` = ? WHERE (`users`.`id` = ?)",
+        "UPDATE users",
+    ),
+    (
+        "DELETE  FROM `users` WHERE (`users`.`id` = ?)",
+        "DELETE users",
+    ),
+    ("UPDATE OR IGNORE users SET a = 1", "UPDATE users"),
+    ("UPDATE main.users SET a = 1", "UPDATE users"),
+    ("UPDATE [users] SET a = 1", "UPDATE users"),
+    ("UPDATE 'users' SET a = 1", "UPDATE users"),
+    ("DELETE FROM users INDEXED BY i WHERE a = 1", "DELETE users"),
+    (
+        "WITH x AS (SELECT 1) REPLACE INTO users SELECT * FROM x",
+        "REPLACE users",
+    ),
+];
+
+/// Texts that write none of them.
+pub const HARMLESS: &[&str] = &[
+    r#"SELECT "users"."id" FROM "users" WHERE ("users"."id" = $1)"#,
+    r#"SELECT "users"."id" FROM "users" FOR UPDATE"#,
+    "SELECT * FROM users FOR NO KEY UPDATE SKIP LOCKED",
+    "SELECT * FROM users WHERE note = 'UPDATE users'",
+    "SELECT \"update\" FROM users",
+    "SELECT replace(name, 'a', 'b') FROM users",
+    "SELECT users.delete FROM users",
+    "UPDATE users_archive SET a = 1",
+    "UPDATE other SET users = 1",
+    "UPDATE other SET a = (SELECT max(id) FROM users)",
+    "UPDATE other SET a = 1 FROM users WHERE users.id = other.id",
+    "INSERT INTO other SELECT * FROM users",
+    "INSERT INTO other (users) VALUES (1)",
+    "INSERT INTO other VALUES ('DELETE FROM users')",
+    "DELETE FROM other USING users WHERE users.id = other.user_id",
+    "DELETE FROM other WHERE id IN (SELECT id FROM users)",
+    "MERGE INTO other USING users ON users.id = other.id WHEN MATCHED THEN DELETE",
+    "UPDATE billing.users SET a = 1",
+    "UPDATE keys SET a = 1",
+    "UPDATE other SET a = 1 -- users",
+    "/* UPDATE users */ SELECT 1 FROM users",
+    "EXPLAIN UPDATE users SET a = 1",
+    "COPY users TO STDOUT",
+    "COPY (SELECT * FROM users) TO STDOUT WITH (FORMAT BINARY)",
+    "CREATE TABLE users_2 AS SELECT * FROM users",
+    "CREATE INDEX i ON users (update_time)",
+    "CREATE TRIGGER t AFTER UPDATE ON users FOR EACH ROW EXECUTE FUNCTION f()",
+    "CREATE TRIGGER t AFTER INSERT ON users BEGIN UPDATE users SET a = 1; DELETE FROM users; END;",
+    "ALTER TABLE orders ADD FOREIGN KEY (u) REFERENCES users ON DELETE CASCADE",
+    "GRANT UPDATE ON users TO app",
+    "DO $$ BEGIN PERFORM count(*) FROM users; END $$",
+    "WITH x AS (DELETE FROM other RETURNING *) SELECT * FROM x JOIN users USING (id)",
+    "COMMIT",
+    "",
+    "SELECT a FROM users WHERE replace(a, 'x', 'y') ~~ ALL (",
+    "CREATE TABLE orders (u integer REFERENCES users ON DELETE CASCADE ON UPDATE CASCADE)",
+    "SELECT 'it''s; DELETE FROM users' FROM users",
+    "SELECT $$ DELETE FROM users $$ FROM users",
+    "SELECT update_users, users_deleted FROM insert_log",
+    "UPDATE \"users archive\" SET a = 1",
+    "UPDATE myusers SET a = 1",
+    "DELETE FROM users2",
+    "LOCK TABLE users IN ROW EXCLUSIVE MODE",
+    "ANALYZE users",
+    "VACUUM users",
+    "CREATE VIEW v AS SELECT * FROM users",
+    "CREATE FUNCTION f() RETURNS void LANGUAGE sql AS $$ UPDATE users SET a = 1 $$",
+];

@@ -1,0 +1,138 @@
+//! The connection is lost around COMMIT.
+
+use std::thread;
+
+use audit_tests::{PostgresServer, TestDatabase, wait_until};
+use diesel::connection::SimpleConnection;
+use diesel::dsl::sql;
+use diesel::prelude::*;
+use diesel::result::Error;
+use diesel::sql_types::BigInt;
+
+use super::setup::{
+    Conn, HANG_IN_COMMIT, LONG, Setup, app_on, backend_of, emails, holds, insert, quarantined,
+    recorded, terminate,
+};
+
+#[test]
+fn before_commit() {
+    let setup = Setup::new();
+    let auditor = setup.auditor();
+    let mut conn = setup.connection(&auditor);
+    let lost = conn.transaction::<_, Error, _>(|conn| {
+        insert(conn, "ada")?;
+        let backend = backend_of(conn);
+        terminate(&mut setup.app.guard.connection(), backend);
+        Ok(())
+    });
+    assert!(lost.is_err());
+    drop(conn);
+    setup.assert_trail(&auditor, &[]);
+}
+
+fn commit_and_lose(setup: &Setup, conn: &mut Conn) {
+    let backend = backend_of(conn);
+    thread::scope(|threads| {
+        let committing = threads.spawn(move || conn.transaction(|conn| insert(conn, "ada")));
+        let admin = &mut setup.app.guard.connection();
+        let hangs = format!(
+            "EXISTS (SELECT FROM pg_stat_activity WHERE pid = {backend} AND query = 'COMMIT'
+             AND state = 'active' AND wait_event IN ('advisory', 'SyncRep'))"
+        );
+        wait_until("it waits in COMMIT", LONG, || holds(admin, &hangs));
+        assert_eq!(setup.prepared(), 1);
+        terminate(admin, backend);
+        assert!(committing.join().unwrap().is_err());
+    });
+}
+
+#[test]
+fn during_commit_and_rolled_back() {
+    let setup = Setup::new();
+    let auditor = setup.auditor();
+    let mut conn = setup.connection(&auditor);
+    conn.batch_execute(HANG_IN_COMMIT).unwrap();
+    let mut holder = setup.app.guard.connection();
+    holder.batch_execute("SELECT pg_advisory_lock(1)").unwrap();
+    commit_and_lose(&setup, &mut conn);
+    setup.assert_trail(&auditor, &[]);
+}
+
+/// The server waits for a standby that does not exist: the transaction is committed, and nobody
+/// says so.
+#[test]
+fn during_commit_and_committed() {
+    let server = PostgresServer::start();
+    let setup = Setup::of(app_on(TestDatabase::on(&server.url())));
+    let mut admin = setup.app.guard.connection();
+    for step in [
+        "ALTER ROLE postgres SET synchronous_commit = local",
+        "ALTER SYSTEM SET synchronous_standby_names = 'nobody'",
+        "SELECT pg_reload_conf()",
+    ] {
+        admin.batch_execute(step).unwrap();
+    }
+    let auditor = setup.auditor();
+    let mut conn = setup.connection(&auditor);
+    conn.batch_execute("SET synchronous_commit = on").unwrap();
+    wait_until("the setting is in force", LONG, || {
+        holds(
+            &mut conn,
+            "current_setting('synchronous_standby_names') = 'nobody'",
+        )
+    });
+    commit_and_lose(&setup, &mut conn);
+    setup.assert_trail(&auditor, &["ada"]);
+}
+
+/// The whole server is killed, and forgets an id that was not on disk. It gives it again, to a
+/// transaction that commits.
+#[test]
+fn the_server_is_killed() {
+    for given_again in [false, true] {
+        let mut server = PostgresServer::start();
+        let setup = Setup::of(app_on(TestDatabase::on(&server.url())));
+        let mut admin = setup.app.guard.connection();
+        admin
+            .batch_execute("ALTER SYSTEM SET wal_writer_delay = '10s'")
+            .unwrap();
+        admin.batch_execute("SELECT pg_reload_conf()").unwrap();
+        let auditor = setup.auditor();
+        let mut conn = setup.connection(&auditor);
+        wait_until("the setting is in force", LONG, || {
+            holds(&mut conn, "current_setting('wal_writer_delay') = '10s'")
+        });
+        insert(&mut conn, "kept").unwrap();
+        conn.batch_execute("BEGIN").unwrap();
+        insert(&mut conn, "open").unwrap();
+        let id = sql::<BigInt>("txid_current()");
+        let id: i64 = diesel::select(id).get_result(&mut conn).unwrap();
+        server.kill9();
+        conn.batch_execute("COMMIT").unwrap_err();
+        drop((conn, auditor));
+        assert_eq!(setup.prepared(), 1);
+        server.restart();
+        let mut admin = setup.app.guard.connection();
+        while given_again {
+            let next: i64 = diesel::select(sql::<BigInt>("txid_current()"))
+                .get_result(&mut admin)
+                .unwrap();
+            assert!(next <= id, "the crash was not in time");
+            if next == id {
+                break;
+            }
+        }
+        let auditor = setup.auditor();
+        setup.wait_until_settled();
+        setup.consume(&auditor);
+        assert_eq!(emails(&mut admin), ["kept"]);
+        assert_eq!(recorded(&mut admin), ["kept"]);
+        let reasons = quarantined(&mut admin);
+        assert!(
+            reasons
+                .iter()
+                .all(|reason| reason.contains("crashed or was restored")),
+            "{reasons:?}"
+        );
+    }
+}

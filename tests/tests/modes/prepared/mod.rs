@@ -1,0 +1,7 @@
+//! Records that are written down before COMMIT: whatever happens around it, PostgreSQL decides.
+
+mod crashes;
+mod doubts;
+mod ends;
+pub(crate) mod setup;
+mod unknowable;

@@ -1,0 +1,104 @@
+//! What PostgreSQL cannot tell is not guessed.
+
+use std::time::Duration;
+
+use audit_tests::wait_until;
+use diesel::connection::SimpleConnection;
+
+use super::setup::{Conn, LONG, Setup, insert, quarantined, recorded};
+
+/// A record in the journal's file whose process is gone, with what this SQL makes of it.
+fn left_behind(setup: &Setup, change: &str) {
+    let auditor = setup.auditor();
+    let mut conn = setup.connection(&auditor);
+    conn.batch_execute("BEGIN").unwrap();
+    insert(&mut conn, "ada").unwrap();
+    assert_eq!(setup.prepared(), 1);
+    // Nobody settles it while it is changed.
+    drop(auditor);
+    let mut lock = setup.lock_journal();
+    lock.batch_execute(change).unwrap();
+    std::mem::forget(conn);
+    lock.batch_execute("COMMIT").unwrap();
+}
+
+fn reasons(setup: &Setup) -> Vec<String> {
+    let _auditor = setup.auditor();
+    setup.wait_until_settled();
+    let conn: &mut Conn = &mut setup.app.guard.connection();
+    assert_eq!(recorded(conn), [""; 0]);
+    quarantined(conn)
+}
+
+#[test]
+fn an_id_that_was_not_given_out() {
+    let setup = Setup::new();
+    left_behind(
+        &setup,
+        "UPDATE audit_journal_prepared SET xid = xid + 1000000000",
+    );
+    let reasons = reasons(&setup);
+    assert_eq!(reasons.len(), 1);
+    assert!(
+        reasons[0].contains("too old, or the server crashed or was restored"),
+        "{}",
+        reasons[0]
+    );
+}
+
+#[test]
+fn an_id_that_is_too_old() {
+    let setup = Setup::new();
+    // Frozen from the beginning: `txid_status` answers NULL.
+    left_behind(&setup, "UPDATE audit_journal_prepared SET xid = 3");
+    let reasons = reasons(&setup);
+    assert!(
+        reasons.is_empty() || reasons[0].contains("too old"),
+        "{reasons:?}"
+    );
+}
+
+#[test]
+fn another_server() {
+    let setup = Setup::new();
+    left_behind(
+        &setup,
+        "UPDATE audit_journal_prepared SET origin = '1/00000001', prepared_at = 0",
+    );
+    let reasons = reasons(&setup);
+    assert!(
+        reasons[0].contains("another PostgreSQL server or timeline (1/00000001)"),
+        "{}",
+        reasons[0]
+    );
+}
+
+/// It may be the transaction of another application, and run there.
+#[test]
+fn another_server_gets_time() {
+    let setup = Setup::new();
+    left_behind(
+        &setup,
+        "UPDATE audit_journal_prepared SET origin = '1/00000001'",
+    );
+    let _auditor = setup.auditor();
+    std::thread::sleep(Duration::from_secs(1));
+    assert_eq!(setup.prepared(), 1);
+}
+
+/// A database that is away is no reason to give up.
+#[test]
+fn a_server_that_is_away_is_waited_for() {
+    let mut server = audit_tests::PostgresServer::start();
+    let database = audit_tests::TestDatabase::on(&server.url());
+    let setup = Setup::of(super::setup::app_on(database));
+    let auditor = setup.auditor();
+    let mut conn = setup.connection(&auditor);
+    conn.batch_execute("BEGIN").unwrap();
+    insert(&mut conn, "ada").unwrap();
+    server.stop();
+    conn.batch_execute("COMMIT").unwrap_err();
+    wait_until("the journal is still there", LONG, || setup.prepared() == 1);
+    server.restart();
+    setup.assert_trail(&auditor, &[]);
+}
