@@ -111,7 +111,7 @@ fn tell(plan: &Plan, result: &Result) {
         result.drained_in,
         result.stopped_in,
     );
-    if result.is_good() {
+    if result.is_good() && v.set_aside == 0 {
         return;
     }
     for text in v.examples.iter().chain(&result.problems) {
