@@ -283,6 +283,13 @@ impl Auditor {
         }
     }
 
+    /// Leaves it to the database what became of a transaction.
+    pub(crate) fn leave_prepared(&self, transaction: Uuid) {
+        if let Some(prepared) = &self.shared.prepared {
+            prepared.leave(transaction);
+        }
+    }
+
     /// Removes prepared records that were rolled back, and says whether that was done.
     pub(crate) fn undo_prepared(&self, transaction: Uuid, from: u32) -> bool {
         let undone = self.shared.prepared.as_ref();

@@ -20,7 +20,7 @@ use crate::{AuditError, GuardMode, sql};
 use control::Control;
 use prepared::PreparedForms;
 pub(crate) use transaction::Dialect;
-use transaction::{Answer, Ended, TransactionBuffer, Undone};
+use transaction::{Answer, Ended, Open, TransactionBuffer, Undone};
 
 /// The auditor's part on a connection, put there as Diesel's `Instrumentation`.
 pub(crate) struct Recorder {
@@ -198,6 +198,7 @@ impl Recorder {
             origin,
         };
         let undo_from = self.transaction.stale_from();
+        self.transaction.set_has_prepared();
         let prepared = self.auditor.prepared()?;
         prepared.prepare(&owner, first, undo_from, &payloads)?;
         self.transaction.hold_prepared(payloads);
@@ -349,21 +350,32 @@ impl Recorder {
                 failpoint!("transaction.committed");
                 self.auditor.publish(&transaction.payloads);
                 // Where something failed, only the database is believed.
-                if !transaction.prepared.is_empty() && !transaction.had_failure {
-                    self.auditor.release(transaction.id, &transaction.prepared);
+                match transaction.had_failure {
+                    true => self.leave_prepared(&transaction),
+                    false if !transaction.has_prepared => {}
+                    false => self.auditor.release(transaction.id, &transaction.prepared),
                 }
             }
             Some(Ended::RolledBack(transaction)) => {
                 self.auditor.discarded(transaction.count());
-                if !transaction.prepared.is_empty() && !transaction.had_failure {
+                let certain = transaction.has_prepared && !transaction.had_failure;
+                if certain {
                     self.auditor.undo_prepared(transaction.id, 0);
                 }
+                self.leave_prepared(&transaction);
             }
             Some(Ended::InDoubt(transaction)) => {
                 self.publish_unsettled(&transaction.payloads, transaction.xid);
+                self.leave_prepared(&transaction);
             }
             Some(Ended::Undone(undone)) => self.undo(&undone),
             None => {}
+        }
+    }
+
+    fn leave_prepared(&self, transaction: &Open) {
+        if transaction.has_prepared {
+            self.auditor.leave_prepared(transaction.id);
         }
     }
 

@@ -5,6 +5,10 @@ use uuid::Uuid;
 
 /// The transaction that prepared records belong to.
 #[derive(Debug)]
+#[cfg_attr(
+    not(feature = "journal"),
+    expect(dead_code, reason = "only a journal takes prepared records")
+)]
 pub(crate) struct PreparedFor<'a> {
     pub(crate) transaction: Uuid,
     /// PostgreSQL's id of it.
@@ -28,6 +32,9 @@ pub(crate) trait PreparedRecords: Send + Sync {
 
     /// Removes what stands at place `from` and after: a rollback.
     fn undo(&self, transaction: Uuid, from: u32) -> Result<(), QueueError>;
+
+    /// Says that this process does not know more of the transaction than the database does.
+    fn leave(&self, transaction: Uuid);
 
     /// Hands the records on: the transaction is committed, and these are its records.
     fn release(&self, transaction: Uuid, payloads: &[Payload]) -> Result<(), QueueError>;

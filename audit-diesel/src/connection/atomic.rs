@@ -34,6 +34,7 @@ impl Panics {
         })
     }
 
+    #[cfg(feature = "postgres")]
     pub(super) fn caught(&self) -> bool {
         self.0.is_some()
     }

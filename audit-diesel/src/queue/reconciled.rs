@@ -1,7 +1,8 @@
 //! Prepared records, and the thread that settles those whose transaction nobody saw the end of.
 
+use std::collections::HashMap;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use audit_core::{Batch, Payload, Queue, QueueError};
@@ -20,8 +21,41 @@ const FOREIGN_AFTER: Duration = Duration::from_secs(60);
 /// A journal with prepared records, and the thread that settles them.
 pub(crate) struct ReconciledJournal {
     journal: Journal,
+    own: Arc<Own>,
     /// Ends with it.
     _reconciler: Worker,
+}
+
+/// The transactions of this process that are not settled: it knows better than whoever asks, as
+/// the file may hold more than was kept, where a savepoint's rollback could not be noted.
+#[derive(Default)]
+struct Own(Mutex<HashMap<Uuid, Known>>);
+
+/// What this process knows of a transaction.
+#[derive(Clone)]
+enum Known {
+    Open,
+    /// It is committed, with these records, and that could not be noted.
+    Committed(Vec<Payload>),
+}
+
+impl Own {
+    fn set(&self, transaction: Uuid, known: Known) {
+        self.lock().insert(transaction, known);
+    }
+
+    fn of(&self, transaction: &[u8]) -> Option<(Uuid, Known)> {
+        let id = Uuid::from_slice(transaction).ok()?;
+        Some((id, self.lock().get(&id)?.clone()))
+    }
+
+    fn forget(&self, transaction: Uuid) {
+        self.lock().remove(&transaction);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Uuid, Known>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl ReconciledJournal {
@@ -34,13 +68,16 @@ impl ReconciledJournal {
             stand_by: Duration::from_millis(500),
             longest_backoff: Duration::from_secs(2),
         };
+        let own = Arc::<Own>::default();
         let sink = Reconcile {
             journal: journal.clone(),
+            own: Arc::clone(&own),
             judge,
         };
         let queue = Arc::new(Unsettled(journal.clone()));
         Ok(Self {
             journal,
+            own,
             _reconciler: Worker::spawn(queue, sink, settings)?,
         })
     }
@@ -54,6 +91,7 @@ impl PreparedRecords for ReconciledJournal {
         undo_from: Option<u32>,
         payloads: &[Payload],
     ) -> Result<(), QueueError> {
+        self.own.set(owner.transaction, Known::Open);
         self.journal.prepare(owner, first, undo_from, payloads)
     }
 
@@ -61,8 +99,16 @@ impl PreparedRecords for ReconciledJournal {
         self.journal.undo_prepared(transaction.as_bytes(), from)
     }
 
+    fn leave(&self, transaction: Uuid) {
+        self.own.forget(transaction);
+    }
+
     fn release(&self, transaction: Uuid, payloads: &[Payload]) -> Result<(), QueueError> {
-        self.journal.release_as(transaction, payloads)
+        self.own
+            .set(transaction, Known::Committed(payloads.to_vec()));
+        self.journal.release_as(transaction, payloads)?;
+        self.own.forget(transaction);
+        Ok(())
     }
 }
 
@@ -115,6 +161,7 @@ impl Queue for Unsettled {
 /// processes may do so at once: whoever comes second finds nothing.
 struct Reconcile {
     journal: Journal,
+    own: Arc<Own>,
     judge: Box<dyn Judge>,
 }
 
@@ -126,9 +173,21 @@ impl Sink for Reconcile {
         let entries: Vec<Entry> = entries
             .collect::<Result<_, _>>()
             .map_err(|error| error.to_string())?;
-        let rulings = self.judge.rule(entries.iter().map(question).collect())?;
         let mut tally = Tally::default();
-        for ((entry, ruling), payload) in entries.iter().zip(rulings).zip(payloads) {
+        let mut asked = Vec::with_capacity(entries.len());
+        for (entry, payload) in entries.iter().zip(payloads) {
+            match self.own.of(&entry.transaction) {
+                Some((_, Known::Open)) => tally.put_off.push(payload.clone()),
+                Some((id, Known::Committed(kept))) => tally.stored += self.note(id, &kept)?,
+                None => asked.push((entry, payload)),
+            }
+        }
+        let questions: Vec<_> = asked.iter().map(|(entry, _)| question(entry)).collect();
+        if questions.is_empty() {
+            return Ok(Delivery::Done(tally));
+        }
+        let rulings = self.judge.rule(questions)?;
+        for ((entry, payload), ruling) in asked.into_iter().zip(rulings) {
             match ruling {
                 Ruling::Committed => tally.stored += self.release(entry)?,
                 Ruling::Aborted => {
@@ -146,6 +205,15 @@ impl Sink for Reconcile {
 }
 
 impl Reconcile {
+    /// Notes a COMMIT that could not be noted when it was.
+    fn note(&self, transaction: Uuid, payloads: &[Payload]) -> Result<usize, String> {
+        self.journal
+            .release_as(transaction, payloads)
+            .map_err(|error| error.to_string())?;
+        self.own.forget(transaction);
+        Ok(payloads.len())
+    }
+
     fn release(&self, entry: &Entry) -> Result<usize, String> {
         self.journal
             .release_prepared(&entry.transaction)

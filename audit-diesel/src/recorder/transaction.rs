@@ -69,6 +69,8 @@ pub(super) struct Open {
     pub(super) payloads: Vec<Payload>,
     /// Those that are written down already.
     pub(super) prepared: Vec<Payload>,
+    /// Whether any record of it was written down, though it may be taken back by now.
+    pub(super) has_prepared: bool,
     /// From which place on the prepared ones could not be taken back yet.
     stale_from: Option<u32>,
     /// Whether something in it failed: then what is said of its end may be wrong.
@@ -109,6 +111,7 @@ impl Open {
             xid: None,
             payloads: Vec::new(),
             prepared: Vec::new(),
+            has_prepared: false,
             stale_from: None,
             had_failure: false,
             bytes: 0,
@@ -247,6 +250,13 @@ impl TransactionBuffer {
                 (Some(before), Some(from)) => Some(before.min(from)),
                 (_, from) => from,
             };
+        }
+    }
+
+    /// Notes that records are about to be written down.
+    pub(super) fn set_has_prepared(&mut self) {
+        if let Some(open) = &mut self.open {
+            open.has_prepared = true;
         }
     }
 

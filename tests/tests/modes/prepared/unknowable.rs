@@ -47,18 +47,6 @@ fn an_id_that_was_not_given_out() {
 }
 
 #[test]
-fn an_id_that_is_too_old() {
-    let setup = Setup::new();
-    // Frozen from the beginning: `txid_status` answers NULL.
-    left_behind(&setup, "UPDATE audit_journal_prepared SET xid = 3");
-    let reasons = reasons(&setup);
-    assert!(
-        reasons.is_empty() || reasons[0].contains("too old"),
-        "{reasons:?}"
-    );
-}
-
-#[test]
 fn another_server() {
     let setup = Setup::new();
     left_behind(
