@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use audit_diesel::Journal;
 
 use crate::args::Args;
+use crate::breaks::Break;
 use crate::faults::{Fault, Scene, schedule};
 use crate::fleet::{Config, Fleet, PREPARED_POINTS};
 use crate::mode;
@@ -117,7 +118,9 @@ pub fn play(plan: &Plan, servers: &mut Servers) -> Result {
     let url = database.url();
     let name = url.rsplit_once('/').expect("URL/database").1.to_owned();
     let mut result = Result::default();
-    let faults = schedule(&mut random, journal.is_some());
+    let broken = plan.broken.as_deref().map(Break::named);
+    let wipes = journal.is_some() && broken.is_none_or(Break::is_with_wipes);
+    let faults = schedule(&mut random, wipes);
     let end = Instant::now() + plan.time;
     let mut scene = Scene {
         servers,

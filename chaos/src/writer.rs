@@ -80,9 +80,9 @@ fn auditor(args: &Args) -> Auditor {
         None => builder.without_journal(),
         Some(path) => {
             let builder = builder.journal_queue(journal(path));
-            match Break::of(args) {
-                Some(Break::TrimAtPush) => builder,
-                _ => builder
+            match Break::of(args).is_some_and(Break::is_without_confirmation) {
+                true => builder,
+                false => builder
                     .confirm_in(pool(args.required("postgres"), 1, None))
                     .confirm_after(CONFIRM_AFTER),
             }
