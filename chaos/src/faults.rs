@@ -137,7 +137,7 @@ impl Scene<'_> {
                 self.pass(SHORT);
                 self.redis(&["CONFIG", "SET", "maxmemory", "0"]);
             }
-            WipeRedis => self.redis(&["FLUSHALL"]),
+            WipeRedis => self.wipe(),
             CutRedisFile => self.cut_redis_file(),
             ImmediatePostgres => {
                 self.servers.postgres.stop_immediately();
@@ -173,6 +173,15 @@ impl Scene<'_> {
         command.arg(&words[1..]);
         let done = command.exec(&mut self.servers.redis.connection());
         done.unwrap_or_else(|error| panic!("{words:?}: {error}"));
+    }
+
+    /// Several times, as the list is often empty.
+    fn wipe(&mut self) {
+        for _ in 0..5 {
+            self.redis(&["FLUSHALL"]);
+            let pause = self.random.within(5..70);
+            self.pass(Duration::from_millis(pause));
+        }
     }
 
     /// A power cut: the end of what Redis wrote is gone, and it is started twice.
