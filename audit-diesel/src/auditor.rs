@@ -2,6 +2,8 @@
 
 mod builder;
 mod customizer;
+#[cfg(feature = "postgres")]
+mod keys;
 mod no_queue;
 mod prepared;
 mod stats;
@@ -58,6 +60,8 @@ struct Shared {
     prepared: Option<Box<dyn PreparedRecords>>,
     settings: Settings,
     counters: Counters,
+    #[cfg(feature = "postgres")]
+    keys: keys::CheckedKeys,
 }
 
 /// What the builder sets beside the queue.
@@ -94,6 +98,8 @@ impl Auditor {
                 prepared,
                 settings,
                 counters: Counters::new(delivery),
+                #[cfg(feature = "postgres")]
+                keys: keys::CheckedKeys::default(),
             }),
         }
     }
@@ -102,6 +108,12 @@ impl Auditor {
     /// built without one, for [`Delivery::Transactional`] alone, has one that refuses everything.
     pub fn queue(&self) -> Arc<dyn Queue> {
         Arc::clone(&self.shared.queue)
+    }
+
+    /// The models whose keys were found to tell rows apart.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn keys(&self) -> &keys::CheckedKeys {
+        &self.shared.keys
     }
 
     /// What the auditor did since it was built.

@@ -2,3 +2,6 @@
 
 #[doc = include_str!("../docs/nobody-forgets.md")]
 pub mod nobody_forgets {}
+
+#[doc = include_str!("../docs/performance.md")]
+pub mod performance {}

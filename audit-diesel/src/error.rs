@@ -27,6 +27,20 @@ pub enum AuditError {
          `wrap` and `attach_to`"
     )]
     NoContext,
+    /// An update of a table whose rows the model's key does not tell apart: it would have written
+    /// rows that its filter does not name. Nothing was written.
+    #[error(
+        "no unique index says that ({key}) tells the rows of {table} apart, so nothing was updated: \
+         an audited table needs a primary key, or a unique index over columns that cannot be null, \
+         and the model's `primary_key` has to name it; tables that others inherit from cannot be \
+         updated with `audited::`"
+    )]
+    KeyNotUnique {
+        /// The table.
+        table: String,
+        /// The model's key.
+        key: String,
+    },
     /// An exempt block without a reason. Nothing ran.
     #[error(
         "an exempt block needs a reason that an auditor understands, so nothing ran: write \

@@ -11,7 +11,7 @@ CREATE TABLE accounts (
     note text,
     api_token text NOT NULL,
     login_count integer NOT NULL,
-    updated_at timestamptz NOT NULL
+    updated_at timestamp NOT NULL
 );
 
 CREATE TABLE article_accounts (LIKE accounts INCLUDING ALL);

@@ -1,6 +1,12 @@
 //! Measures the library against plain Diesel and against other ways to keep an audit log. Started
 //! by `scripts/bench`, which brings the servers along.
 
+mod bulk;
+mod child;
+mod compile;
+mod consumer;
+mod counts;
+mod growth;
 mod measure;
 mod micro;
 mod models;
@@ -8,6 +14,9 @@ mod peers;
 mod plot;
 mod report;
 mod request;
+mod rows;
+mod sqlite;
+mod wire;
 mod world;
 
 use std::path::PathBuf;
@@ -52,29 +61,35 @@ struct Arguments {
     /// Only groups whose name has this in it.
     only: String,
     plots: Option<PathBuf>,
+    /// Where the page with the table is.
+    docs: Option<PathBuf>,
 }
 
-const USAGE: &str =
-    "usage: bench [--quick | --smoke] [--json | --markdown] [--only GROUP] [--plots FOLDER]";
+const USAGE: &str = "usage: bench [--quick | --smoke] [--json | --markdown] [--only GROUP] [--plots FOLDER] [--docs FOLDER]";
 
 impl Arguments {
-    fn read() -> Fallible<Self> {
+    fn read(given: &[String]) -> Fallible<Self> {
         let mut arguments = Self {
             effort: Effort::Full,
             form: Form::Text,
             only: String::new(),
             plots: None,
+            docs: None,
         };
-        let mut given = std::env::args().skip(1);
+        let mut given = given.iter();
         while let Some(argument) = given.next() {
             let mut value = || given.next().ok_or(USAGE);
-            match &*argument {
+            match argument.as_str() {
                 "--quick" => arguments.effort = Effort::Quick,
                 "--smoke" => arguments.effort = Effort::Smoke,
                 "--json" => arguments.form = Form::Json,
                 "--markdown" => arguments.form = Form::Markdown,
-                "--only" => arguments.only = value()?,
+                "--only" => arguments.only = value()?.clone(),
                 "--plots" => arguments.plots = Some(value()?.into()),
+                "--docs" => {
+                    arguments.docs = Some(value()?.into());
+                    arguments.plots.clone_from(&arguments.docs);
+                }
                 _ => return Err(USAGE.into()),
             }
         }
@@ -84,14 +99,26 @@ impl Arguments {
 
 type Group = fn(&World, Effort, &mut Plots) -> Fallible<Vec<Row>>;
 
-const GROUPS: [(&str, Group); 3] = [
+const GROUPS: [(&str, Group); 9] = [
     ("request", |world, effort, _| request::rows(world, effort)),
     ("peers", peers::rows),
+    ("sqlite", |world, effort, _| sqlite::rows(world, effort)),
+    ("bulk", |world, effort, _| bulk::rows(world, effort)),
+    ("consumer", consumer::rows),
     ("micro", |world, effort, _| micro::rows(world, effort)),
+    ("growth", |world, effort, _| growth::rows(world, effort)),
+    ("compile", |_, effort, _| compile::rows(effort)),
+    ("wire", |world, effort, _| wire::rows(world, effort)),
 ];
 
 fn main() -> Fallible<()> {
-    let arguments = Arguments::read()?;
+    let given: Vec<String> = std::env::args().skip(1).collect();
+    match given.as_slice() {
+        [first, rest @ ..] if first == "--child" => return child::main(rest),
+        [first, rest @ ..] if first == "--counts" => return counts::main(rest),
+        _ => {}
+    }
+    let arguments = Arguments::read(&given)?;
     let world = World::new()?;
     let mut rows = Vec::new();
     let mut plots = Plots::default();
@@ -104,25 +131,34 @@ fn main() -> Fallible<()> {
     if let Some(folder) = &arguments.plots {
         plots.write(folder)?;
     }
-    print(arguments.form, &world, &rows)
+    if let Some(folder) = &arguments.docs {
+        let table = describe(Form::Markdown, &world, &rows)?;
+        let page = folder.join("performance.md");
+        let text = report::with_table(&std::fs::read_to_string(&page)?, &table);
+        std::fs::write(page, text.ok_or("the page has no place for the table")?)?;
+    }
+    println!("{}", describe(arguments.form, &world, &rows)?);
+    Ok(())
 }
 
-fn print(form: Form, world: &World, rows: &[Row]) -> Fallible<()> {
+fn describe(form: Form, world: &World, rows: &[Row]) -> Fallible<String> {
     let settings = world.description()?;
     let one_line = || {
-        let pairs = settings
-            .iter()
-            .map(|(name, value)| format!("{name} {value}"));
+        let pairs = settings.iter();
+        let pairs = pairs.map(|(name, value)| format!("{name} {value}"));
         pairs.collect::<Vec<_>>().join(", ")
     };
-    match form {
-        Form::Text => println!("{}\n\n{}", one_line(), report::text(rows)),
-        Form::Markdown => println!("{}\nMeasured on: {}.", report::markdown(rows), one_line()),
+    Ok(match form {
+        Form::Text => format!("{}\n\n{}", one_line(), report::text(rows)),
+        Form::Markdown => format!(
+            "{}\nMeasured with {}.\n",
+            report::markdown(rows),
+            one_line()
+        ),
         Form::Json => {
-            let settings: std::collections::BTreeMap<_, _> = settings.into_iter().collect();
+            let settings: std::collections::BTreeMap<_, _> = settings.iter().cloned().collect();
             let report = serde_json::json!({ "settings": settings, "rows": rows });
-            println!("{report:#}");
+            format!("{report:#}")
         }
-    }
-    Ok(())
+    })
 }

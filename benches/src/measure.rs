@@ -69,10 +69,6 @@ impl Samples {
         quantile(&self.0, 0.99)
     }
 
-    #[allow(dead_code)]
-    pub(crate) fn p10(&self) -> f64 {
-        quantile(&self.0, 0.10)
-    }
     pub(crate) fn p999(&self) -> f64 {
         quantile(&self.0, 0.999)
     }

@@ -1,7 +1,7 @@
 //! The application that is measured.
 
 use audit_diesel::{Actor, AuditContext, Auditable, Source};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDateTime};
 use diesel::prelude::*;
 
 diesel::table! {
@@ -15,7 +15,7 @@ diesel::table! {
         note -> Nullable<Text>,
         api_token -> Text,
         login_count -> Integer,
-        updated_at -> Timestamptz,
+        updated_at -> Timestamp,
     }
 }
 
@@ -34,7 +34,7 @@ pub(crate) struct Account {
     #[audit(redact)]
     pub(crate) api_token: String,
     pub(crate) login_count: i32,
-    pub(crate) updated_at: DateTime<Utc>,
+    pub(crate) updated_at: NaiveDateTime,
 }
 
 #[derive(Debug, Clone, Insertable)]
@@ -48,7 +48,7 @@ pub(crate) struct NewAccount<'a> {
     pub(crate) note: Option<&'a str>,
     pub(crate) api_token: &'a str,
     pub(crate) login_count: i32,
-    pub(crate) updated_at: DateTime<Utc>,
+    pub(crate) updated_at: NaiveDateTime,
 }
 
 impl NewAccount<'_> {
@@ -62,7 +62,7 @@ impl NewAccount<'_> {
             note: None,
             api_token: "c4ca4238a0b923820dcc509a6f75849b",
             login_count: 0,
-            updated_at: DateTime::UNIX_EPOCH,
+            updated_at: DateTime::UNIX_EPOCH.naive_utc(),
         }
     }
 }
@@ -79,7 +79,7 @@ pub(crate) fn account() -> Account {
         note: Some("a remark of moderate length about this account".into()),
         api_token: "c4ca4238a0b923820dcc509a6f75849b".into(),
         login_count: 11,
-        updated_at: DateTime::UNIX_EPOCH,
+        updated_at: DateTime::UNIX_EPOCH.naive_utc(),
     }
 }
 

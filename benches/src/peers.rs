@@ -24,7 +24,7 @@ macro_rules! same_columns {
             $table (id) {
                 id -> BigInt,
                 role -> Text,
-                updated_at -> Timestamptz,
+                updated_at -> Timestamp,
             }
         }
     )*};
@@ -48,7 +48,7 @@ macro_rules! update {
         diesel::update($table::table.find(row($round)))
             .set((
                 $table::role.eq(role($round, stringify!($table))),
-                $table::updated_at.eq(chrono::DateTime::UNIX_EPOCH),
+                $table::updated_at.eq(chrono::DateTime::UNIX_EPOCH.naive_utc()),
             ))
             .execute($conn)
             .expect("an update")
@@ -75,7 +75,7 @@ pub(crate) fn rows(world: &World, effort: Effort, plots: &mut Plots) -> Fallible
             audited::update(accounts::table.find(row(round)))
                 .set((
                     accounts::role.eq(role(round, name)),
-                    accounts::updated_at.eq(chrono::DateTime::UNIX_EPOCH),
+                    accounts::updated_at.eq(chrono::DateTime::UNIX_EPOCH.naive_utc()),
                 ))
                 .execute(conn)
                 .expect("an audited update")
@@ -154,7 +154,7 @@ fn locked_update(conn: &mut PgConnection, round: usize) {
         let _new: Account = diesel::update(target)
             .set((
                 accounts::role.eq(role(round, "locked")),
-                accounts::updated_at.eq(chrono::DateTime::UNIX_EPOCH),
+                accounts::updated_at.eq(chrono::DateTime::UNIX_EPOCH.naive_utc()),
             ))
             .get_result(conn)?;
         QueryResult::Ok(())

@@ -69,9 +69,9 @@ fn latency(bars: &[Bar]) -> String {
             tail + 6.0,
         );
     }
-    let _ = write!(
+    let _ = writeln!(
         svg,
-        "<text x='{LABELS}' y='{}'>bar and number: median; line: up to the 99th percentile</text></svg>\n",
+        "<text x='{LABELS}' y='{}'>bar and number: median; line: up to the 99th percentile</text></svg>",
         height - 12
     );
     svg

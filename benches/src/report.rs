@@ -132,6 +132,11 @@ pub(crate) fn number(value: f64, unit: &str) -> String {
     format!("{}{separator}{unit}", grouped(value, digits))
 }
 
+/// How many.
+pub(crate) fn count(number: usize) -> String {
+    grouped(number as f64, 0)
+}
+
 /// 1234567 as 1,234,567.
 fn grouped(value: f64, digits: usize) -> String {
     let text = format!("{value:.digits$}");
@@ -181,4 +186,16 @@ pub(crate) fn markdown(rows: &[Row]) -> String {
         let _ = writeln!(out, "| {} |", row.cells().join(" | "));
     }
     out
+}
+
+const TABLE_BEGINS: &str = "<!-- table: written by `scripts/bench --docs` -->\n";
+const TABLE_ENDS: &str = "<!-- end of table -->";
+
+/// The page with this table in place of the one that it has.
+pub(crate) fn with_table(page: &str, table: &str) -> Option<String> {
+    let (before, rest) = page.split_once(TABLE_BEGINS)?;
+    let (_, after) = rest.split_once(TABLE_ENDS)?;
+    Some(format!(
+        "{before}{TABLE_BEGINS}\n{table}\n{TABLE_ENDS}{after}"
+    ))
 }

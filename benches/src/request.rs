@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use audit_diesel::{Auditor, audited};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDateTime};
 use diesel::prelude::*;
 
 use crate::measure::{Contender, Samples, race};
@@ -24,8 +24,8 @@ pub(crate) fn role(round: usize, contender: &str) -> String {
     format!("{contender}-{round}")
 }
 
-fn time(round: usize) -> DateTime<Utc> {
-    DateTime::UNIX_EPOCH + chrono::Duration::seconds(round as i64)
+fn time(round: usize) -> NaiveDateTime {
+    DateTime::UNIX_EPOCH.naive_utc() + chrono::Duration::seconds(round as i64)
 }
 
 /// The connections of the three ways to run a statement.

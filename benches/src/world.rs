@@ -17,17 +17,26 @@ pub(crate) struct World {
     database: String,
     redis_url: String,
     folder: tempfile::TempDir,
+    /// Whether the database goes when this does.
+    own: bool,
 }
 
 impl World {
-    /// A database with the tables, rows and triggers of `sql/`.
-    pub(crate) fn new() -> Fallible<Self> {
-        let world = Self {
+    /// The world that another process has made.
+    pub(crate) fn existing(database: &str) -> Fallible<Self> {
+        Ok(Self {
             admin_url: variable("AUDIT_TEST_POSTGRES_URL")?,
             redis_url: variable("AUDIT_TEST_REDIS_URL")?,
-            database: format!("audit_bench_{}", std::process::id()),
+            database: database.to_owned(),
             folder: tempfile::Builder::new().prefix("audit-bench-").tempdir()?,
-        };
+            own: false,
+        })
+    }
+
+    /// A database with the tables, rows and triggers of `sql/`.
+    pub(crate) fn new() -> Fallible<Self> {
+        let mut world = Self::existing(&format!("audit_bench_{}", std::process::id()))?;
+        world.own = true;
         let mut admin = PgConnection::establish(&world.admin_url)?;
         admin.batch_execute(&format!(
             "CREATE DATABASE {} TEMPLATE template0",
@@ -49,8 +58,8 @@ impl World {
         format!("{server}/{}", self.database)
     }
 
-    pub(crate) fn redis_url(&self) -> &str {
-        &self.redis_url
+    pub(crate) fn database(&self) -> &str {
+        &self.database
     }
 
     pub(crate) fn connection(&self) -> Fallible<PgConnection> {
@@ -157,6 +166,9 @@ fn variable(name: &str) -> Fallible<String> {
 
 impl Drop for World {
     fn drop(&mut self) {
+        if !self.own {
+            return;
+        }
         let sql = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.database);
         if let Ok(mut admin) = PgConnection::establish(&self.admin_url) {
             let _ = admin.batch_execute(&sql);

@@ -50,6 +50,8 @@ impl ForwardedQueue {
         counters: Arc<DeliveryCounters>,
     ) -> io::Result<Self> {
         let carrier = Arc::new(Carrier::new(journal.clone()));
+        // At once, so that a process alone need not take over from nobody when it has records.
+        let _ = carrier.is_it();
         let forward = Forward::to(Arc::clone(&target.queue));
         let fit = forward.fit();
         let sink = Carried {
@@ -144,7 +146,8 @@ struct Carried {
 
 impl Sink for Carried {
     fn deliver(&mut self, payloads: &[Payload]) -> Result<Delivery, String> {
-        if !self.carrier.is_it().map_err(|error| error.to_string())? {
+        // What was read before it took over may have been carried by another process meanwhile.
+        if !self.carrier.was_it().map_err(|error| error.to_string())? {
             return Ok(Delivery::StandBy);
         }
         let delivered = self.forward.deliver(payloads);

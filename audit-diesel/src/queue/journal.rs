@@ -14,6 +14,7 @@ mod statements;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use audit_core::{Batch, Payload, Queue, QueueError, Warning};
@@ -25,6 +26,8 @@ use file::JournalFile;
 use lane::Lane;
 pub(crate) use prepared::now_ms;
 use room::Room;
+#[cfg(feature = "redis")]
+pub(crate) use sent::Claim;
 
 /// When a push has reached the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -76,7 +79,15 @@ struct Inner {
     writer: Lane,
     /// A peek at a long backlog holds up no push.
     reader: Lane,
+    /// About how much this process has added to the write-ahead log since it was last emptied.
+    logged_bytes: AtomicU64,
 }
+
+/// Who takes payloads empties the log from here on, so that no push has to wait for the disk.
+const LOG_BYTES: u64 = 4 << 20;
+
+/// What a push adds to the log beyond its payloads: the pages that it changes.
+const PUSH_OVERHEAD: u64 = 8 << 10;
 
 impl Journal {
     /// A journal in this file, which is created where there is none. The folder must exist.
@@ -105,6 +116,15 @@ impl Journal {
         self.run(&self.0.reader, statements::bytes)
     }
 
+    /// Empties a log that has become long. It is no error where that fails: then a push does it.
+    fn empty_log(&self) {
+        let logged = &self.0.logged_bytes;
+        if logged.load(Ordering::Relaxed) >= LOG_BYTES {
+            logged.store(0, Ordering::Relaxed);
+            let _ = self.run(&self.0.reader, statements::checkpoint);
+        }
+    }
+
     fn run<T>(
         &self,
         lane: &Lane,
@@ -123,7 +143,12 @@ impl Journal {
         let max_bytes = self.0.max_bytes;
         let bytes = total_bytes(payloads, self.0.max_record_bytes, || self.name())? as u64;
         loop {
-            if self.run(&self.0.writer, |conn| write(conn, bytes, max_bytes))? {
+            failpoint!("journal.before-write");
+            let written = self.run(&self.0.writer, |conn| write(conn, bytes, max_bytes))?;
+            failpoint!("journal.written");
+            if written {
+                let logged = bytes + PUSH_OVERHEAD;
+                self.0.logged_bytes.fetch_add(logged, Ordering::Relaxed);
                 self.0.room.found();
                 return Ok(());
             }
@@ -152,18 +177,16 @@ impl Queue for Journal {
         if payloads.is_empty() {
             return Ok(());
         }
-        failpoint!("journal.before-write");
         self.take(payloads, |connection, bytes, max_bytes| {
             statements::push(connection, payloads, bytes, max_bytes)
-        })?;
-        failpoint!("journal.written");
-        Ok(())
+        })
     }
 
     fn peek(&self, limit: usize) -> Result<Batch, QueueError> {
         if limit == 0 {
             return Ok(Batch::default());
         }
+        self.empty_log();
         self.run(&self.0.reader, |connection| {
             statements::peek(connection, 0..i64::MAX, limit, PEEK_BYTES)
         })
@@ -271,6 +294,7 @@ impl JournalBuilder {
             room: Room::default(),
             writer: Lane::new(file.clone(), writer),
             reader: Lane::new(file, reader),
+            logged_bytes: AtomicU64::new(0),
         })))
     }
 }

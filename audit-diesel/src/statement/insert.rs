@@ -24,7 +24,7 @@ use diesel::result::QueryResult;
 use diesel::{SelectableExpression, Table};
 
 use super::row::{Loaded, Output};
-use super::{Audited, ChangeStatement, TargetTable, changed, own, own_preparing, record_changes};
+use super::{Audited, ChangeStatement, TargetTable, changed, own_preparing, record_changes};
 use crate::connection::RawConnection;
 use crate::model::{AuditedBy, AuditedModel};
 use select::InsertFromSelect;

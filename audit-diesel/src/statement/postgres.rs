@@ -11,6 +11,8 @@
 //! lock that a plain UPDATE takes: rows that refer to this one can still be inserted meanwhile.
 //! PostgreSQL 18 has `RETURNING old.*`, which could take this file's place one day.
 
+mod unique_key;
+
 use std::any::TypeId;
 use std::collections::HashMap;
 use std::marker::PhantomData;
@@ -140,12 +142,14 @@ impl<'query, T, W, C, M, E, X> ChangeStatement<'query, PgConnection, M, E, X>
     for UpdateStatement<T, W, C>
 where
     T: Table,
+    T::FromClause: QueryFragment<Pg>,
     M: AuditedModel<Table = T>,
     X: Output,
     E: SelectableExpression<T>,
     UpdateReturningOld<T, W, C, M, E>: LoadQuery<'query, PgConnection, Loaded<(M, M), X>>,
 {
     fn run(self, extra: E, conn: &mut PgConnection) -> QueryResult<Vec<X>> {
+        unique_key::check::<M>(&self.from_clause, conn)?;
         let rows: Vec<Loaded<(M, M), X>> = own_preparing::<M, _, _>(conn, |prepare, conn| {
             let statement = UpdateReturningOld::<T, W, C, M, E> {
                 update: self,

@@ -177,6 +177,7 @@ impl<T: QuerySource, W, C> QueryId for UpdateStatement<T, W, C> {
 }
 
 /// Writes the model's columns.
+#[cfg(feature = "sqlite")]
 pub(super) fn push_columns<DB, M>(out: &mut AstPass<'_, '_, DB>) -> QueryResult<()>
 where
     DB: Backend,

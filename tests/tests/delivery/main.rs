@@ -2,5 +2,7 @@
 
 mod buffered;
 mod confirmed;
+mod faults;
+mod figures;
 mod shared;
 mod support;

@@ -52,6 +52,11 @@ fn one_statement_prepared_once() {
     let app = app();
     seed(&app, &["ada"]);
     let (conn, queries) = &mut watched(&app);
+    // The first update of a model asks whether its key tells rows apart.
+    audited::update(accounts::table.find(1))
+        .set(accounts::role.eq("first"))
+        .execute(conn)
+        .unwrap();
     let check = |conn: &mut Conn, run: &dyn Fn(&mut Conn, i32)| {
         let before = prepared(conn);
         for turn in 0..3 {

@@ -36,3 +36,6 @@ mod cases;
 
 #[path = "cases_of_postgres.rs"]
 mod only;
+
+#[path = "keys_of_postgres.rs"]
+mod keys;

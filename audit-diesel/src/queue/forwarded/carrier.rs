@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use audit_core::QueueError;
 
-use crate::queue::journal::Journal;
+use crate::queue::journal::{Claim, Journal};
 
 /// How long a process that died, or was suspended, keeps the others waiting.
 const LEASE: Duration = Duration::from_secs(5);
@@ -33,13 +33,22 @@ impl Carrier {
 
     /// Whether this process carries the journal on.
     pub(super) fn is_it(&self) -> Result<bool, QueueError> {
+        self.claim().map(|claim| claim != Claim::Refused)
+    }
+
+    /// Whether this process carries the journal on, and did so before what it has just read there.
+    pub(super) fn was_it(&self) -> Result<bool, QueueError> {
+        self.claim().map(|claim| claim == Claim::Kept)
+    }
+
+    fn claim(&self) -> Result<Claim, QueueError> {
         if self.renewed().is_some_and(|at| at.elapsed() < lease() / 2) {
-            return Ok(true);
+            return Ok(Claim::Kept);
         }
         let at = Instant::now();
-        let claimed = self.journal.claim(self.id, now_ms(), lease())?;
-        self.note(claimed.then_some(at));
-        Ok(claimed)
+        let claim = self.journal.claim(self.id, now_ms(), lease())?;
+        self.note((claim != Claim::Refused).then_some(at));
+        Ok(claim)
     }
 
     /// Lets the others try.

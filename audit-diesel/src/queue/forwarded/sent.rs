@@ -88,7 +88,8 @@ impl Queue for Sent {
     }
 
     fn peek(&self, limit: usize) -> Result<Batch, QueueError> {
-        if !self.carrier.is_it()? {
+        // An idle process claims nothing.
+        if self.journal.is_empty()? || !self.carrier.is_it()? {
             return Ok(Batch::default());
         }
         self.journal.peek_sent(0..self.left_to()?, limit)

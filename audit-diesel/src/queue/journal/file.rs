@@ -33,6 +33,10 @@ CREATE TABLE audit_journal (
 );
 ";
 
+/// How long the write-ahead log may get before a push itself moves it into the file, which waits
+/// for the disk: 64 MiB. Whoever takes payloads from the journal does so long before.
+const LONGEST_LOG_PAGES: u32 = 16_384;
+
 /// A file that was found to be a journal.
 pub(super) struct JournalFile {
     /// Absolute: a change of the working directory must not lead to another file, and SQLite
@@ -144,7 +148,8 @@ impl JournalFile {
             ));
         }
         connection.batch_execute(&format!(
-            "PRAGMA synchronous = {synchronous}; PRAGMA journal_size_limit = 67108864"
+            "PRAGMA synchronous = {synchronous}; PRAGMA journal_size_limit = 67108864; \
+             PRAGMA wal_autocheckpoint = {LONGEST_LOG_PAGES}"
         ))?;
         Ok(())
     }

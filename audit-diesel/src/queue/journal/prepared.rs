@@ -9,7 +9,7 @@ use diesel::sql_types::BigInt;
 use uuid::Uuid;
 
 use super::Journal;
-use super::statements::{Append, Reserve, signed};
+use super::statements::{self, add_bytes, signed};
 use crate::auditor::PreparedFor;
 use crate::failpoint::failpoint;
 
@@ -66,14 +66,10 @@ impl Journal {
                 if let Some(from) = undo_from {
                     undo(connection, owner.transaction.as_bytes(), from.into())?;
                 }
-                let reserve = Reserve {
-                    count: 0,
-                    bytes: signed(bytes),
-                    room_from: signed(max_bytes - bytes),
-                };
-                if reserve.get_result::<i64>(connection).optional()?.is_none() {
+                if statements::bytes(connection)? > max_bytes - bytes {
                     return Ok(false);
                 }
+                add_bytes(connection, signed(bytes))?;
                 for (place, payload) in (i64::from(first)..).zip(payloads) {
                     insert(connection, owner, place, payload)?;
                 }
@@ -185,7 +181,7 @@ fn undo(connection: &mut SqliteConnection, transaction: &[u8], from: i64) -> Que
     let bytes: i64 = of().select(bytes).first(connection)?;
     if bytes > 0 {
         diesel::delete(of()).execute(connection)?;
-        reserve(connection, 0, -bytes)?;
+        add_bytes(connection, -bytes)?;
     }
     Ok(())
 }
@@ -199,23 +195,8 @@ fn payloads(connection: &mut SqliteConnection, transaction: &[u8]) -> QueryResul
     Ok(payloads.into_iter().map(Payload::from).collect())
 }
 
+/// Whatever room there is: what is released had room before.
 fn append(connection: &mut SqliteConnection, payloads: &[Payload]) -> QueryResult<()> {
     let bytes: usize = payloads.iter().map(|p| p.as_bytes().len()).sum();
-    let count = payloads.len() as i64;
-    let next_seq = reserve(connection, count, bytes as i64)?;
-    for (seq, payload) in (next_seq - count..).zip(payloads) {
-        let payload = payload.as_bytes();
-        Append { seq, payload }.execute(connection)?;
-    }
-    Ok(())
-}
-
-/// Whatever room there is: what is released had room before.
-fn reserve(connection: &mut SqliteConnection, count: i64, bytes: i64) -> QueryResult<i64> {
-    let reserve = Reserve {
-        count,
-        bytes,
-        room_from: i64::MAX,
-    };
-    reserve.get_result(connection)
+    statements::append(connection, payloads, bytes as i64, i64::MAX).map(drop)
 }

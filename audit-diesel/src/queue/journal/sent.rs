@@ -10,6 +10,16 @@ use super::statements::{self, audit_journal, audit_journal_state, signed};
 use super::{Journal, PEEK_BYTES};
 use crate::failpoint::failpoint;
 
+/// What came of asking to carry a journal on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Claim {
+    /// Nobody else has carried it since the last time.
+    Kept,
+    /// Somebody else may have carried it until now.
+    Taken,
+    Refused,
+}
+
 impl Journal {
     /// The number of the first payload that was not carried on yet.
     pub(crate) fn sent_to(&self) -> Result<i64, QueueError> {
@@ -18,6 +28,7 @@ impl Journal {
 
     /// The oldest payloads that were not carried on yet.
     pub(crate) fn peek_unsent(&self, limit: usize) -> Result<Batch, QueueError> {
+        self.empty_log();
         self.run(&self.0.reader, |connection| {
             let first = sent_to(connection)?;
             statements::peek(connection, first..i64::MAX, limit, PEEK_BYTES)
@@ -77,22 +88,28 @@ impl Journal {
         carrier: i64,
         now_ms: i64,
         lease: Duration,
-    ) -> Result<bool, QueueError> {
+    ) -> Result<Claim, QueueError> {
+        use audit_journal_state as state;
         let lease_ms = lease.as_millis() as i64;
+        let until = state::carrier_until.eq(now_ms + lease_ms);
+        // Where the clock was set back: nobody claims that far ahead.
+        let free = state::carrier_until
+            .le(now_ms)
+            .or(state::carrier_until.gt(now_ms + lease_ms));
         self.run(&self.0.writer, |connection| {
-            use audit_journal_state as state;
-            let free = state::carrier
-                .eq(carrier)
-                .or(state::carrier_until.le(now_ms))
-                // The clock was set back: nobody claims that far ahead.
-                .or(state::carrier_until.gt(now_ms + lease_ms));
-            let claimed = diesel::update(state::table.find(1).filter(free))
-                .set((
-                    state::carrier.eq(carrier),
-                    state::carrier_until.eq(now_ms + lease_ms),
-                ))
+            let row = state::table.find(1);
+            let mine = row.filter(state::carrier.eq(carrier));
+            if diesel::update(mine).set(until).execute(connection)? > 0 {
+                return Ok(Claim::Kept);
+            }
+            let taken = diesel::update(row.filter(free))
+                .set((state::carrier.eq(carrier), until))
                 .execute(connection)?;
-            Ok(claimed > 0)
+            Ok(if taken > 0 {
+                Claim::Taken
+            } else {
+                Claim::Refused
+            })
         })
     }
 

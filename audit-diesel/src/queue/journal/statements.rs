@@ -6,10 +6,10 @@
 use std::ops::Range;
 
 use audit_core::{Batch, Payload};
-use diesel::connection::DefaultLoadingMode;
+use diesel::connection::{DefaultLoadingMode, SimpleConnection};
 use diesel::prelude::*;
-use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
-use diesel::sql_types::{BigInt, Binary, Text};
+use diesel::query_builder::{AstPass, QueryFragment, QueryId};
+use diesel::sql_types::{self, BigInt, Binary};
 use diesel::sqlite::Sqlite;
 
 use crate::failpoint::failpoint;
@@ -40,25 +40,44 @@ pub(super) fn push(
     bytes: u64,
     max_bytes: u64,
 ) -> QueryResult<bool> {
-    let reserve = Reserve {
-        count: payloads.len() as i64,
-        bytes: signed(bytes),
-        room_from: signed(max_bytes.saturating_sub(bytes)),
-    };
     if bytes > max_bytes {
         return Ok(false);
     }
-    connection.immediate_transaction(|connection| {
-        let Some(next_seq) = reserve.get_result::<i64>(connection).optional()? else {
-            return Ok(false);
+    let room_from = signed(max_bytes - bytes);
+    // Diesel sends BEGIN and COMMIT as text, which SQLite reads anew each time. Where anything
+    // fails the connection is closed, which rolls back.
+    BEGIN.execute(connection)?;
+    let pushed = append(connection, payloads, signed(bytes), room_from)?;
+    failpoint!("journal.in-write");
+    COMMIT.execute(connection)?;
+    Ok(pushed)
+}
+
+/// Appends the payloads if no more than `room_from` bytes are held.
+pub(super) fn append(
+    connection: &mut SqliteConnection,
+    payloads: &[Payload],
+    bytes: i64,
+    room_from: i64,
+) -> QueryResult<bool> {
+    for (place, payload) in (0..).zip(payloads) {
+        let append = Append {
+            place,
+            payload: payload.as_bytes(),
+            room_from,
         };
-        for (seq, payload) in (next_seq - reserve.count..).zip(payloads) {
-            let payload = payload.as_bytes();
-            Append { seq, payload }.execute(connection)?;
+        if append.execute(connection)? == 0 {
+            return Ok(false);
         }
-        failpoint!("journal.in-write");
-        Ok(true)
-    })
+    }
+    let count = payloads.len() as i64;
+    Advance { count, bytes }.execute(connection)?;
+    Ok(true)
+}
+
+/// Takes room, or gives it back.
+pub(super) fn add_bytes(connection: &mut SqliteConnection, bytes: i64) -> QueryResult<usize> {
+    Advance { count: 0, bytes }.execute(connection)
 }
 
 /// The oldest payloads of those numbered so: at most `limit`, and at most `max_bytes` unless it is
@@ -162,6 +181,11 @@ pub(super) fn is_sound(connection: &mut SqliteConnection) -> QueryResult<bool> {
     Ok(found.quick_check == "ok")
 }
 
+/// Moves what the write-ahead log holds into the file, as far as nobody has to be waited for.
+pub(super) fn checkpoint(connection: &mut SqliteConnection) -> QueryResult<()> {
+    connection.batch_execute("PRAGMA wal_checkpoint(PASSIVE)")
+}
+
 /// Turns on the write-ahead log, and returns the mode that SQLite could give.
 pub(super) fn journal_mode_wal(connection: &mut SqliteConnection) -> QueryResult<String> {
     let row: Mode = diesel::sql_query("PRAGMA journal_mode = WAL").get_result(connection)?;
@@ -176,13 +200,13 @@ struct Count {
 
 #[derive(QueryableByName)]
 struct Found {
-    #[diesel(sql_type = Text)]
+    #[diesel(sql_type = sql_types::Text)]
     quick_check: String,
 }
 
 #[derive(QueryableByName)]
 struct Mode {
-    #[diesel(sql_type = Text)]
+    #[diesel(sql_type = sql_types::Text)]
     journal_mode: String,
 }
 
@@ -190,44 +214,42 @@ pub(super) fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-/// Takes numbers and room for a push; no row comes back where there is no room.
-#[derive(QueryId)]
-pub(super) struct Reserve {
-    pub(super) count: i64,
-    pub(super) bytes: i64,
-    pub(super) room_from: i64,
-}
+/// A statement that is nothing but its text.
+#[derive(Debug, Clone, Copy)]
+struct Text<const BEGINS: bool>;
 
-impl QueryFragment<Sqlite> for Reserve {
+const BEGIN: Text<true> = Text;
+const COMMIT: Text<false> = Text;
+
+impl<const BEGINS: bool> QueryFragment<Sqlite> for Text<BEGINS> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
-        out.push_sql("UPDATE audit_journal_state SET next_seq = next_seq + ");
-        out.push_bind_param::<BigInt, _>(&self.count)?;
-        out.push_sql(", bytes = bytes + ");
-        out.push_bind_param::<BigInt, _>(&self.bytes)?;
-        out.push_sql(" WHERE id = 1 AND bytes <= ");
-        out.push_bind_param::<BigInt, _>(&self.room_from)?;
-        out.push_sql(" RETURNING next_seq");
+        out.push_sql(if BEGINS { "BEGIN IMMEDIATE" } else { "COMMIT" });
         Ok(())
     }
 }
 
-impl Query for &Reserve {
-    type SqlType = BigInt;
+impl<const BEGINS: bool> QueryId for Text<BEGINS> {
+    type QueryId = Self;
+    const HAS_STATIC_QUERY_ID: bool = true;
 }
 
-pub(super) struct Append<'a> {
-    pub(super) seq: i64,
-    pub(super) payload: &'a [u8],
+/// Appends a payload in its place among those of a push, if there is room for the push. It takes
+/// its number from the state, and `Advance` counts afterwards: an UPDATE with RETURNING makes a
+/// temporary table each time.
+struct Append<'a> {
+    place: i64,
+    payload: &'a [u8],
+    room_from: i64,
 }
 
 impl QueryFragment<Sqlite> for Append<'_> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
-        out.push_sql("INSERT INTO audit_journal (seq, payload) VALUES (");
-        out.push_bind_param::<BigInt, _>(&self.seq)?;
+        out.push_sql("INSERT INTO audit_journal (seq, payload) SELECT next_seq + ");
+        out.push_bind_param::<BigInt, _>(&self.place)?;
         out.push_sql(", ");
         out.push_bind_param::<Binary, _>(self.payload)?;
-        out.push_sql(")");
-        Ok(())
+        out.push_sql(" FROM audit_journal_state WHERE id = 1 AND bytes <= ");
+        out.push_bind_param::<BigInt, _>(&self.room_from)
     }
 }
 
@@ -236,5 +258,24 @@ impl QueryId for Append<'_> {
     const HAS_STATIC_QUERY_ID: bool = true;
 }
 
-impl RunQueryDsl<SqliteConnection> for &Reserve {}
+/// Counts a push.
+#[derive(QueryId)]
+struct Advance {
+    count: i64,
+    bytes: i64,
+}
+
+impl QueryFragment<Sqlite> for Advance {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
+        out.push_sql("UPDATE audit_journal_state SET next_seq = next_seq + ");
+        out.push_bind_param::<BigInt, _>(&self.count)?;
+        out.push_sql(", bytes = bytes + ");
+        out.push_bind_param::<BigInt, _>(&self.bytes)?;
+        out.push_sql(" WHERE id = 1");
+        Ok(())
+    }
+}
+
+impl<const BEGINS: bool> RunQueryDsl<SqliteConnection> for Text<BEGINS> {}
 impl RunQueryDsl<SqliteConnection> for Append<'_> {}
+impl RunQueryDsl<SqliteConnection> for Advance {}

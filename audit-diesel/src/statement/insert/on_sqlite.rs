@@ -19,9 +19,9 @@ use diesel::{SelectableExpression, SqliteConnection, Table};
 
 use super::on_conflict::{Insert, OnConflictDoNothing};
 use super::select::rendered;
-use super::{InsertReturning, InsertValues, Loaded, Output, changed, own, record_changes};
+use super::{InsertReturning, InsertValues, Loaded, Output, changed, record_changes};
 use crate::model::{AuditedColumns, AuditedModel};
-use crate::statement::ChangeStatement;
+use crate::statement::{ChangeStatement, own};
 
 /// Appends a conflict clause and RETURNING to each INSERT, and keeps the rows.
 pub struct Completing<'conn, C, R, L> {
