@@ -52,6 +52,7 @@ mod armed {
     }
 
     /// A span of time that the suite shortens, in milliseconds: its processes live for moments.
+    #[cfg(all(feature = "redis", feature = "journal"))]
     pub(crate) fn span(variable: &str, usual: Duration) -> Duration {
         let set = std::env::var(variable).ok().and_then(|ms| ms.parse().ok());
         set.map_or(usual, Duration::from_millis)
@@ -68,4 +69,6 @@ mod armed {
 }
 
 #[cfg(feature = "failpoints")]
-pub(crate) use armed::{pass, span};
+pub(crate) use armed::pass;
+#[cfg(all(feature = "failpoints", feature = "redis", feature = "journal"))]
+pub(crate) use armed::span;

@@ -40,15 +40,34 @@ impl Break {
 
     /// What the command line asks for.
     pub fn of(args: &Args) -> Option<Self> {
-        let name = args.text("break")?;
+        args.text("break").map(Self::named)
+    }
+
+    /// The one of that name.
+    ///
+    /// # Panics
+    ///
+    /// When there is none.
+    pub fn named(name: &str) -> Self {
         let found = Self::ALL.into_iter().find(|(known, _)| *known == name);
-        Some(found.unwrap_or_else(|| panic!("--break {name}: unknown")).1)
+        found.unwrap_or_else(|| panic!("--break {name}: unknown")).1
+    }
+
+    /// Whether the journal forgets what Redis has taken: one that asks the database delivers again
+    /// whatever a broken consumer loses, and nothing would be seen.
+    pub fn is_without_confirmation(self) -> bool {
+        self != Self::PublishEarly
+    }
+
+    /// Whether Redis is wiped: only where that is not the reason of what is lost.
+    pub fn is_with_wipes(self) -> bool {
+        matches!(self, Self::PublishEarly | Self::TrimAtPush)
     }
 }
 
 /// What a consumer works with, broken or not.
 pub fn equip(args: &Args) -> (Arc<dyn Queue>, PgPool) {
-    let queue = redis_queue(args.required("redis"));
+    let queue = redis_queue(args.required("redis"), args.required("key"));
     let url = args.required("postgres");
     let how = match Break::of(args) {
         Some(how @ (Break::Pop | Break::AcknowledgeEarly | Break::NoDedupe)) => how,

@@ -29,7 +29,7 @@ pub fn run(args: &Args) {
             Err(_) if !stop.load(Ordering::Relaxed) => {
                 std::thread::sleep(Duration::from_millis(50));
             }
-            Err(error) => panic!("{error}"),
+            Err(_) => return,
         }
     };
     while !stop.load(Ordering::Relaxed) {

@@ -20,13 +20,14 @@ FROM unnest($1) AS payload(text), LATERAL (SELECT payload.text::jsonb AS r) AS r
 
 pub fn run(args: &Args, batch: usize, stop: &AtomicBool) {
     let client = redis::Client::open(args.required("redis")).expect("a Redis URL");
+    let key = args.required("key");
     let pool = pool(args.required("postgres"), 1, None);
     while !stop.load(Ordering::Relaxed) {
         let moved = client
             .get_connection_with_timeout(Duration::from_millis(300))
             .and_then(|mut connection| {
                 connection.set_read_timeout(Some(Duration::from_millis(500)))?;
-                move_batch(&mut connection, &pool, batch)
+                move_batch(&mut connection, key, &pool, batch)
             });
         if moved.unwrap_or(0) == 0 {
             std::thread::sleep(Duration::from_millis(20));
@@ -36,13 +37,11 @@ pub fn run(args: &Args, batch: usize, stop: &AtomicBool) {
 
 fn move_batch(
     connection: &mut redis::Connection,
+    key: &str,
     pool: &crate::writer::PgPool,
     batch: usize,
 ) -> redis::RedisResult<usize> {
-    let popped: Option<Vec<String>> = redis::cmd("LPOP")
-        .arg("audit:queue")
-        .arg(batch)
-        .query(connection)?;
+    let popped: Option<Vec<String>> = redis::cmd("LPOP").arg(key).arg(batch).query(connection)?;
     let popped = popped.unwrap_or_default();
     if popped.is_empty() {
         return Ok(0);
@@ -54,10 +53,7 @@ fn move_batch(
             .is_ok()
     });
     if !stored {
-        redis::cmd("RPUSH")
-            .arg("audit:queue")
-            .arg(&popped)
-            .exec(connection)?;
+        redis::cmd("RPUSH").arg(key).arg(&popped).exec(connection)?;
     }
     Ok(popped.len())
 }

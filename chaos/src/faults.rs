@@ -1,5 +1,6 @@
 //! What breaks, in an order that the seed says.
 
+use std::fs::OpenOptions;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -9,7 +10,7 @@ use uuid::Uuid;
 use crate::fleet::{Fleet, Role};
 use crate::proxy::{Network, Proxy};
 use crate::random::Random;
-use crate::servers::{KEY, Servers};
+use crate::servers::{Servers, append_only_file};
 
 /// A fault of the surroundings; processes die beside it all the time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,6 +24,7 @@ pub enum Fault {
     SilentRedis,
     FullRedis,
     WipeRedis,
+    CutRedisFile,
     ImmediatePostgres,
     TerminateBackends,
     MissingTable,
@@ -37,7 +39,7 @@ pub enum Fault {
 
 use Fault::*;
 
-const ALL: [Fault; 19] = [
+const ALL: [Fault; 20] = [
     KillWriter,
     KillConsumer,
     StopWriter,
@@ -47,6 +49,7 @@ const ALL: [Fault; 19] = [
     SilentRedis,
     FullRedis,
     WipeRedis,
+    CutRedisFile,
     ImmediatePostgres,
     TerminateBackends,
     MissingTable,
@@ -63,7 +66,7 @@ const ALL: [Fault; 19] = [
 pub fn schedule(random: &mut Random, wipes: bool) -> Vec<Fault> {
     let mut faults: Vec<Fault> = ALL
         .into_iter()
-        .filter(|f| wipes || *f != WipeRedis)
+        .filter(|f| wipes || ![WipeRedis, CutRedisFile].contains(f))
         .collect();
     // The cheap ones come twice.
     faults.extend([
@@ -134,7 +137,8 @@ impl Scene<'_> {
                 self.pass(SHORT);
                 self.redis(&["CONFIG", "SET", "maxmemory", "0"]);
             }
-            WipeRedis => self.redis(&["FLUSHALL"]),
+            WipeRedis => self.wipe(),
+            CutRedisFile => self.cut_redis_file(),
             ImmediatePostgres => {
                 self.servers.postgres.stop_immediately();
                 self.pass(SHORT);
@@ -171,14 +175,36 @@ impl Scene<'_> {
         done.unwrap_or_else(|error| panic!("{words:?}: {error}"));
     }
 
+    /// Several times, as the list is often empty.
+    fn wipe(&mut self) {
+        for _ in 0..5 {
+            self.redis(&["FLUSHALL"]);
+            let pause = self.random.within(5..70);
+            self.pass(Duration::from_millis(pause));
+        }
+    }
+
+    /// A power cut: the end of what Redis wrote is gone, and it is started twice.
+    fn cut_redis_file(&mut self) {
+        self.servers.redis.kill9();
+        let path = append_only_file(&self.servers.redis);
+        let file = OpenOptions::new().write(true).open(path).expect("the file");
+        let length = file.metadata().expect("its length").len();
+        let cut = self.random.within(1..20_000);
+        file.set_len(length.saturating_sub(cut))
+            .expect("a shorter file");
+        self.servers.redis.restart();
+        self.pass(SHORT / 2);
+        self.servers.redis.kill9();
+        self.servers.redis.restart();
+    }
+
     /// Ends whoever is at it, around COMMIT if it can be met.
     fn terminate(&mut self) {
         for _ in 0..8 {
-            let database = self.database;
-            self.servers.execute(&format!(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
-                 WHERE datname = '{database}' AND pid <> pg_backend_pid() \
-                   AND (query = 'COMMIT' OR random() < 0.2)"
+            self.servers.terminate(&format!(
+                "datname = '{}' AND (query = 'COMMIT' OR random() < 0.2)",
+                self.database
             ));
             let pause = self.random.within(5..60);
             self.pass(Duration::from_millis(pause));
@@ -255,7 +281,7 @@ impl Scene<'_> {
     fn push_again(&self) {
         let mut connection = self.servers.redis.connection();
         let list = redis::cmd("LRANGE")
-            .arg(KEY)
+            .arg(&self.servers.key)
             .arg(0)
             .arg(-1)
             .query(&mut connection);
@@ -263,7 +289,7 @@ impl Scene<'_> {
         for _ in 0..2 {
             if !list.is_empty() {
                 let mut push = redis::cmd("RPUSH");
-                push.arg(KEY).arg(&list);
+                push.arg(&self.servers.key).arg(&list);
                 push.exec(&mut connection).expect("RPUSH");
             }
         }

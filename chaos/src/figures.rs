@@ -35,7 +35,7 @@ fn record(number: usize) -> Record {
 
 /// Fills the list with so many records, and says nothing is as it should be by panicking.
 fn fill(servers: &Servers, count: usize, payload: impl Fn(usize) -> Payload) {
-    let queue = redis_queue(&servers.redis.url());
+    let queue = redis_queue(&servers.redis.url(), &servers.key);
     for first in (0..count).step_by(1_000) {
         let last = (first + 1_000).min(count);
         let payloads: Vec<_> = (first..last).map(&payload).collect();
@@ -53,7 +53,7 @@ impl Consuming {
             .args(["consumer", "--name", "consumer", "--folder", "/tmp"])
             .args(["--batch", &batch.to_string()])
             .args(["--postgres", &servers.postgres_url(database)])
-            .args(["--redis", &servers.redis_url()])
+            .args(["--redis", &servers.redis_url(), "--key", &servers.key])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .spawn();

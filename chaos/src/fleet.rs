@@ -1,5 +1,9 @@
 //! The processes of a run: each has a place, and when it dies another one takes it.
 
+mod points;
+
+pub use points::{AROUND_COMMIT, AROUND_PREPARED_COMMIT, PREPARED_POINTS};
+
 use std::collections::{BTreeMap, HashMap};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -10,6 +14,7 @@ use audit_tests::TestDatabase;
 
 use crate::random::Random;
 use crate::servers::Servers;
+use points::{CONSUMER_POINTS, Points, WRITER_POINTS};
 
 /// What a process of the fleet does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,52 +22,6 @@ pub enum Role {
     Writer,
     Consumer,
 }
-
-/// Points with the most passes that a process lives through.
-pub type Points = &'static [(&'static str, u64)];
-
-/// Points that a writer passes. Its forwarder's are among them.
-const WRITER_POINTS: Points = &[
-    ("statement.done", 100),
-    ("transaction.before-commit", 40),
-    ("transaction.committed", 30),
-    ("journal.before-write", 60),
-    ("journal.in-write", 60),
-    ("journal.written", 60),
-    ("publish.done", 60),
-    ("audit-forwarder.peeked", 20),
-    ("redis.before-push", 12),
-    ("redis.pushed", 12),
-    ("audit-forwarder.delivered", 12),
-    ("audit-forwarder.acknowledged", 12),
-    ("journal.before-mark", 12),
-    ("journal.marked", 12),
-    ("audit-confirmer.peeked", 4),
-    ("audit-confirmer.delivered", 4),
-    ("audit-confirmer.acknowledged", 4),
-    ("journal.sent-again", 1),
-];
-
-/// Points between a transaction's last statement and the end of the call.
-pub const AROUND_COMMIT: Points = &[
-    ("statement.done", 20),
-    ("transaction.before-commit", 12),
-    ("transaction.committed", 8),
-    ("journal.before-write", 12),
-    ("journal.in-write", 12),
-    ("journal.written", 12),
-    ("publish.done", 12),
-];
-
-/// Points that a consumer passes.
-const CONSUMER_POINTS: Points = &[
-    ("audit-consumer.peeked", 12),
-    ("store.begun", 12),
-    ("store.before-commit", 12),
-    ("store.committed", 12),
-    ("audit-consumer.delivered", 12),
-    ("audit-consumer.acknowledged", 12),
-];
 
 /// How a process ended, where nobody asked it to.
 pub const AT_RANDOM: &str = "kill -9 at random";
@@ -98,6 +57,8 @@ impl Config {
                 servers.postgres_url(database),
                 "--redis".to_owned(),
                 servers.redis_url(),
+                "--key".to_owned(),
+                servers.key.clone(),
             ],
             writer: vec!["--journal".to_owned(), journal.to_owned()],
             consumer: Vec::new(),

@@ -11,6 +11,7 @@ mod control;
 mod faults;
 mod figures;
 mod fleet;
+mod mode;
 mod oracle;
 mod outcomes;
 mod proxy;
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
         "writer" => writer::run(&args),
         "consumer" => consumer::run(&args),
         "run" => return report::run(&args),
+        "breaks" => return report::breaks(&args),
         "commit" => return done(figures::commit::run(&args)),
         "backlog" => return done(figures::backlog::run(&args)),
         "poison" => return done(figures::poison::run(&args)),

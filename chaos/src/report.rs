@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use crate::args::Args;
+use crate::breaks::Break;
 use crate::figures::tail;
 use crate::round::{self, Plan, Result};
 use crate::servers::Servers;
@@ -44,6 +45,30 @@ pub fn run(args: &Args) -> ExitCode {
     ExitCode::FAILURE
 }
 
+/// Each way to break the design on purpose, for one round.
+pub fn breaks(args: &Args) -> ExitCode {
+    let mut servers = Servers::start();
+    let mut missed = 0;
+    for (name, _) in Break::ALL {
+        let plan = Plan {
+            broken: Some(name.to_owned()),
+            mode: crate::mode::AFTER_COMMIT.to_owned(),
+            ..Plan::of(args, 0)
+        };
+        let result = round::play(&plan, &mut servers);
+        println!("\n{name}:");
+        tell(&plan, &result);
+        missed += u64::from(result.is_good());
+    }
+    match missed {
+        0 => ExitCode::SUCCESS,
+        _ => {
+            eprintln!("error: {missed} of them were not found");
+            ExitCode::FAILURE
+        }
+    }
+}
+
 /// What has to fail fails, and what takes no rounds is done.
 fn before(args: &Args, servers: &mut Servers, seconds: u64, total: &mut Result) {
     let plan = Plan::control(args);
@@ -67,10 +92,11 @@ fn before(args: &Args, servers: &mut Servers, seconds: u64, total: &mut Result) 
 fn tell(plan: &Plan, result: &Result) {
     let v = &result.verdict;
     println!(
-        "seed {} round {}: {} kept, {} recorded, {} kills; lost {} twice {} phantom {} wrong {} \
-         wrong old {}; in windows {}; quarantined {}; drained in {:?}, stopped in {:?}",
+        "seed {} round {} {}: {} kept, {} recorded, {} kills; lost {} twice {} phantom {} wrong {} \
+         wrong old {}; in windows {}; set aside {}, poison {}; drained in {:?}, stopped in {:?}",
         plan.seed,
         plan.round,
+        plan.mode,
         v.kept,
         v.recorded,
         result.kills.values().sum::<u64>(),
@@ -80,11 +106,12 @@ fn tell(plan: &Plan, result: &Result) {
         v.wrong,
         v.wrong_old,
         v.in_windows(),
-        v.quarantined,
+        v.set_aside,
+        v.poisoned,
         result.drained_in,
         result.stopped_in,
     );
-    if result.is_good() {
+    if result.is_good() && v.set_aside == 0 {
         return;
     }
     for text in v.examples.iter().chain(&result.problems) {
@@ -130,8 +157,9 @@ fn print(total: &Result) {
     for (window, count) in &v.windows {
         row(&format!("  {window}"), count);
     }
+    row("kept, and in quarantine with the reason", v.set_aside);
     heading("poison", "times");
-    row("quarantined, and nothing else", v.quarantined);
+    row("quarantined", v.poisoned);
     heading("slowest", "ms");
     row(
         "from SIGTERM under load to exit",

@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use audit_diesel::{Journal, Queue};
+use audit_diesel::Journal;
 
 use crate::args::Args;
+use crate::breaks::Break;
 use crate::faults::{Fault, Scene, schedule};
-use crate::fleet::{Config, Fleet};
+use crate::fleet::{Config, Fleet, PREPARED_POINTS};
+use crate::mode;
 use crate::oracle::{self, Told, Verdict};
 use crate::outcomes;
 use crate::random::Random;
@@ -22,17 +24,24 @@ pub struct Plan {
     pub time: Duration,
     pub control: bool,
     pub broken: Option<String>,
+    pub mode: String,
     pub keep: bool,
 }
 
 impl Plan {
     pub fn of(args: &Args, round: u64) -> Self {
+        // What is broken on purpose is the default mode's way.
+        let mode = match args.has("break") || args.has("control") {
+            true => mode::AFTER_COMMIT,
+            false => mode::of_round(round),
+        };
         Self {
             seed: args.or("seed", 1),
             round,
             time: Duration::from_secs(args.or("round-seconds", 30)),
             control: args.has("control"),
             broken: args.text("break").map(str::to_owned),
+            mode: args.text("mode").unwrap_or(mode).to_owned(),
             keep: args.has("keep"),
         }
     }
@@ -41,6 +50,7 @@ impl Plan {
     pub fn control(args: &Args) -> Self {
         Self {
             control: true,
+            mode: mode::AFTER_COMMIT.to_owned(),
             time: Duration::from_secs(8),
             ..Self::of(args, 0)
         }
@@ -108,7 +118,9 @@ pub fn play(plan: &Plan, servers: &mut Servers) -> Result {
     let url = database.url();
     let name = url.rsplit_once('/').expect("URL/database").1.to_owned();
     let mut result = Result::default();
-    let faults = schedule(&mut random, journal.is_some());
+    let broken = plan.broken.as_deref().map(Break::named);
+    let wipes = journal.is_some() && broken.is_none_or(Break::is_with_wipes);
+    let faults = schedule(&mut random, wipes);
     let end = Instant::now() + plan.time;
     let mut scene = Scene {
         servers,
@@ -144,12 +156,12 @@ pub fn play(plan: &Plan, servers: &mut Servers) -> Result {
     let told = Told {
         outcomes: outcomes::read(folder.path()),
         fates: std::mem::take(&mut fleet.fates),
-        has_window: true,
+        has_window: plan.mode == mode::AFTER_COMMIT,
     };
     result.verdict = oracle::judge(&mut database.connection(), &told);
     let verdict = &result.verdict;
-    if verdict.quarantined != poisoned && journal.is_some() {
-        let quarantined = verdict.quarantined;
+    if verdict.poisoned != poisoned && journal.is_some() {
+        let quarantined = verdict.poisoned;
         let problem = format!("{quarantined} quarantined of {poisoned} poisoned");
         fleet.problems.push(problem);
     }
@@ -170,6 +182,12 @@ fn config(plan: &Plan, calm: Config) -> Config {
         faketime: faketime(),
         ..calm
     };
+    config
+        .writer
+        .extend(["--mode".to_owned(), plan.mode.clone()]);
+    if plan.mode == mode::PREPARED {
+        config.writer_points = PREPARED_POINTS;
+    }
     if let Some(broken) = &plan.broken {
         config.common.extend(["--break".to_owned(), broken.clone()]);
     }
@@ -196,7 +214,7 @@ pub fn drain(fleet: &mut Fleet, servers: &Servers, journal: Option<&Path>) -> Op
     let mut empty = 0;
     loop {
         fleet.tend();
-        let in_journal = journal.as_ref().map_or(Some(0), |j| j.len().ok());
+        let in_journal = journal.as_ref().map_or(Some(0), |j| j.bytes().ok());
         let in_redis = servers.queued();
         empty = if in_journal == Some(0) && in_redis == Some(0) {
             empty + 1

@@ -1,5 +1,6 @@
 //! The servers of a run and the networks in front of them.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use audit_tests::{PostgresServer, RedisServer, TestDatabase};
@@ -7,8 +8,20 @@ use diesel::prelude::*;
 
 use crate::proxy::Proxy;
 
-/// The key of the list.
-pub const KEY: &str = "audit:queue";
+/// The newest file that Redis writes commands to: many of them since Redis 7.
+///
+/// # Panics
+///
+/// When there is none.
+pub fn append_only_file(redis: &RedisServer) -> PathBuf {
+    let files = std::fs::read_dir(redis.folder().join("appendonlydir"));
+    let files = files.into_iter().flatten().flatten();
+    let newest = files
+        .map(|file| file.path())
+        .filter(|path| path.to_string_lossy().ends_with(".incr.aof"))
+        .max_by_key(|path| path.metadata().and_then(|m| m.modified()).ok());
+    newest.unwrap_or_else(|| redis.folder().join("appendonly.aof"))
+}
 
 /// PostgreSQL and Redis, and the way to them.
 pub struct Servers {
@@ -16,6 +29,9 @@ pub struct Servers {
     pub redis: RedisServer,
     pub to_postgres: Proxy,
     pub to_redis: Proxy,
+    /// The key of the list.
+    pub key: String,
+    round: u32,
 }
 
 impl Servers {
@@ -28,11 +44,16 @@ impl Servers {
             to_redis: Proxy::start(redis.port()),
             postgres,
             redis,
+            key: String::new(),
+            round: 0,
         }
     }
 
-    /// An empty database for a round, and a Redis without anything in it.
-    pub fn database(&self) -> TestDatabase {
+    /// An empty database for a round, and a Redis without anything in it. The list has another
+    /// key each time: where the end of Redis' file is cut off, lists of before come back.
+    pub fn database(&mut self) -> TestDatabase {
+        self.round += 1;
+        self.key = format!("audit:queue:{}", self.round);
         redis::cmd("FLUSHALL")
             .exec(&mut self.redis.connection())
             .expect("FLUSHALL");
@@ -60,12 +81,22 @@ impl Servers {
         let mut connection = client
             .get_connection_with_timeout(Duration::from_secs(1))
             .ok()?;
-        redis::cmd("LLEN").arg(KEY).query(&mut connection).ok()
+        redis::cmd("LLEN")
+            .arg(&self.key)
+            .query(&mut connection)
+            .ok()
     }
 
-    /// Runs a statement as the superuser, if the server answers.
-    pub fn execute(&self, sql: &str) -> bool {
-        PgConnection::establish(&self.postgres.url())
-            .is_ok_and(|mut conn| diesel::sql_query(sql).execute(&mut conn).is_ok())
+    /// Ends the backends that this condition on `pg_stat_activity` finds, and says how many.
+    pub fn terminate(&self, condition: &str) -> u64 {
+        let sql = format!(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+             WHERE pid <> pg_backend_pid() AND {condition}"
+        );
+        let ended = PgConnection::establish(&self.postgres.url()).and_then(|mut conn| {
+            let ended = diesel::sql_query(sql).execute(&mut conn);
+            ended.map_err(ConnectionError::CouldntSetupConfiguration)
+        });
+        ended.unwrap_or(0) as u64
     }
 }

@@ -14,6 +14,7 @@ use diesel::r2d2::{self, ConnectionManager, CustomizeConnection, Pool, R2D2Conne
 
 use crate::args::Args;
 use crate::breaks::Break;
+use crate::mode;
 use crate::outcomes::{Outcome, Outcomes};
 use crate::random::Random;
 
@@ -42,8 +43,9 @@ struct Settings {
 }
 
 /// The queue's list, with time-outs that a test can wait for.
-pub fn redis_queue(url: &str) -> RedisQueue {
+pub fn redis_queue(url: &str, key: &str) -> RedisQueue {
     RedisQueue::builder(url)
+        .key(key)
         .connect_timeout(Duration::from_millis(300))
         .io_timeout(Duration::from_millis(500))
         .build()
@@ -71,14 +73,16 @@ fn journal(path: &str) -> Journal {
 const CONFIRM_AFTER: Duration = Duration::from_millis(400);
 
 fn auditor(args: &Args) -> Auditor {
-    let mut builder = Auditor::builder().redis_queue(redis_queue(args.required("redis")));
+    let mut builder = Auditor::builder()
+        .redis_queue(redis_queue(args.required("redis"), args.required("key")))
+        .delivery(mode::of(args));
     builder = match args.text("journal") {
         None => builder.without_journal(),
         Some(path) => {
             let builder = builder.journal_queue(journal(path));
-            match Break::of(args) {
-                Some(Break::TrimAtPush) => builder,
-                _ => builder
+            match Break::of(args).is_some_and(Break::is_without_confirmation) {
+                true => builder,
+                false => builder
                     .confirm_in(pool(args.required("postgres"), 1, None))
                     .confirm_after(CONFIRM_AFTER),
             }

@@ -12,7 +12,7 @@ const FLAT: f64 = 1.25;
 
 pub fn run(args: &Args) -> bool {
     let records: usize = args.or("backlog", 1_000_000);
-    let servers = Servers::start();
+    let mut servers = Servers::start();
     let database = servers.database();
     fill(&servers, records, |number| {
         record(number).encode().expect("a payload")

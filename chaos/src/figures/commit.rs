@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use crate::args::Args;
-use crate::fleet::{AROUND_COMMIT, Config, Fleet};
+use crate::fleet::{AROUND_COMMIT, AROUND_PREPARED_COMMIT, Config, Fleet};
+use crate::mode;
 use crate::oracle::{self, Told};
 use crate::outcomes;
 use crate::random::Random;
@@ -17,8 +18,8 @@ const PATIENCE: Duration = Duration::from_secs(560);
 
 pub fn run(args: &Args) -> bool {
     let crashes: u64 = args.or("commit", 1_000);
-    let mode = args.text("mode").unwrap_or("after_commit");
-    let servers = Servers::start();
+    let mode = args.text("mode").unwrap_or(mode::PREPARED);
+    let mut servers = Servers::start();
     let database = servers.database();
     let folder = tempfile::tempdir().expect("a folder");
     let journal = folder.path().join("journal.db");
@@ -26,7 +27,10 @@ pub fn run(args: &Args) -> bool {
     let mut config = Config::calm(&servers, &database, folder.path(), &path);
     config.seed = args.or("seed", 1);
     config.deadly = true;
-    config.writer_points = AROUND_COMMIT;
+    config.writer_points = match mode {
+        mode::PREPARED => AROUND_PREPARED_COMMIT,
+        _ => AROUND_COMMIT,
+    };
     config.consumer_points = &[];
     config.writer.extend(["--mode".to_owned(), mode.to_owned()]);
     config
@@ -41,10 +45,7 @@ pub fn run(args: &Args) -> bool {
         std::thread::sleep(Duration::from_millis(2));
         // Some COMMITs lose their connection rather than their process.
         if random.one_in(50) {
-            cut += u64::from(servers.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
-                 WHERE query = 'COMMIT' AND pid <> pg_backend_pid()",
-            ));
+            cut += servers.terminate("query = 'COMMIT'");
         }
     }
     fleet.stop(Duration::from_secs(10));
@@ -56,7 +57,7 @@ pub fn run(args: &Args) -> bool {
     let told = Told {
         outcomes: outcomes::read(folder.path()),
         fates: std::mem::take(&mut fleet.fates),
-        has_window: mode == "after_commit",
+        has_window: mode == mode::AFTER_COMMIT,
     };
     let verdict = oracle::judge(&mut database.connection(), &told);
     for (point, count) in &fleet.kills {
@@ -64,10 +65,7 @@ pub fn run(args: &Args) -> bool {
     }
     let kills: u64 = fleet.kills.values().sum();
     line(&format!("{mode}: crashes around COMMIT"), kills);
-    line(
-        &format!("{mode}: times that connections were cut in it"),
-        cut,
-    );
+    line(&format!("{mode}: connections ended around it"), cut);
     line(
         &format!("{mode}: writes kept by the database"),
         verdict.kept,
@@ -80,7 +78,10 @@ pub fn run(args: &Args) -> bool {
     line(&format!("{mode}: phantom"), verdict.phantom);
     line(&format!("{mode}: twice"), verdict.twice);
     line(&format!("{mode}: wrong"), verdict.wrong + verdict.wrong_old);
-    line(&format!("{mode}: quarantined"), verdict.quarantined);
+    line(
+        &format!("{mode}: kept, and in quarantine with the reason"),
+        verdict.set_aside,
+    );
     for text in verdict.examples.iter().chain(&fleet.problems) {
         println!("  {text}");
     }

@@ -13,7 +13,7 @@ const EVERY: usize = 1_000;
 
 pub fn run(args: &Args) -> bool {
     let records: usize = args.or("poison", 100_000);
-    let servers = Servers::start();
+    let mut servers = Servers::start();
     let database = servers.database();
     fill(&servers, records, |number| {
         // Not always at the same place of a batch.

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use audit_diesel::{Actor, AuditContext, Auditor, Journal, Queue, audited};
+use audit_diesel::{Actor, AuditContext, Auditor, Journal, Queue, RedisQueue, audited};
 use diesel::prelude::*;
 
 use crate::app::accounts;
@@ -18,7 +18,7 @@ const CALM: Duration = Duration::from_secs(3);
 const SILENT: Duration = Duration::from_secs(8);
 
 pub fn run(_: &Args) -> bool {
-    let servers = Servers::start();
+    let mut servers = Servers::start();
     let database = servers.database();
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("journal.db");
@@ -58,12 +58,39 @@ pub fn run(_: &Args) -> bool {
         caught_up.as_millis(),
     );
     let kept = count(&mut database.connection(), "truth");
+    let alone = without_journal(&mut servers);
+    line(
+        "the same without a journal: median µs",
+        alone.median.as_micros(),
+    );
+    line("the same without a journal: longest ms", ms(alone.longest));
     stored == kept && silent.longest < Duration::from_millis(500)
 }
 
+/// Redis alone: the first caller who finds it silent waits for a time-out.
+fn without_journal(servers: &mut Servers) -> Calls {
+    let database = servers.database();
+    let builder = Auditor::builder().redis(servers.redis_url());
+    let auditor = builder.without_journal().build().expect("an auditor");
+    let connections = pool(&servers.postgres_url(&database), 2, Some(&auditor));
+    let conn = &mut connections.get().expect("a connection");
+    name_operation(conn);
+    calls(conn, Duration::from_millis(300));
+    servers.redis.suspend();
+    let silent = calls(conn, SILENT);
+    servers.redis.resume();
+    silent
+}
+
 fn auditor(servers: &Servers, path: PathBuf) -> Auditor {
-    let builder = Auditor::builder().redis(servers.redis_url()).journal(path);
+    let builder = Auditor::builder().redis_queue(redis(servers)).journal(path);
     builder.build().expect("an auditor")
+}
+
+/// With the time-outs that it has unless said otherwise.
+fn redis(servers: &Servers) -> RedisQueue {
+    let builder = RedisQueue::builder(servers.redis_url()).key(&servers.key);
+    builder.build().expect("a Redis queue")
 }
 
 fn name_operation(conn: &mut PgConnection) {

@@ -1,16 +1,16 @@
 //! A power cut takes the end of what Redis wrote: the file is cut at each offset of its last
 //! block, and Redis started twice. What was acknowledged after the cut has to be there.
 
-use std::path::PathBuf;
-
 use audit_diesel::{Payload, Queue, RedisQueue};
 use audit_tests::RedisServer;
 
 use crate::args::Args;
-use crate::servers::KEY;
+use crate::servers::append_only_file;
 use crate::writer::redis_queue;
 
 use super::{line, record};
+
+const KEY: &str = "audit:queue:tail";
 
 /// What was written last when the power went.
 #[derive(Debug, Clone, Copy)]
@@ -40,7 +40,7 @@ pub fn cut(step: usize) -> bool {
 
 fn cut_everywhere(last: Last, step: usize) -> (usize, usize) {
     let mut server = RedisServer::start(&["--appendonly", "yes", "--appendfsync", "always"]);
-    let queue = redis_queue(&server.url());
+    let queue = redis_queue(&server.url(), KEY);
     let push = |numbers: std::ops::Range<usize>| {
         let payloads: Vec<_> = numbers.map(payload).collect();
         queue.push(&payloads).expect("a push");
@@ -100,15 +100,4 @@ fn list(server: &RedisServer) -> Vec<Vec<u8>> {
     let mut range = redis::cmd("LRANGE");
     range.arg(KEY).arg(0).arg(-1);
     range.query(&mut server.connection()).expect("the list")
-}
-
-/// The file that Redis 7 writes commands to, or that of Redis 6.
-fn append_only_file(server: &RedisServer) -> PathBuf {
-    let folder = server.folder();
-    let seven = folder.join("appendonlydir/appendonly.aof.1.incr.aof");
-    if seven.is_file() {
-        seven
-    } else {
-        folder.join("appendonly.aof")
-    }
 }

@@ -11,6 +11,7 @@ use uuid::Uuid;
 use super::Journal;
 use super::statements::{self, add_bytes, signed};
 use crate::auditor::PreparedFor;
+use crate::failpoint::failpoint;
 
 /// Part of the journal's tables since its first version.
 pub(super) const TABLE: &str = "
@@ -56,6 +57,7 @@ impl Journal {
         undo_from: Option<u32>,
         payloads: &[Payload],
     ) -> Result<(), QueueError> {
+        failpoint!("prepared.before-write");
         self.take(payloads, |connection, bytes, max_bytes| {
             if bytes > max_bytes {
                 return Ok(false);
@@ -73,7 +75,9 @@ impl Journal {
                 }
                 Ok(true)
             })
-        })
+        })?;
+        failpoint!("prepared.written");
+        Ok(())
     }
 
     pub(crate) fn undo_prepared(&self, transaction: &[u8], from: u32) -> Result<(), QueueError> {
@@ -89,12 +93,15 @@ impl Journal {
         transaction: Uuid,
         payloads: &[Payload],
     ) -> Result<(), QueueError> {
+        failpoint!("prepared.before-release");
         self.run(&self.0.writer, |connection| {
             connection.immediate_transaction(|connection| {
                 undo(connection, transaction.as_bytes(), 0)?;
                 append(connection, payloads)
             })
-        })
+        })?;
+        failpoint!("prepared.released");
+        Ok(())
     }
 
     /// Puts the transaction's prepared records at the journal's end, and says how many.
