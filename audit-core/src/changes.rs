@@ -124,7 +124,7 @@ impl<T: PartialEq + ?Sized> Compared for T {}
 #[diagnostic::on_unimplemented(
     message = "a `{Self}` cannot be recorded: an audited field's type needs `PartialEq` and `serde::Serialize`",
     label = "cannot be compared and serialised",
-    note = "derive both for it, or say on the field how it is recorded: `#[audit(display)]`, \
+    note = "derive both for it (for a type of another crate, turn on that crate's `serde` feature), or say on the field how it is recorded: `#[audit(display)]`, \
             `#[audit(debug)]`, `#[audit(with = \"path\")]`, `#[audit(redact)]` or `#[audit(skip)]`"
 )]
 pub trait Recorded: PartialEq + Serialize {}
