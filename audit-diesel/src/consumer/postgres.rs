@@ -162,4 +162,14 @@ impl Backend for PgConnection {
             Err(_) => TransactionStatus::Unknown,
         })
     }
+
+    /// Recovery from a crash resets the statistics, and a restart in order keeps them.
+    fn crashed_since(&mut self, micros: i64) -> QueryResult<bool> {
+        let crashed = sql::<Bool>(
+            "coalesce(pg_stat_get_bgwriter_stat_reset_time() >= timestamptz 'epoch' + ",
+        )
+        .bind::<BigInt, _>(micros)
+        .sql(" * interval '1 microsecond', true)");
+        diesel::select(crashed).get_result(self)
+    }
 }

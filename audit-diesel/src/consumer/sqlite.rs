@@ -108,6 +108,10 @@ impl Backend for SqliteConnection {
     fn transaction_status(&mut self, _xid: i64) -> QueryResult<TransactionStatus> {
         Ok(TransactionStatus::Unknown)
     }
+
+    fn crashed_since(&mut self, _micros: i64) -> QueryResult<bool> {
+        Ok(false)
+    }
 }
 
 fn texts(ids: &[Uuid]) -> Vec<String> {

@@ -76,6 +76,10 @@ pub(super) trait Backend: Connection {
 
     /// What became of a transaction whose COMMIT nobody saw the end of.
     fn transaction_status(&mut self, xid: i64) -> QueryResult<TransactionStatus>;
+
+    /// Whether the server crashed since this time, in microseconds since 1970: an id that was not
+    /// on disk is given again after that, to a transaction that may commit.
+    fn crashed_since(&mut self, micros: i64) -> QueryResult<bool>;
 }
 
 /// What became of a transaction.
@@ -202,6 +206,15 @@ pub(super) fn store<C: Backend>(conn: &mut C, batch: BatchToStore) -> QueryResul
 }
 
 /// A batch that is being stored.
+/// What became of a transaction that wrote at this time.
+fn status_of<C: Backend>(conn: &mut C, xid: i64, wrote_at: i64) -> QueryResult<TransactionStatus> {
+    let status = conn.transaction_status(xid)?;
+    if status == TransactionStatus::Committed && conn.crashed_since(wrote_at)? {
+        return Ok(TransactionStatus::Unknown);
+    }
+    Ok(status)
+}
+
 struct Storing {
     tally: Tally,
     refused: Vec<Refused>,
@@ -224,7 +237,7 @@ impl Storing {
             };
             let status = match known.get(&unsettled.xid) {
                 Some(status) => *status,
-                None => conn.transaction_status(unsettled.xid)?,
+                None => status_of(conn, unsettled.xid, entry.record.occurred_at)?,
             };
             known.insert(unsettled.xid, status);
             match status {
@@ -238,7 +251,8 @@ impl Storing {
                 TransactionStatus::Unknown => self.refuse(
                     &entry,
                     "the connection was lost during COMMIT, and this database cannot tell \
-                     whether the transaction was committed",
+                     whether the transaction was committed: it crashed or was restored since, \
+                     the id is too old, or the transaction was another server's",
                 ),
             }
         }

@@ -9,7 +9,7 @@ use diesel::connection::SimpleConnection;
 use diesel::dsl::sql;
 use diesel::prelude::*;
 use diesel::result::Error;
-use diesel::sql_types::{Bool, Integer};
+use diesel::sql_types::{BigInt, Bool, Integer, Text};
 use std::time::Duration;
 
 use crate::support::{add, added};
@@ -63,7 +63,7 @@ fn stored(app: &App) -> (Vec<String>, u64) {
     let stats = consumer.stats();
     assert_eq!(stats.quarantined, 0);
     consumer.stop().unwrap();
-    let rows = sql::<diesel::sql_types::Text>("action FROM audit_logs ORDER BY occurred_at, id");
+    let rows = sql::<Text>("action FROM audit_logs ORDER BY occurred_at, id");
     let rows = diesel::select(rows)
         .load(&mut app.guard.connection())
         .unwrap();
@@ -181,6 +181,50 @@ fn commit_and_lose(app: &App, mut conn: impl std::ops::DerefMut<Target = Conn> +
         terminate(app, backend);
         assert!(committing.join().unwrap().is_err());
     });
+}
+
+/// The server crashes in COMMIT and forgets the id, which was not on disk. It gives it again, to a
+/// transaction that commits.
+#[test]
+fn lost_in_a_crash_and_the_id_given_again() {
+    let mut server = PostgresServer::start();
+    let app = app_on(TestDatabase::on(&server.url()));
+    let mut conn = app.pool.get().unwrap();
+    conn.batch_execute("ALTER SYSTEM SET wal_writer_delay = '10s'")
+        .unwrap();
+    conn.batch_execute("SELECT pg_reload_conf()").unwrap();
+    wait_until("the setting is in force", Duration::from_secs(20), || {
+        let now = sql::<Bool>("current_setting('wal_writer_delay') = '10s'");
+        diesel::select(now).get_result(&mut conn).unwrap()
+    });
+    conn.batch_execute("BEGIN").unwrap();
+    insert(&mut conn, "ada").unwrap();
+    let id = next_id(&mut conn);
+    server.kill9();
+    conn.batch_execute("COMMIT").unwrap_err();
+    drop(conn);
+    server.restart();
+    let mut admin = app.guard.connection();
+    while next_id(&mut admin) != id {}
+    assert_eq!(added(&app.records()), ["ada"]);
+
+    let consumer = Consumer::builder(app.auditor.queue(), app.pool.clone())
+        .spawn()
+        .unwrap();
+    consumer.flush().unwrap();
+    let stats = consumer.stats();
+    assert_eq!((stats.stored, stats.quarantined), (0, 1), "{stats:?}");
+    let reason: String = diesel::select(sql::<Text>("(SELECT reason FROM audit_quarantine)"))
+        .get_result(&mut admin)
+        .unwrap();
+    assert!(reason.contains("crashed"), "{reason}");
+}
+
+/// The id of the open transaction, or of one that commits.
+fn next_id(conn: &mut Conn) -> i64 {
+    diesel::select(sql::<BigInt>("txid_current()"))
+        .get_result(conn)
+        .unwrap()
 }
 
 /// A batch with a COMMIT in it fails, and nobody says whether before or after.
