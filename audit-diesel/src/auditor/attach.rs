@@ -1,0 +1,102 @@
+//! Puts the auditor's recorder on connections.
+
+use audit_core::Record;
+use diesel::connection::{Connection, Instrumentation, TransactionManager};
+
+use super::{AuditedBackend, Auditor, AuditorCustomizer};
+use crate::AuditError;
+use crate::connection::AuditedConnection;
+use crate::recorder::Recorder;
+
+impl Auditor {
+    /// Attaches the auditor to a connection, so that audited statements can run on it.
+    ///
+    /// It becomes the connection's `Instrumentation` and passes every event on to the process-wide
+    /// default one. Diesel cannot hand out an instrumentation that was set on the connection
+    /// itself; to keep that, use [`attach_chained`](Self::attach_chained). Attaching again to the
+    /// same connection changes nothing. Inside a transaction that Diesel opened it joins that one; a
+    /// transaction that raw SQL opened before cannot be seen: attach first.
+    pub fn attach<C>(&self, conn: &mut C)
+    where
+        C: AuditedConnection,
+        C::Backend: AuditedBackend,
+    {
+        self.attach_chained(conn, diesel::connection::get_default_instrumentation());
+    }
+
+    /// Attaches the auditor to a connection and passes every event on to `chained`.
+    pub fn attach_chained<C>(&self, conn: &mut C, chained: Option<Box<dyn Instrumentation>>)
+    where
+        C: AuditedConnection,
+        C::Backend: AuditedBackend,
+    {
+        let conn = conn.raw();
+        let dialect = <C::Backend as AuditedBackend>::DIALECT.0;
+        let depth = transaction_depth(conn);
+        let recorder = |chained| Recorder::new(self.clone(), dialect, depth, chained);
+        match Recorder::of(conn) {
+            Some(other) if other.auditor().is_same(self) => {}
+            // Another auditor holds records that its own queue has to get at COMMIT.
+            Some(other) if other.pending().next().is_some() => {
+                let other = std::mem::replace(other, recorder(None));
+                conn.set_instrumentation(recorder(Some(Box::new(other))));
+            }
+            _ => conn.set_instrumentation(recorder(chained)),
+        }
+    }
+
+    /// What attaches this auditor to every connection of an r2d2 pool.
+    ///
+    /// ```no_run
+    /// # use audit_diesel::{Auditor, MemoryQueue};
+    /// # #[cfg(feature = "sqlite")] {
+    /// use diesel::SqliteConnection;
+    /// use diesel::r2d2::{ConnectionManager, Pool};
+    ///
+    /// # let auditor = Auditor::builder().queue(MemoryQueue::new()).build().unwrap();
+    /// let pool = Pool::builder()
+    ///     .connection_customizer(auditor.customizer())
+    ///     .build(ConnectionManager::<SqliteConnection>::new("app.db"));
+    /// # }
+    /// ```
+    pub fn customizer<C>(&self) -> Box<AuditorCustomizer<C>>
+    where
+        C: AuditedConnection,
+        C::Backend: AuditedBackend,
+    {
+        Box::new(AuditorCustomizer::new(self.clone()))
+    }
+
+    /// The records that wait for the connection's transaction to be committed, for tests: in
+    /// Diesel's `begin_test_transaction` they wait for good.
+    ///
+    /// # Errors
+    ///
+    /// [`AuditError::NoAuditor`] on a connection that this auditor is not attached to.
+    pub fn pending<C: AuditedConnection>(&self, conn: &mut C) -> Result<Vec<Record>, AuditError> {
+        let recorder = self.recorder_of(conn.raw())?;
+        Ok(recorder
+            .pending()
+            .filter_map(|payload| Record::decode(payload.as_bytes()).ok())
+            .collect())
+    }
+
+    pub(super) fn recorder_of<'c, C: Connection>(
+        &self,
+        conn: &'c mut C,
+    ) -> Result<&'c mut Recorder, AuditError> {
+        match Recorder::of(conn) {
+            Some(recorder) if recorder.auditor().is_same(self) => Ok(recorder),
+            _ => Err(AuditError::NoAuditor),
+        }
+    }
+}
+
+/// How deep Diesel is in transactions that began before the auditor came.
+fn transaction_depth<C: Connection>(conn: &mut C) -> u32 {
+    let status = C::TransactionManager::transaction_manager_status_mut(conn);
+    match status.transaction_depth() {
+        Ok(Some(depth)) => depth.get(),
+        _ => 0,
+    }
+}

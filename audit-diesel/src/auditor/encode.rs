@@ -1,0 +1,60 @@
+//! Writes records as JSON, within the size that one may have.
+
+use audit_core::{Payload, Record};
+
+use super::Auditor;
+use crate::AuditError;
+
+impl Auditor {
+    /// Encodes the record of a change. The change is done, so this finds a way: a record that is
+    /// too large keeps which fields changed, with their sizes in place of their values.
+    pub(crate) fn encode_change(&self, mut record: Record) -> Result<Payload, AuditError> {
+        self.mask_extra(&mut record);
+        let max_bytes = self.shared.settings.max_record_bytes;
+        let payload = record.encode().map_err(AuditError::Unserializable)?;
+        let bytes = payload.as_bytes().len();
+        if bytes <= max_bytes {
+            return Ok(payload);
+        }
+        self.shared.counters.oversized();
+        tracing::warn!(
+            record = %record.id,
+            resource = record.resource_type.as_deref(),
+            bytes,
+            max_bytes,
+            "a record is too large: its values are replaced by their sizes"
+        );
+        let shrunk = record.shrunk_to(max_bytes).encode();
+        shrunk.map_err(AuditError::Unserializable)
+    }
+
+    /// As [`encode_change`](Self::encode_change), where the change may not fail any more.
+    pub(crate) fn encode_change_or_count(&self, record: Record) -> Option<Payload> {
+        let (id, what) = (record.id, record.resource_type.clone());
+        let payload = self.encode_change(record).ok();
+        if payload.is_none() {
+            self.shared.counters.failed(1);
+            tracing::error!(record = %id, resource = what.as_deref(), "a record cannot be written as JSON and is lost");
+        }
+        payload
+    }
+
+    /// Encodes the record of an event, which is refused where it is too large.
+    pub(crate) fn encode_event_record(&self, mut record: Record) -> Result<Payload, AuditError> {
+        self.mask_extra(&mut record);
+        let payload = record.encode().map_err(AuditError::Unserializable)?;
+        let bytes = payload.as_bytes().len();
+        let max_bytes = self.shared.settings.max_record_bytes;
+        if bytes > max_bytes {
+            return Err(AuditError::RecordTooLarge { bytes, max_bytes });
+        }
+        Ok(payload)
+    }
+
+    fn mask_extra(&self, record: &mut Record) {
+        let words = &self.shared.settings.secret_words;
+        if !words.is_empty() {
+            record.mask_extra(words);
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! Asks SQLite whether a transaction is still open.
+
+use diesel::connection::Connection;
+
+use super::Recorder;
+
+/// SQLite has no function that tells whether a transaction is open, but refuses to open a second
+/// one. BEGIN takes no lock.
+pub(super) fn ask_whether_open<C: Connection>(conn: &mut C) {
+    set_asking(conn, true);
+    let idle = conn.batch_execute("BEGIN").is_ok();
+    if idle {
+        let _ = conn.batch_execute("COMMIT");
+    }
+    set_asking(conn, false);
+    if let Some(recorder) = Recorder::of(conn) {
+        if idle {
+            let ended = recorder.transaction.ended_unseen();
+            recorder.settle(ended);
+        } else {
+            recorder.transaction.still_open();
+        }
+    }
+}
+
+fn set_asking<C: Connection>(conn: &mut C, asking: bool) {
+    if let Some(recorder) = Recorder::of(conn) {
+        recorder.asking = asking;
+    }
+}

@@ -1,0 +1,117 @@
+//! Watches the queries of the connection: what each is about to do, and how it was answered.
+
+use std::sync::atomic::Ordering;
+
+use diesel::connection::{DebugQuery, InstrumentationEvent};
+
+use super::Recorder;
+use super::control::{self, Control};
+use super::transaction::Answer;
+use crate::failpoint::failpoint;
+use crate::{GuardMode, sql};
+
+impl Recorder {
+    pub(super) fn observe(&mut self, event: &InstrumentationEvent<'_>) {
+        match event {
+            InstrumentationEvent::StartQuery { query, .. } => {
+                self.running.clear();
+                self.failed = false;
+                self.raw_writes.clear();
+                if !self.is_own() {
+                    self.read(*query);
+                    self.about_to_commit();
+                }
+                #[cfg(feature = "failpoints")]
+                if matches!(self.running[..], [Control::Commit { .. }]) {
+                    failpoint!("transaction.before-commit");
+                }
+            }
+            InstrumentationEvent::FinishQuery { error, .. } => {
+                let answer = Answer::from(*error);
+                if answer == Answer::Done {
+                    self.record_raw_writes();
+                }
+                if !self.failed {
+                    let controls = std::mem::take(&mut self.running);
+                    self.finished(&controls, answer);
+                }
+                self.failed |= answer != Answer::Done;
+            }
+            InstrumentationEvent::CacheQuery { .. } => self.prepared_forms.one_more(),
+            _ => {}
+        }
+    }
+
+    /// Reads what a query is about to do: to the transaction, and to audited tables.
+    fn read(&mut self, query: &dyn DebugQuery) {
+        let guarded = self
+            .auditor
+            .guarded_tables()
+            .filter(|_| !self.exempt.is_in_force());
+        let dialect = self.transaction.dialect();
+        let prepared = sql::read(query, |text| {
+            control::read(text, &mut self.running);
+            if let Some(tables) = guarded {
+                let bounds = control::bounds(&self.running);
+                self.raw_writes = self.watch.look(text, bounds, tables, dialect);
+            }
+        });
+        if prepared && self.transaction.runs_only_first_of_prepared() {
+            self.running.truncate(1);
+        }
+        if self.running.is_empty() {
+            self.exempt.count_statement();
+        } else {
+            // What a transaction wrote belongs to it, and it is about to end.
+            self.record_raw_writes();
+        }
+        if let (Some(write), GuardMode::Panic) =
+            (self.raw_writes.first(), self.auditor.guard_mode())
+        {
+            let message = write.message();
+            self.raw_writes.clear();
+            unaudited_write(&message);
+        }
+    }
+
+    fn record_raw_writes(&mut self) {
+        if self.raw_writes.is_empty() || self.auditor.guard_mode() != GuardMode::Record {
+            return;
+        }
+        let context = self.auditor.context_or_unknown();
+        let writes = std::mem::take(&mut self.raw_writes);
+        self.auditor.unaudited_writes(&writes);
+        let records: Vec<_> = writes.iter().map(|w| w.record(context.clone())).collect();
+        // The transaction may be full; the trace is in it all the same.
+        let _ = self.record(records, None);
+    }
+
+    fn is_own(&self) -> bool {
+        self.own_statement.load(Ordering::Relaxed)
+    }
+
+    fn finished(&mut self, controls: &[Control], answer: Answer) {
+        match controls {
+            [] => {
+                let ended = self.transaction.answered(answer, self.is_own());
+                self.settle(ended);
+            }
+            [_, _, ..] if answer != Answer::Done => {
+                let ended = self.transaction.batch_failed(controls, answer);
+                self.settle(ended);
+            }
+            _ => {
+                for control in controls {
+                    let ended = self.transaction.controlled(control, answer);
+                    self.settle(ended);
+                }
+            }
+        }
+    }
+}
+
+/// Stops the developer before the write is sent.
+#[expect(clippy::panic, reason = "the guard's panic mode is asked for")]
+fn unaudited_write(message: &str) -> ! {
+    panic!("{message}")
+}

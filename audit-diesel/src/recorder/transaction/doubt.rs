@@ -1,0 +1,63 @@
+//! A transaction that may have ended unseen.
+
+use super::open::Open;
+use super::{Dialect, Ended, TransactionBuffer};
+
+/// How a transaction ended, if it ended unseen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Doubt {
+    /// By a COMMIT in a batch of which another statement failed.
+    Committed,
+    RolledBack,
+}
+
+impl Open {
+    /// It turned out that the transaction ended before.
+    pub(super) fn ended_unseen(self, dialect: Dialect) -> Ended {
+        match (self.doubt, dialect) {
+            // SQLite's COMMIT leaves the transaction open where it fails.
+            (Some(Doubt::Committed), Dialect::Sqlite) => Ended::Committed(self),
+            // In PostgreSQL it may be that very COMMIT that failed.
+            (Some(Doubt::Committed), Dialect::Postgres) => Ended::InDoubt(self),
+            (Some(Doubt::RolledBack) | None, _) => Ended::RolledBack(self),
+        }
+    }
+}
+
+impl TransactionBuffer {
+    /// Whether only the database knows if the transaction is open.
+    ///
+    /// SQLite ends a transaction by itself where a statement says `OR ROLLBACK`, where a trigger
+    /// says `RAISE(ROLLBACK)`, and on errors such as a full disk.
+    pub(in crate::recorder) fn may_have_ended(&self) -> bool {
+        let doubt = self.open.as_ref().is_some_and(|open| open.doubt.is_some());
+        doubt && self.dialect == Dialect::Sqlite
+    }
+
+    /// Something failed that may have ended the transaction.
+    pub(super) fn doubt(&mut self) {
+        if let Some(open) = &mut self.open {
+            open.doubt.get_or_insert(Doubt::RolledBack);
+        }
+    }
+
+    /// As [`doubt`](Self::doubt), where an error may end a transaction.
+    pub(in crate::recorder) fn doubt_on_sqlite(&mut self) {
+        if self.dialect == Dialect::Sqlite {
+            self.doubt();
+        }
+    }
+
+    /// The database says that the transaction is open.
+    pub(in crate::recorder) fn still_open(&mut self) {
+        if let Some(open) = &mut self.open {
+            open.doubt = None;
+        }
+    }
+
+    /// The database says that no transaction is open.
+    pub(in crate::recorder) fn ended_unseen(&mut self) -> Option<Ended> {
+        let dialect = self.dialect;
+        self.open.take().map(|open| open.ended_unseen(dialect))
+    }
+}

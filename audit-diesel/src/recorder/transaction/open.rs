@@ -1,0 +1,116 @@
+//! A transaction that is open: the records it holds, and its savepoints.
+
+use audit_core::Payload;
+use uuid::Uuid;
+
+use super::doubt::Doubt;
+use super::{Dialect, Undone};
+
+#[derive(Debug)]
+pub(in crate::recorder) struct Open {
+    pub(in crate::recorder) id: Uuid,
+    pub(in crate::recorder) xid: Option<i64>,
+    pub(in crate::recorder) payloads: Vec<Payload>,
+    /// Those that are written down already.
+    pub(in crate::recorder) prepared: Vec<Payload>,
+    /// Whether any record of it was written down, though it may be taken back by now.
+    pub(in crate::recorder) has_prepared: bool,
+    /// From which place on the prepared ones could not be taken back yet.
+    pub(super) stale_from: Option<u32>,
+    /// Whether something in it failed: then what is said of its end may be wrong.
+    pub(in crate::recorder) had_failure: bool,
+    pub(super) bytes: usize,
+    /// How many records there are, those included that are not held here.
+    pub(super) records: u32,
+    pub(super) savepoints: Vec<Savepoint>,
+    /// PostgreSQL refuses everything until a rollback, and turns COMMIT into one.
+    pub(super) aborted: bool,
+    /// SQLite: opened by a savepoint, so releasing that one commits.
+    pub(super) opened_by_savepoint: bool,
+    /// Set while it may have ended unseen, and how it has ended then.
+    pub(super) doubt: Option<Doubt>,
+}
+
+#[derive(Debug)]
+pub(super) struct Savepoint {
+    name: String,
+    /// How much the transaction held when the savepoint was set.
+    payloads: usize,
+    prepared: usize,
+    records: u32,
+}
+
+impl Open {
+    pub(super) fn new(opened_by_savepoint: bool) -> Self {
+        Self {
+            id: Uuid::now_v7(),
+            xid: None,
+            payloads: Vec::new(),
+            prepared: Vec::new(),
+            has_prepared: false,
+            stale_from: None,
+            had_failure: false,
+            bytes: 0,
+            records: 0,
+            savepoints: Vec::new(),
+            aborted: false,
+            opened_by_savepoint,
+            doubt: None,
+        }
+    }
+
+    /// A transaction that Diesel's transaction manager opened before we came.
+    pub(super) fn of_depth(depth: u32) -> Self {
+        let mut open = Self::new(false);
+        for outer in 1..depth {
+            open.savepoint(&format!("diesel_savepoint_{outer}"));
+        }
+        open
+    }
+
+    pub(super) fn savepoint(&mut self, name: &str) {
+        self.savepoints.push(Savepoint {
+            name: name.to_owned(),
+            payloads: self.payloads.len(),
+            prepared: self.prepared.len(),
+            records: self.records,
+        });
+    }
+
+    /// The place of the innermost savepoint of that name.
+    pub(super) fn find(&self, name: &str, dialect: Dialect) -> Option<usize> {
+        self.savepoints.iter().rposition(|s| match dialect {
+            Dialect::Postgres => s.name == name,
+            // SQLite ignores case, in quotes too.
+            Dialect::Sqlite => s.name.eq_ignore_ascii_case(name),
+        })
+    }
+
+    /// Drops what was recorded since the savepoint, which stays in force.
+    pub(super) fn rollback_to(&mut self, name: &str, dialect: Dialect) -> Option<Undone> {
+        self.aborted = false;
+        self.doubt = None;
+        let at = self.find(name, dialect)?;
+        let (held, prepared) = (self.payloads.len(), self.prepared.len());
+        self.savepoints.truncate(at + 1);
+        let savepoint = &self.savepoints[at];
+        self.payloads.truncate(savepoint.payloads);
+        self.prepared.truncate(savepoint.prepared);
+        self.records = savepoint.records;
+        self.bytes = self.pending().map(|p| p.as_bytes().len()).sum();
+        let (held, prepared) = (held - self.payloads.len(), prepared - self.prepared.len());
+        (held + prepared > 0).then_some(Undone {
+            records: held + prepared,
+            transaction: self.id,
+            prepared_from: (prepared > 0).then_some(self.records),
+        })
+    }
+
+    pub(super) fn pending(&self) -> impl Iterator<Item = &Payload> {
+        self.payloads.iter().chain(&self.prepared)
+    }
+
+    pub(in crate::recorder) fn count(&self) -> usize {
+        self.payloads.len() + self.prepared.len()
+    }
+}
