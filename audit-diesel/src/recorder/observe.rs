@@ -7,6 +7,7 @@ use diesel::connection::{DebugQuery, InstrumentationEvent};
 use super::Recorder;
 use super::control::{self, Control};
 use super::transaction::Answer;
+#[cfg(feature = "failpoints")]
 use crate::failpoint::failpoint;
 use crate::{GuardMode, sql};
 
