@@ -7,6 +7,7 @@ mod compile;
 mod consumer;
 mod counts;
 mod growth;
+mod guard;
 mod measure;
 mod micro;
 mod models;
@@ -99,13 +100,14 @@ impl Arguments {
 
 type Group = fn(&World, Effort, &mut Plots) -> Fallible<Vec<Row>>;
 
-const GROUPS: [(&str, Group); 9] = [
+const GROUPS: [(&str, Group); 10] = [
     ("request", |world, effort, _| request::rows(world, effort)),
     ("peers", peers::rows),
     ("sqlite", |world, effort, _| sqlite::rows(world, effort)),
     ("bulk", |world, effort, _| bulk::rows(world, effort)),
     ("consumer", consumer::rows),
     ("micro", |world, effort, _| micro::rows(world, effort)),
+    ("guard", |world, effort, _| guard::rows(world, effort)),
     ("growth", |world, effort, _| growth::rows(world, effort)),
     ("compile", |_, effort, _| compile::rows(effort)),
     ("wire", |world, effort, _| wire::rows(world, effort)),
