@@ -5,6 +5,6 @@ SELECT 'user' || n || '@example.com', 'User Number ' || n, 'member', 'free', n *
        md5(n::text), n % 50, '2026-01-01'
 FROM generate_series(1, 100000) n;
 
-INSERT INTO article_accounts SELECT * FROM accounts WHERE id <= 10000;
+INSERT INTO statement_accounts SELECT * FROM accounts WHERE id <= 10000;
 INSERT INTO row_accounts SELECT * FROM accounts WHERE id <= 10000;
 INSERT INTO context_accounts SELECT * FROM accounts WHERE id <= 10000;

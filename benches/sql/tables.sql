@@ -14,13 +14,13 @@ CREATE TABLE accounts (
     updated_at timestamp NOT NULL
 );
 
-CREATE TABLE article_accounts (LIKE accounts INCLUDING ALL);
+CREATE TABLE statement_accounts (LIKE accounts INCLUDING ALL);
 CREATE TABLE row_accounts (LIKE accounts INCLUDING ALL);
 CREATE TABLE context_accounts (LIKE accounts INCLUDING ALL);
 
 -- Where the triggers write: the columns and indexes of `audit_logs`, so that each baseline fills
 -- as much as ours does.
-CREATE TABLE article_logs (LIKE audit_logs INCLUDING ALL);
+CREATE TABLE statement_logs (LIKE audit_logs INCLUDING ALL);
 CREATE TABLE row_logs (LIKE audit_logs INCLUDING ALL);
-ALTER TABLE article_logs ALTER id SET DEFAULT gen_random_uuid();
+ALTER TABLE statement_logs ALTER id SET DEFAULT gen_random_uuid();
 ALTER TABLE row_logs ALTER id SET DEFAULT gen_random_uuid();

@@ -83,7 +83,7 @@ fn warmed(world: &World, effort: Effort) -> Fallible<Vec<Row>> {
     let contenders: [(&str, Update); 3] = [
         ("plain", Box::new(plain)),
         ("audited", Box::new(audited)),
-        ("the article's trigger", Box::new(article)),
+        ("the statement trigger", Box::new(statement)),
     ];
     let mut rows = Vec::new();
     for (name, update) in contenders {
@@ -121,14 +121,14 @@ fn warmed(world: &World, effort: Effort) -> Fallible<Vec<Row>> {
     Ok(rows)
 }
 
-fn article(conn: &mut PgConnection, size: i64) {
+fn statement(conn: &mut PgConnection, size: i64) {
     conn.batch_execute(&format!(
         "SELECT set_config('audit.context', '{TRIGGER_CONTEXT}', false);
          SET statement_timeout = '30s'"
     ))
     .expect("the context is set");
     // It may take minutes: what is past the limit shows as the limit.
-    let _ = diesel::sql_query("UPDATE article_accounts SET balance = balance + 1 WHERE id <= $1")
+    let _ = diesel::sql_query("UPDATE statement_accounts SET balance = balance + 1 WHERE id <= $1")
         .bind::<diesel::sql_types::BigInt, _>(size)
         .execute(conn);
 }

@@ -83,7 +83,7 @@ pub(crate) fn account() -> Account {
     }
 }
 
-/// What a web application knows about a request: what the article's session variable carries.
+/// What a web application knows about a request: what a trigger gets in a session variable.
 pub(crate) fn context() -> AuditContext {
     AuditContext::new(Actor::user("42"))
         .organization("acme")

@@ -30,7 +30,7 @@ macro_rules! same_columns {
     )*};
 }
 
-same_columns!(article_accounts row_accounts context_accounts);
+same_columns!(statement_accounts row_accounts context_accounts);
 
 fn row(round: usize) -> i64 {
     (1 + round.wrapping_mul(7919) % 10_000) as i64
@@ -64,7 +64,7 @@ pub(crate) fn rows(world: &World, effort: Effort, plots: &mut Plots) -> Fallible
     }
     let [
         mut plain,
-        mut article,
+        mut statement,
         mut by_row,
         mut with_context,
         mut locked,
@@ -97,13 +97,13 @@ pub(crate) fn rows(world: &World, effort: Effort, plots: &mut Plots) -> Fallible
                 update!(context_accounts, &mut with_context, round);
             }),
             Contender::new(|round| {
-                set_context(&mut article);
-                update!(article_accounts, &mut article, round);
+                set_context(&mut statement);
+                update!(statement_accounts, &mut statement, round);
             }),
             Contender::new(|round| locked_update(&mut locked, round)),
         ],
     );
-    let [plain, ours, pushed, by_row, with_context, article, locked] = samples.as_slice() else {
+    let [plain, ours, pushed, by_row, with_context, statement, locked] = samples.as_slice() else {
         return Err("as many samples as contenders".into());
     };
     plots.latency = [
@@ -113,16 +113,16 @@ pub(crate) fn rows(world: &World, effort: Effort, plots: &mut Plots) -> Fallible
         ("row trigger, no diff, no context", by_row),
         ("row trigger, no diff, context", with_context),
         ("BEGIN, SELECT FOR UPDATE, UPDATE, COMMIT", locked),
-        ("statement trigger, diff, context", article),
+        ("statement trigger, diff, context", statement),
     ]
     .map(|(name, samples)| Bar::new(name, samples.p50(), samples.p99()))
     .to_vec();
     let best_peer = by_row.p50() / plain.p50();
     Ok(vec![
         Row::compare(
-            "update of one row, journal ÷ the article's trigger",
+            "update of one row, journal ÷ the statement trigger",
             ours,
-            article,
+            statement,
         )
         .at_most(0.60),
         Row::compare(
@@ -131,7 +131,11 @@ pub(crate) fn rows(world: &World, effort: Effort, plots: &mut Plots) -> Fallible
             plain,
         )
         .at_most(best_peer),
-        Row::compare("the article's trigger with context ÷ plain", article, plain),
+        Row::compare(
+            "the statement trigger with context ÷ plain",
+            statement,
+            plain,
+        ),
         Row::compare("row trigger without diff ÷ plain", by_row, plain),
         Row::compare(
             "row trigger without diff, with context ÷ plain",

@@ -120,14 +120,14 @@ fn log_bytes(world: &World, records: usize) -> Fallible<Vec<Row>> {
         })
     };
     let plain = updates("accounts")?;
-    let article = updates("article_accounts")? - plain;
+    let statement = updates("statement_accounts")? - plain;
     let by_row = updates("row_accounts")? - plain;
     let conn = &mut world.connection()?;
     conn.batch_execute("ALTER SYSTEM RESET full_page_writes")?;
     conn.batch_execute("SELECT pg_reload_conf()")?;
     Ok(vec![
         Row::new("bytes of PostgreSQL's log a record", ours, "bytes"),
-        Row::new("the same, the article's trigger", article, "bytes"),
+        Row::new("the same, the statement trigger", statement, "bytes"),
         Row::new("the same, row trigger without diff", by_row, "bytes"),
     ])
 }

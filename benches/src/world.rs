@@ -48,7 +48,7 @@ impl World {
         conn.batch_execute(include_str!("../sql/tables.sql"))?;
         conn.batch_execute(include_str!("../sql/rows.sql"))?;
         conn.batch_execute("VACUUM (ANALYZE)")?;
-        conn.batch_execute(include_str!("../sql/article_trigger.sql"))?;
+        conn.batch_execute(include_str!("../sql/statement_trigger.sql"))?;
         conn.batch_execute(include_str!("../sql/row_trigger.sql"))?;
         Ok(world)
     }

@@ -1,4 +1,4 @@
-//! The control: the consumer of the article, which pops a batch, stores it in one transaction, and
+//! The control: a plain consumer, which pops a batch, stores it in one transaction, and
 //! pushes it back when that fails. The suite has to find what it loses.
 
 use std::sync::atomic::{AtomicBool, Ordering};

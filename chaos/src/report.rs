@@ -75,7 +75,7 @@ fn before(args: &Args, servers: &mut Servers, seconds: u64, total: &mut Result) 
     let control = round::play(&plan, servers);
     let v = &control.verdict;
     println!(
-        "control, the article's consumer: {} kept, {} recorded, {} lost",
+        "control, a plain consumer: {} kept, {} recorded, {} lost",
         v.kept, v.recorded, v.lost
     );
     if v.lost == 0 {

@@ -1,4 +1,4 @@
--- The trigger of the article that this library answers: one a statement, with transition tables.
+-- The usual trigger for an audit log: one a statement, with transition tables.
 -- It computes a diff in jsonb, leaves out changes of `updated_at` alone, redacts the token, and
 -- reads the context from a session variable that the application sets before each statement:
 -- organization#user#project#ip#source#api_key_id#oauth_client_id
@@ -8,7 +8,7 @@ CREATE FUNCTION audit_by_statement() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
     context text[] := string_to_array(current_setting('audit.context', true), '#');
 BEGIN
-    INSERT INTO article_logs (
+    INSERT INTO statement_logs (
         occurred_at, action, resource_type, resource_id, outcome, organization, actor_type,
         actor_id, project, ip, source, api_key_id, oauth_client_id, changes
     )
@@ -35,6 +35,6 @@ BEGIN
 END
 $$;
 
-CREATE TRIGGER audit AFTER UPDATE ON article_accounts
+CREATE TRIGGER audit AFTER UPDATE ON statement_accounts
     REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
     FOR EACH STATEMENT EXECUTE FUNCTION audit_by_statement();
