@@ -69,16 +69,21 @@ pub fn breaks(args: &Args) -> ExitCode {
     }
 }
 
+/// On a slow machine few consumers die while they hold records.
+const CONTROLS: u64 = 4;
+
 /// What has to fail fails, and what takes no rounds is done.
 fn before(args: &Args, servers: &mut Servers, seconds: u64, total: &mut Result) {
-    let plan = Plan::control(args);
-    let control = round::play(&plan, servers);
-    let v = &control.verdict;
-    println!(
-        "control, a plain consumer: {} kept, {} recorded, {} lost",
-        v.kept, v.recorded, v.lost
-    );
-    if v.lost == 0 {
+    let found = (0..CONTROLS).any(|attempt| {
+        let control = round::play(&Plan::control(args, attempt), servers);
+        let v = &control.verdict;
+        println!(
+            "control, a plain consumer: {} kept, {} recorded, {} lost",
+            v.kept, v.recorded, v.lost
+        );
+        v.lost > 0
+    });
+    if !found {
         total
             .problems
             .push("the control lost nothing: this suite cannot find losses".to_owned());

@@ -47,12 +47,12 @@ impl Plan {
     }
 
     /// A short round of the control.
-    pub fn control(args: &Args) -> Self {
+    pub fn control(args: &Args, attempt: u64) -> Self {
         Self {
             control: true,
             mode: mode::AFTER_COMMIT.to_owned(),
             time: Duration::from_secs(8),
-            ..Self::of(args, 0)
+            ..Self::of(args, attempt)
         }
     }
 }
