@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use audit_tests::TestDatabase;
+use audit_tests::{TestDatabase, send_signal};
 
 use crate::random::Random;
 use crate::servers::Servers;
@@ -175,7 +175,7 @@ impl Fleet {
         let process = self.places[number].process.as_mut()?;
         process.stopped = true;
         let id = process.child.id();
-        signal(id, "STOP");
+        send_signal("STOP", &[id]);
         Some(id)
     }
 
@@ -184,7 +184,7 @@ impl Fleet {
         let processes = self.places.iter_mut().filter_map(|p| p.process.as_mut());
         if let Some(process) = processes.into_iter().find(|p| p.child.id() == id) {
             process.stopped = false;
-            signal(id, "CONT");
+            send_signal("CONT", &[id]);
         }
     }
 
@@ -263,8 +263,8 @@ impl Fleet {
         let processes = self.places.iter_mut().filter_map(|p| p.process.take());
         let mut running: Vec<_> = processes.collect();
         for process in &running {
-            signal(process.child.id(), "CONT");
-            signal(process.child.id(), "TERM");
+            send_signal("CONT", &[process.child.id()]);
+            send_signal("TERM", &[process.child.id()]);
         }
         while !running.is_empty() && started.elapsed() < patience {
             let mut left = Vec::new();
@@ -309,10 +309,4 @@ impl Drop for Fleet {
             }
         }
     }
-}
-
-fn signal(process: u32, name: &str) {
-    let _ = Command::new("kill")
-        .args([format!("-{name}"), process.to_string()])
-        .status();
 }

@@ -75,9 +75,7 @@ impl Server {
     /// Asks the server to end, by a signal, and waits for it.
     pub(crate) fn stop(&mut self, signal: &str) {
         if let Some((mut child, _guard)) = self.running.take() {
-            let _ = Command::new("kill")
-                .args([format!("-{signal}"), child.id().to_string()])
-                .status();
+            send_signal(signal, &[child.id()]);
             wait_until("the server's end", STOP_TIMEOUT, || {
                 child.try_wait().expect("its state").is_some()
             });
@@ -87,18 +85,61 @@ impl Server {
     /// Suspends or resumes the server, as SIGSTOP and SIGCONT do.
     pub(crate) fn signal(&self, signal: &str) {
         let (child, _) = self.running.as_ref().expect("the server runs");
-        let status = Command::new("kill")
-            .args([format!("-{signal}"), child.id().to_string()])
-            .status();
-        assert!(status.expect("kill runs").success());
+        assert!(
+            send_signal(signal, &[child.id()]),
+            "it could not be signalled"
+        );
     }
 
+    /// Kills the server with all of its processes, and waits until they are gone: a process that
+    /// serves a connection would answer one more statement before it notices.
     pub(crate) fn kill9(&mut self) {
         if let Some((mut child, _guard)) = self.running.take() {
+            // Suspended, it makes no new ones between our look and its end.
+            send_signal("STOP", &[child.id()]);
+            let children = children_of(child.id());
             let _ = child.kill();
+            send_signal("KILL", &children);
             let _ = child.wait();
+            wait_until("the end of the server's processes", STOP_TIMEOUT, || {
+                !children.iter().any(|process| parent_of(*process).is_some())
+            });
         }
     }
+}
+
+/// Sends a signal, such as `STOP`. False where not all of the processes could be reached.
+///
+/// # Panics
+///
+/// When there is no shell.
+pub fn send_signal(signal: &str, processes: &[u32]) -> bool {
+    let processes = processes.iter().map(u32::to_string);
+    let status = Command::new("sh")
+        .args(["-c", "kill -s \"$@\"", "kill", signal])
+        .args(processes)
+        .stderr(Stdio::null())
+        .status();
+    status.expect("a shell starts").success()
+}
+
+fn children_of(parent: u32) -> Vec<u32> {
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let numbers = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    numbers
+        .filter(|process| parent_of(*process) == Some(parent))
+        .collect()
+}
+
+/// The parent of a process that lives; one that only waits to be collected does not.
+fn parent_of(process: u32) -> Option<u32> {
+    let text = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    // The name before it, in parentheses, may hold spaces and parentheses.
+    let (_, rest) = text.rsplit_once(')')?;
+    let mut fields = rest.split_whitespace();
+    let lives = !matches!(fields.next()?, "Z" | "X");
+    let parent = fields.next()?.parse().ok()?;
+    lives.then_some(parent)
 }
 
 impl Drop for Server {

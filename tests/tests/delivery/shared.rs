@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 
 use audit_diesel::{AuditEvent, Auditor, Queue};
-use audit_tests::wait_until;
+use audit_tests::{send_signal, wait_until};
 
 use super::support::*;
 
@@ -120,9 +120,7 @@ fn a_process_that_is_suspended_holds_nobody_up() {
     wait_until("the child to carry", LONG, || {
         setup.list().len().unwrap() == 1
     });
-    let mut kill = Command::new("kill");
-    kill.arg("-STOP").arg(child.id().to_string());
-    assert!(kill.status().unwrap().success());
+    assert!(send_signal("STOP", &[child.id()]));
     let auditor = setup.confirmed().build().unwrap();
     record(&auditor, 0..1);
     wait_until("mine to be carried", LONG, || {
