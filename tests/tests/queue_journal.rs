@@ -45,10 +45,17 @@ fn a_new_journal_is_its_owners_only() {
     let path = folder.path().join("journal.db");
     let journal = open(&path);
     journal.push(&[payload("a")]).unwrap();
-    for file in fs::read_dir(folder.path()).unwrap() {
+    let segments = folder.path().join("journal.db-segments");
+    let files = [folder.path(), &segments].map(|folder| fs::read_dir(folder).unwrap());
+    for file in files.into_iter().flatten() {
         let file = file.unwrap();
         let mode = file.metadata().unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o600, "{:?}", file.path());
+        let expected = if file.path() == segments {
+            0o700
+        } else {
+            0o600
+        };
+        assert_eq!(mode & 0o777, expected, "{:?}", file.path());
     }
     assert_eq!(journal.path(), path);
     assert_eq!(journal.name(), format!("the journal {}", path.display()));
@@ -346,6 +353,7 @@ fn rows_removed_by_hand_end_a_batch() {
     journal
         .push(&["1", "2", "3", "4", "5"].map(payload))
         .unwrap();
+    assert_eq!(journal.len().unwrap(), 5);
     let mut raw = SqliteConnection::establish(path.to_str().unwrap()).unwrap();
     raw.batch_execute("DELETE FROM audit_journal WHERE seq = 3")
         .unwrap();
@@ -414,6 +422,7 @@ fn waiting_for_another_writer_is_bounded() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("journal.db");
     let journal = Journal::builder(&path)
+        .fsync(Fsync::Always)
         .busy_timeout(Duration::from_millis(200))
         .open()
         .unwrap();

@@ -9,7 +9,7 @@ use diesel::connection::{InstrumentationEvent, SimpleConnection};
 use diesel::prelude::*;
 use diesel::result::Error;
 
-use super::{Fault, Fsync, damage, fault, prepared, statements};
+use super::{Fault, Fsync, damage, fault, prepared, segments, statements};
 
 /// The form of the tables that this crate writes, and the newest that it reads.
 const VERSION: i64 = 1;
@@ -96,6 +96,10 @@ impl JournalFile {
                 "the file holds other tables: name a file that is for the journal alone",
             )),
         }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        Path::new(&self.path)
     }
 
     pub(super) fn busy_timeout(&self) -> Duration {
@@ -186,6 +190,7 @@ fn prepare(connection: &mut SqliteConnection) -> Result<Tables, Error> {
             return Ok(Tables::Damaged);
         }
         connection.batch_execute(prepared::TABLE)?;
+        connection.batch_execute(segments::TABLE)?;
         return Ok(Tables::Ready);
     }
     if statements::has_tables(connection)? {
@@ -193,6 +198,7 @@ fn prepare(connection: &mut SqliteConnection) -> Result<Tables, Error> {
     }
     connection.batch_execute(TABLES)?;
     connection.batch_execute(prepared::TABLE)?;
+    connection.batch_execute(segments::TABLE)?;
     Ok(Tables::Ready)
 }
 
