@@ -106,7 +106,16 @@ impl SmallDisk {
         assert_eq!(full.kind(), ErrorKind::StorageFull, "{full}");
     }
 
-    /// Gives the room back that [`fill`](Self::fill) took.
+    /// Leaves so many bytes less.
+    ///
+    /// # Panics
+    ///
+    /// When there are not as many.
+    pub fn take(&self, bytes: usize) {
+        fs::write(self.ballast(), vec![0; bytes]).expect("there is room");
+    }
+
+    /// Gives the room back that [`fill`](Self::fill) or [`take`](Self::take) took.
     ///
     /// # Panics
     ///

@@ -182,7 +182,18 @@ enum Tables {
 fn look_or_create(connection: &mut SqliteConnection) -> QueryResult<Tables> {
     match connection.transaction(look)? {
         Tables::Missing => connection.immediate_transaction(create),
+        Tables::Ready => may_write(connection).map(|()| Tables::Ready),
         found => Ok(found),
+    }
+}
+
+/// Fails where the file may only be read, and waits for nobody to find that out.
+fn may_write(connection: &mut SqliteConnection) -> QueryResult<()> {
+    connection.batch_execute("PRAGMA busy_timeout = 0")?;
+    // There is no such row; to begin a transaction would not do, which is for reading then.
+    match connection.batch_execute("DELETE FROM audit_journal_state WHERE id = 0") {
+        Err(error) if fault::is_locked(&error) => Ok(()),
+        tried => tried,
     }
 }
 
