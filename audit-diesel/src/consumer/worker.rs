@@ -16,6 +16,9 @@ use crate::failpoint::failpoint;
 
 /// Where a worker puts what it takes from its queue.
 pub(crate) trait Sink: Send + 'static {
+    /// Is called once, on the worker's thread, before anything else.
+    fn begin(&mut self) {}
+
     /// Delivers payloads, durably, before it returns. An error means that nothing is known to be
     /// delivered and that trying again later is right.
     fn deliver(&mut self, payloads: &[Payload]) -> Result<Delivery, String>;
@@ -269,6 +272,7 @@ impl<S: Sink> Run<S> {
     fn run(mut self) {
         // Sets `running` to false also where this function should panic itself.
         let _ended = Ended(Arc::clone(&self.shared));
+        self.sink.begin();
         loop {
             let pass = catch_unwind(AssertUnwindSafe(|| self.drain()));
             if let Ok(Ok(Pass::Empty | Pass::Waiting)) = pass {

@@ -50,8 +50,6 @@ impl ForwardedQueue {
         counters: Arc<DeliveryCounters>,
     ) -> io::Result<Self> {
         let carrier = Arc::new(Carrier::new(journal.clone()));
-        // At once, so that a process alone need not take over from nobody when it has records.
-        let _ = carrier.is_it();
         let forward = Forward::to(Arc::clone(&target.queue));
         let fit = forward.fit();
         let sink = Carried {
@@ -145,6 +143,11 @@ struct Carried {
 }
 
 impl Sink for Carried {
+    fn begin(&mut self) {
+        // So that a process alone need not take over from nobody when it has records.
+        let _ = self.carrier.is_it();
+    }
+
     fn deliver(&mut self, payloads: &[Payload]) -> Result<Delivery, String> {
         // What was read before it took over may have been carried by another process meanwhile.
         if !self.carrier.was_it().map_err(|error| error.to_string())? {

@@ -162,17 +162,6 @@ impl Inner {
         Ok(self.segments.append(payloads, self.max_bytes))
     }
 
-    /// Collects what processes left behind that ended, and begins a segment. It is no error where
-    /// that has to wait, as for another process that is writing.
-    fn carry_on(&self) {
-        let forgotten = self.run(&self.writer, |connection| {
-            self.segments.forget_removed(connection)
-        });
-        if let Err(error) = forgotten.and_then(|()| self.collect()) {
-            tracing::debug!(%error, "what waits beside the audit journal is collected later");
-        }
-    }
-
     /// Moves what waits in segments, of any process, into the tables.
     fn collect(&self) -> Result<(), QueueError> {
         self.collect_segments()?;
@@ -181,6 +170,11 @@ impl Inner {
     }
 
     fn collect_segments(&self) -> Result<(), QueueError> {
+        if self.segments.is_first_time() {
+            self.run(&self.writer, |connection| {
+                self.segments.forget_removed(connection)
+            })?;
+        }
         let waiting = self.segments.waiting();
         for mut segment in waiting.map_err(|error| self.away(&error))? {
             self.collect_from(&mut segment)?;

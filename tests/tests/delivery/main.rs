@@ -6,3 +6,4 @@ mod faults;
 mod figures;
 mod shared;
 mod support;
+mod suspended;

@@ -11,7 +11,7 @@ use audit_tests::{RedisServer, wait_until};
 use diesel::prelude::*;
 use tempfile::TempDir;
 
-pub const LONG: Duration = Duration::from_secs(30);
+pub const LONG: Duration = Duration::from_secs(60);
 pub const GRACE: Duration = Duration::from_millis(200);
 
 pub struct Setup {

@@ -77,7 +77,8 @@ impl JournalBuilder {
     }
 
     /// How long to wait for this process's other threads, and again for another process that is
-    /// writing. Default: 5 s.
+    /// writing. Once another process was waited for in vain, as it is suspended, calls that write
+    /// are refused after a moment, until it has finished. Default: 5 s.
     pub fn busy_timeout(mut self, timeout: Duration) -> Self {
         self.busy_timeout = timeout;
         self
@@ -85,7 +86,8 @@ impl JournalBuilder {
 
     /// Opens the journal, and creates it where there is none.
     ///
-    /// The file is read through and checked, which takes about a second for each GiB of records. A
+    /// A journal that is there is only read, so that nobody who writes to it holds this up. The
+    /// file is read through and checked, which takes about a second for each GiB of records. A
     /// damaged one is set aside beside the new one, under its name with `.damaged-` and the time;
     /// this is logged as an error, and [`warnings`](Queue::warnings) name it until it is removed.
     ///
@@ -93,8 +95,8 @@ impl JournalBuilder {
     ///
     /// [`QueueError::Misconfigured`] where the file cannot be a journal: its folder is missing, it
     /// cannot be written, it is something else, or a newer version made it. It is left as it is
-    /// then. [`QueueError::Unavailable`] where another process holds it for too long, or
-    /// the disk fails.
+    /// then. [`QueueError::Unavailable`] where another process is just creating it and does not
+    /// finish, or the disk fails.
     pub fn open(self) -> Result<Journal, QueueError> {
         let name = format!("the journal {}", self.path.display());
         self.open_lanes(&name).map_err(|fault| fault.of(name))
@@ -106,11 +108,12 @@ impl JournalBuilder {
             self.fsync,
             self.busy_timeout,
         )?);
-        let writer = file.connect()?;
-        let mut reader = file.connect()?;
+        let writer = file.connect(self.busy_timeout)?;
+        let mut reader = file.connect(self.busy_timeout)?;
         let segments = Segments::beside(file.path(), self.fsync)?;
         segments.holds(statements::bytes(&mut reader)?);
-        let inner = Inner {
+        segments.renew();
+        Ok(Journal(Arc::new(Inner {
             name: name.to_owned(),
             path: self.path.clone(),
             max_bytes: self.max_bytes,
@@ -121,8 +124,6 @@ impl JournalBuilder {
             writer: Lane::new(file.clone(), writer),
             reader: Lane::new(file, reader),
             logged_bytes: AtomicU64::new(0),
-        };
-        inner.carry_on();
-        Ok(Journal(Arc::new(inner)))
+        })))
     }
 }

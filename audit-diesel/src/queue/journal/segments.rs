@@ -15,7 +15,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use audit_core::Payload;
@@ -45,6 +45,7 @@ pub(super) struct Segments {
     current: Mutex<Option<Arc<Segment>>>,
     /// How far each segment is collected, as far as this process has seen.
     collected: Mutex<HashMap<String, u64>>,
+    looked: AtomicBool,
     /// How many bytes of payload the tables held when last looked at.
     journal_bytes: AtomicU64,
 }
@@ -66,6 +67,7 @@ impl Segments {
             writes: cfg!(unix) && fsync == Fsync::Os,
             current: Mutex::default(),
             collected: Mutex::default(),
+            looked: AtomicBool::new(false),
             journal_bytes: AtomicU64::new(0),
         })
     }
@@ -170,6 +172,11 @@ impl Segments {
         Ok(())
     }
 
+    /// Whether this process has yet to look for what others left in the tables.
+    pub(super) fn is_first_time(&self) -> bool {
+        !self.looked.load(Ordering::Relaxed)
+    }
+
     /// Forgets segments that were removed by a process that died before it could do this.
     pub(super) fn forget_removed(&self, connection: &mut SqliteConnection) -> QueryResult<()> {
         let mut names = collected::names(connection)?;
@@ -177,6 +184,7 @@ impl Segments {
         if !names.is_empty() {
             collected::forget(connection, &names)?;
         }
+        self.looked.store(true, Ordering::Relaxed);
         Ok(())
     }
 

@@ -10,9 +10,9 @@ use super::super::statements::{self, append};
 use super::reader::Part;
 use crate::failpoint::failpoint;
 
-/// Part of the journal's tables.
+/// Created with the journal's other tables.
 pub(in crate::queue::journal) const TABLE: &str = "
-CREATE TABLE IF NOT EXISTS audit_journal_segments (
+CREATE TABLE audit_journal_segments (
     name TEXT PRIMARY KEY,
     -- How many bytes of it are in audit_journal.
     collected INTEGER NOT NULL

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -13,6 +13,8 @@ use audit_tests::send_signal;
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use tempfile::TempDir;
+
+use super::support::*;
 
 /// A journal's folder and file.
 struct Place {
@@ -67,29 +69,6 @@ impl Place {
     }
 }
 
-fn copy_files(from: &Path, to: &Path) {
-    for file in fs::read_dir(from).unwrap() {
-        let file = file.unwrap();
-        let target = to.join(file.file_name());
-        if file.file_type().unwrap().is_dir() {
-            fs::create_dir(&target).unwrap();
-            copy_files(&file.path(), &target);
-        } else {
-            fs::copy(file.path(), target).unwrap();
-        }
-    }
-}
-
-fn payload(text: impl ToString) -> Payload {
-    Payload::from(text.to_string().into_bytes())
-}
-
-fn texts(journal: &Journal) -> Vec<String> {
-    let batch = journal.peek(usize::MAX).unwrap();
-    let text = |payload: &Payload| String::from_utf8(payload.as_bytes().to_vec()).unwrap();
-    batch.payloads.iter().map(text).collect()
-}
-
 fn numbers(range: std::ops::Range<u64>) -> Vec<String> {
     range.map(|number| number.to_string()).collect()
 }
@@ -103,7 +82,7 @@ struct Pusher {
 impl Pusher {
     fn start(place: &Place, from: u64) -> Self {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["child", "--exact", "--ignored", "--nocapture"])
+            .args(["segments::child", "--exact", "--ignored", "--nocapture"])
             .env("AUDIT_TEST_JOURNAL", place.path())
             .env("AUDIT_TEST_FROM", from.to_string())
             .stdin(Stdio::piped())
