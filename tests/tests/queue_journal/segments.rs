@@ -189,7 +189,7 @@ fn a_killed_processs_segment_is_taken_by_whoever_is_there() {
     // What is left belongs to this process.
     assert_eq!(place.segments().len(), 1, "{:?}", place.segments());
     drop(journal);
-    assert_eq!(place.segments(), [PathBuf::new(); 0]);
+    assert!(place.segments().is_empty());
     assert_eq!(texts(&place.open()), numbers(0..100));
 }
 
