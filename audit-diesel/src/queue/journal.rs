@@ -155,18 +155,16 @@ impl Journal {
 }
 
 impl Inner {
-    /// Appends a push to this process's segment. False where it has to go to the tables.
-    fn append(&self, payloads: &[Payload]) -> Result<bool, QueueError> {
-        let checked = self.writer.check();
-        checked.map_err(|fault| fault.of(self.name.clone()))?;
-        Ok(self.segments.append(payloads, self.max_bytes))
-    }
-
     /// Moves what waits in segments, of any process, into the tables.
     fn collect(&self) -> Result<(), QueueError> {
-        self.collect_segments()?;
-        self.segments.renew();
-        Ok(())
+        let collected = self.collect_segments();
+        match collected {
+            Ok(()) => self.segments.renew(),
+            // Nobody may ever come to what is appended: callers are to know.
+            Err(QueueError::Misconfigured { .. }) => self.segments.close(),
+            Err(_) => {}
+        }
+        collected
     }
 
     fn collect_segments(&self) -> Result<(), QueueError> {
@@ -258,7 +256,7 @@ impl Queue for Journal {
         }
         total_bytes(payloads, self.0.max_record_bytes, || self.name())?;
         failpoint!("journal.before-write");
-        if !self.0.append(payloads)? {
+        if !self.0.segments.append(payloads, self.0.max_bytes) {
             // In the order of the calls: what waits was pushed before.
             let _ = self.0.collect();
             self.take(payloads, |connection, bytes, max_bytes| {

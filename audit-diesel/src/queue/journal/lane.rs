@@ -39,11 +39,6 @@ impl Lane {
         }
     }
 
-    /// Refuses a file that was removed or replaced.
-    pub(super) fn check(&self) -> Result<(), Fault> {
-        self.file.check()
-    }
-
     pub(super) fn run<T>(
         &self,
         work: impl FnOnce(&mut SqliteConnection) -> QueryResult<T>,
