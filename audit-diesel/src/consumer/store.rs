@@ -13,9 +13,10 @@ use uuid::Uuid;
 
 use super::error::discreet;
 use super::fates::{Answered, Asked};
-use super::refusal::{Verdict, harmless_like, is_outage, verdict};
+use super::poison::{ControlRows, Poison};
+use super::refusal::{Verdict, harmless, is_outage, verdict};
 use super::rulings::{Questions, Rulings, SetAside};
-use super::{ConsumerError, Delivery, Sink, Tally};
+use super::{ConsumerError, Control, Delivery, Sink, Tally, Undelivered};
 use crate::failpoint::failpoint;
 use crate::store::{EntryToStore, Refused};
 
@@ -24,6 +25,18 @@ pub trait AuditStore: Connection + R2D2Connection + 'static {
     /// Says which table the migrations did not make.
     #[doc(hidden)]
     fn check_tables(conn: &mut Self) -> Result<(), ConsumerError>;
+
+    /// Whether the other side has closed the connection, after its transaction had begun.
+    #[doc(hidden)]
+    fn was_closed(conn: &mut Self, problem: &str) -> bool;
+
+    /// Inserts rows and takes them back.
+    #[doc(hidden)]
+    fn control(conn: &mut Self, rows: ControlRows<'_>) -> QueryResult<()>;
+
+    /// Puts a record that ends its connection into quarantine.
+    #[doc(hidden)]
+    fn isolate(conn: &mut Self, poison: Poison) -> QueryResult<StoredBatch>;
 
     #[doc(hidden)]
     fn store(conn: &mut Self, batch: BatchToStore) -> QueryResult<StoredBatch>;
@@ -61,6 +74,10 @@ pub(super) trait Backend: Connection {
 
     /// Puts payloads into quarantine.
     fn quarantine(&mut self, refused: &[Refused]) -> QueryResult<usize>;
+
+    /// Puts a payload into quarantine in such a way that nothing on the way to the table sees it as
+    /// it is, or all of it at once.
+    fn quarantine_covertly(&mut self, refused: &Refused) -> QueryResult<usize>;
 
     /// Runs queries that are given up when they take long.
     fn bounded<T>(&mut self, run: impl FnOnce(&mut Self) -> QueryResult<T>) -> QueryResult<T>;
@@ -108,7 +125,7 @@ pub struct BatchToStore {
 /// What became of a batch.
 #[doc(hidden)]
 #[derive(Debug)]
-pub struct StoredBatch(Delivery);
+pub struct StoredBatch(pub(super) Delivery);
 
 /// Stores what a worker takes from the queue.
 pub(super) struct StoreSink<C: AuditStore> {
@@ -133,17 +150,38 @@ impl<C: AuditStore> StoreSink<C> {
             lock: lock.cast_signed(),
         }
     }
-}
 
-impl<C: AuditStore> Sink for StoreSink<C> {
-    fn deliver(&mut self, payloads: &[Payload]) -> Result<Delivery, String> {
-        let batch = BatchToStore::read(payloads, self.lock);
+    fn run<T>(&self, work: impl FnOnce(&mut C) -> QueryResult<T>) -> Result<T, Undelivered> {
         let mut conn = self
             .pool
             .get_timeout(POOL_TIMEOUT)
             .map_err(|error| format!("no database connection: {}", discreet(&error.to_string())))?;
-        let stored = C::store(&mut conn, batch).map_err(|error| error.to_string())?;
+        work(&mut conn).map_err(|error| {
+            let problem = error.to_string();
+            if C::was_closed(&mut conn, &problem) {
+                Undelivered::Cut(problem)
+            } else {
+                Undelivered::Outage(problem)
+            }
+        })
+    }
+}
+
+impl<C: AuditStore> Sink for StoreSink<C> {
+    fn deliver(&mut self, payloads: &[Payload]) -> Result<Delivery, Undelivered> {
+        let batch = BatchToStore::read(payloads, self.lock);
+        let stored = self.run(|conn| C::store(conn, batch))?;
         Ok(stored.0)
+    }
+
+    fn control(&mut self, control: &Control<'_>) -> Result<(), Undelivered> {
+        self.run(|conn| C::control(conn, ControlRows::of(control)))
+    }
+
+    fn set_aside(&mut self, payload: &Payload, reason: &str) -> Result<Delivery, Undelivered> {
+        let poison = Poison::new(payload, reason, self.lock);
+        let isolated = self.run(|conn| C::isolate(conn, poison))?;
+        Ok(isolated.0)
     }
 
     fn warnings(&self) -> Result<Vec<Warning>, QueueError> {
@@ -195,14 +233,16 @@ pub(super) fn store<C: Backend>(conn: &mut C, batch: BatchToStore) -> QueryResul
     })?;
     failpoint!("store.committed");
     // Not before COMMIT: a batch that is tried again would say it again.
-    for refused in refused {
-        tracing::error!(
-            quarantine_id = %refused.id(),
-            reason = refused.reason_without_values(),
-            "an audit record went into quarantine"
-        );
-    }
+    refused.iter().for_each(say_quarantined);
     Ok(StoredBatch(delivery))
+}
+
+pub(super) fn say_quarantined(refused: &Refused) {
+    tracing::error!(
+        quarantine_id = %refused.id(),
+        reason = refused.reason_without_values(),
+        "an audit record went into quarantine"
+    );
 }
 
 /// A batch that is being stored.
@@ -312,7 +352,10 @@ impl Storing {
             self.refuse(entry, &error.to_string());
             return Ok(());
         }
-        takes_rows(conn, &harmless_like(entry))?;
+        takes_rows(
+            conn,
+            &harmless(entry.payload.as_bytes().len(), entry.occurred_at),
+        )?;
         match conn.transaction(|conn| conn.insert_missing(&[entry])) {
             Ok(stored) => {
                 self.tally.stored += stored;
@@ -330,7 +373,7 @@ impl Storing {
 }
 
 /// Whether the table takes a row, which is taken back at once.
-fn takes_rows<C: Backend>(conn: &mut C, row: &EntryToStore) -> QueryResult<()> {
+pub(super) fn takes_rows<C: Backend>(conn: &mut C, row: &EntryToStore) -> QueryResult<()> {
     let tried = conn.transaction(|conn| {
         conn.insert_missing(&[row])?;
         Err::<(), _>(Error::RollbackTransaction)

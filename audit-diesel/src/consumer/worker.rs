@@ -2,9 +2,11 @@
 //! forwarder are both this.
 
 mod drain;
+mod isolate;
 mod run;
 mod shared;
 mod sink;
+mod suspicion;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -15,7 +17,7 @@ use audit_core::Queue;
 use self::run::Run;
 pub(crate) use self::shared::Settings;
 use self::shared::Shared;
-pub(crate) use self::sink::{Delivery, Sink, Tally};
+pub(crate) use self::sink::{Control, Delivery, Sink, Tally, Undelivered};
 use super::stats::ConsumerStats;
 use super::{FlushError, StopError};
 
