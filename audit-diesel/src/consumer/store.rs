@@ -8,7 +8,7 @@ use std::time::Duration;
 use audit_core::{Payload, Queue, QueueError, Warning};
 use diesel::connection::Connection;
 use diesel::r2d2::{ConnectionManager, Pool, R2D2Connection};
-use diesel::result::{Error, QueryResult};
+use diesel::result::{DatabaseErrorKind, Error, QueryResult};
 use uuid::Uuid;
 
 use super::error::discreet;
@@ -208,7 +208,7 @@ impl BatchToStore {
 
 /// Stores a batch, on any backend.
 pub(super) fn store<C: Backend>(conn: &mut C, batch: BatchToStore) -> QueryResult<StoredBatch> {
-    let mut refused = Vec::new();
+    let (mut refused, mut cause) = (Vec::new(), None);
     let delivery = conn.batch(|conn| {
         if !conn.try_lock(batch.lock)? {
             return Ok(Delivery::StandBy);
@@ -217,6 +217,7 @@ pub(super) fn store<C: Backend>(conn: &mut C, batch: BatchToStore) -> QueryResul
         let mut storing = Storing {
             tally: Tally::default(),
             refused: batch.refused,
+            cause: &mut cause,
         };
         let mut entries = storing.settle(conn, batch.entries)?;
         // In the order of the key: two consumers cannot wait for each other.
@@ -230,7 +231,8 @@ pub(super) fn store<C: Backend>(conn: &mut C, batch: BatchToStore) -> QueryResul
         refused = storing.refused;
         failpoint!("store.before-commit");
         Ok(Delivery::Done(storing.tally))
-    })?;
+    });
+    let delivery = delivery.map_err(|error| cause.unwrap_or(error))?;
     failpoint!("store.committed");
     // Not before COMMIT: a batch that is tried again would say it again.
     refused.iter().for_each(say_quarantined);
@@ -255,12 +257,14 @@ fn status_of<C: Backend>(conn: &mut C, xid: i64, wrote_at: i64) -> QueryResult<T
     Ok(status)
 }
 
-struct Storing {
+struct Storing<'a> {
     tally: Tally,
     refused: Vec<Refused>,
+    /// Why the connection is lost: whatever fails after that says only that it is.
+    cause: &'a mut Option<Error>,
 }
 
-impl Storing {
+impl Storing<'_> {
     /// Asks the database about transactions whose end nobody saw.
     fn settle<C: Backend>(
         &mut self,
@@ -303,7 +307,7 @@ impl Storing {
         if entries.is_empty() {
             return Ok(());
         }
-        match conn.transaction(|conn| conn.insert_new(entries)) {
+        match conn.transaction(|conn| self.noting(conn.insert_new(entries))) {
             Ok(stored) => {
                 self.tally.stored += stored;
                 self.tally.duplicates += entries.len() - stored;
@@ -321,7 +325,7 @@ impl Storing {
         conn: &mut C,
         entries: &[&EntryToStore],
     ) -> QueryResult<()> {
-        match conn.transaction(|conn| conn.insert_missing(entries)) {
+        match conn.transaction(|conn| self.noting(conn.insert_missing(entries))) {
             Ok(stored) => {
                 self.tally.stored += stored;
                 self.tally.duplicates += entries.len() - stored;
@@ -365,6 +369,15 @@ impl Storing {
             Err(error) => self.refuse(entry, &error.to_string()),
         }
         Ok(())
+    }
+
+    fn noting(&mut self, inserted: QueryResult<usize>) -> QueryResult<usize> {
+        if let Err(Error::DatabaseError(DatabaseErrorKind::ClosedConnection, said)) = &inserted {
+            let said = Box::new(said.message().to_owned());
+            let kind = DatabaseErrorKind::ClosedConnection;
+            self.cause.get_or_insert(Error::DatabaseError(kind, said));
+        }
+        inserted
     }
 
     fn refuse(&mut self, entry: &EntryToStore, reason: &str) {
