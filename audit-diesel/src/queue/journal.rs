@@ -7,6 +7,8 @@ mod fault;
 mod file;
 mod lane;
 mod prepared;
+#[cfg(feature = "redis")]
+mod quarantine;
 mod room;
 mod segments;
 #[cfg(feature = "redis")]
@@ -293,6 +295,8 @@ impl Queue for Journal {
     fn warnings(&self) -> Result<Vec<Warning>, QueueError> {
         let mut warnings = checks::warnings(&self.0.name, &self.0.path);
         warnings.extend(damage::warnings(&self.0.name, &self.0.path));
+        #[cfg(feature = "redis")]
+        warnings.extend(self.quarantine_warning()?);
         Ok(warnings)
     }
 }
