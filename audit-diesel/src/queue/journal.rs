@@ -142,6 +142,10 @@ impl Journal {
     ) -> Result<(), QueueError> {
         let max_bytes = self.0.max_bytes;
         let bytes = total_bytes(payloads, self.0.max_record_bytes, || self.name())? as u64;
+        // What is written behind the damage might never be read.
+        if self.0.writer.is_damaged() {
+            return Err(fault::damaged().of(self.name()));
+        }
         loop {
             failpoint!("journal.before-write");
             let written = self.run(&self.0.writer, |conn| write(conn, bytes, max_bytes))?;
@@ -210,6 +214,9 @@ impl Queue for Journal {
     fn warnings(&self) -> Result<Vec<Warning>, QueueError> {
         let mut warnings = checks::warnings(&self.0.name, &self.0.path);
         warnings.extend(damage::warnings(&self.0.name, &self.0.path));
+        if self.0.writer.is_damaged() {
+            warnings.push(damage::in_use(&self.0.name));
+        }
         Ok(warnings)
     }
 }

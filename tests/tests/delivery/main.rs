@@ -7,3 +7,4 @@ mod figures;
 mod shared;
 mod support;
 mod suspended;
+mod unwritable;
