@@ -139,6 +139,10 @@ impl Journal {
     ) -> Result<(), QueueError> {
         let max_bytes = self.0.max_bytes;
         let bytes = total_bytes(payloads, self.0.max_record_bytes, || self.name())? as u64;
+        // What is written behind the damage might never be read.
+        if self.0.writer.is_damaged() {
+            return Err(fault::damaged().of(self.name()));
+        }
         loop {
             let written = self.run(&self.0.writer, |conn| write(conn, bytes, max_bytes))?;
             if written {
@@ -297,6 +301,9 @@ impl Queue for Journal {
         warnings.extend(damage::warnings(&self.0.name, &self.0.path));
         #[cfg(feature = "redis")]
         warnings.extend(self.quarantine_warning()?);
+        if self.0.writer.is_damaged() {
+            warnings.push(damage::in_use(&self.0.name));
+        }
         Ok(warnings)
     }
 }

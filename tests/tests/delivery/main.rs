@@ -8,3 +8,4 @@ mod poison;
 mod shared;
 mod support;
 mod suspended;
+mod unwritable;

@@ -81,6 +81,26 @@ pub(super) fn set_segment_aside(journal: &Path, segment: &Path) -> bool {
     renamed
 }
 
+/// Says that a journal was found damaged while it was in use.
+pub(super) fn say(path: &str) {
+    tracing::error!(
+        journal = path,
+        "the audit journal was found damaged while in use and takes no more records: they go \
+         straight to Redis, or wait in memory while that is away; start again as soon as you can, \
+         which sets the file aside and begins a new one"
+    );
+}
+
+/// What is to be known of a journal that was found damaged while it was in use.
+pub(super) fn in_use(subject: &str) -> Warning {
+    Warning::new(
+        subject,
+        "was found damaged while in use: it takes no more records, and those that cannot be read \
+         any more wait in it",
+        "start again, which sets the file aside and begins a new one",
+    )
+}
+
 /// Names the damaged journals that still lie beside this one.
 pub(super) fn warnings(subject: &str, path: &Path) -> Vec<Warning> {
     let (Some(folder), Some(name)) = (path.parent(), path.file_name().and_then(|n| n.to_str()))

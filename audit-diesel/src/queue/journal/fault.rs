@@ -18,6 +18,16 @@ pub(super) fn is_locked(error: &Error) -> bool {
     error.to_string() == LOCKED
 }
 
+/// Whether the file is damaged, given that it was a journal before.
+pub(super) fn is_damage(error: &Error) -> bool {
+    matches!(&*error.to_string(), MALFORMED | NO_DATABASE)
+}
+
+/// What a damaged file means.
+pub(super) fn damaged() -> Fault {
+    of_words(MALFORMED)
+}
+
 /// What the error means.
 pub(super) fn of(error: &Error) -> Fault {
     of_words(&error.to_string())

@@ -3,6 +3,7 @@
 use std::fs::OpenOptions;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use diesel::connection::{InstrumentationEvent, SimpleConnection};
@@ -45,6 +46,7 @@ pub(super) struct JournalFile {
     identity: Identity,
     fsync: Fsync,
     busy_timeout: Duration,
+    damaged: AtomicBool,
 }
 
 /// Device and number of the file, where the system has them.
@@ -79,6 +81,7 @@ impl JournalFile {
             identity,
             fsync,
             busy_timeout,
+            damaged: AtomicBool::new(false),
         };
         let found = match look_or_create(&mut file.open(busy_timeout)?) {
             Err(error) if is_damage(&error, path) => Ok(Tables::Damaged),
@@ -117,6 +120,17 @@ impl JournalFile {
         }
     }
 
+    /// Remembers that SQLite can make no sense of the file any more, and says so once.
+    pub(super) fn noticed(&self, error: &Error) {
+        if fault::is_damage(error) && !self.damaged.swap(true, Relaxed) {
+            damage::say(&self.path);
+        }
+    }
+
+    pub(super) fn is_damaged(&self) -> bool {
+        self.damaged.load(Relaxed)
+    }
+
     /// A connection to the journal, which waits so long for another process that is writing.
     pub(super) fn connect(&self, busy_timeout: Duration) -> Result<SqliteConnection, Fault> {
         self.check()?;
@@ -144,7 +158,7 @@ impl JournalFile {
             Fsync::Os => "NORMAL",
             Fsync::Always => "FULL",
         };
-        let mode = statements::journal_mode_wal(connection)?;
+        let mode = statements::journal_mode_wal(connection).inspect_err(|e| self.noticed(e))?;
         if mode != "wal" {
             return Err(Fault::wrong(
                 "its file system does not support SQLite's WAL: put it on a local disk",

@@ -50,6 +50,7 @@ impl Lane {
             None => Box::new(self.file.connect(self.timeout())?),
         };
         let outcome = work(&mut connection);
+        let _ = outcome.as_ref().inspect_err(|e| self.file.noticed(e));
         let locked = outcome.as_ref().is_err_and(fault::is_locked);
         let was_blocked = self.blocked.swap(locked, Relaxed);
         // A connection that reported trouble is replaced: it may sit in a half-done transaction.
@@ -58,6 +59,11 @@ impl Lane {
             turn.kept = Some(connection);
         }
         outcome.map_err(|error| fault::of(&error))
+    }
+
+    /// Whether the file was found damaged since it was opened.
+    pub(super) fn is_damaged(&self) -> bool {
+        self.file.is_damaged()
     }
 
     fn timeout(&self) -> Duration {

@@ -166,6 +166,7 @@ fn insert(
         .execute(connection)
 }
 
+/// The system's clock, in milliseconds since 1970.
 pub(crate) fn now_ms() -> i64 {
     chrono::Utc::now().timestamp_millis()
 }
