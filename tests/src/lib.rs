@@ -15,7 +15,7 @@ mod server;
 pub use hooked::{Call, Hooked};
 pub use postgres::{PgPool, PostgresServer, TestDatabase, pg_pool};
 pub use redis::{RedisServer, TestRedis};
-pub use server::{send_signal, wait_until};
+pub use server::{LONG, flush_fails, send_signal, wait_until};
 
 #[doc = include_str!("../../audit-derive/src/auditable.md")]
 #[cfg(doctest)]
