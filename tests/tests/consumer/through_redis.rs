@@ -27,6 +27,7 @@ fn auditor(redis: RedisQueue, folder: &tempfile::TempDir) -> Auditor {
 fn shared_redis(redis: &TestRedis) -> RedisQueue {
     RedisQueue::builder(redis.url())
         .key(redis.key())
+        .io_timeout(LONG)
         .build()
         .unwrap()
 }
