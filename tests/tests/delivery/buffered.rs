@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use audit_diesel::{AuditEvent, Auditor, AuditorBuilder, Queue, RedisQueue};
+use audit_diesel::{AuditEvent, Auditor, AuditorBuilder, Journal, Queue, Record, RedisQueue};
 use audit_tests::wait_until;
 
 use super::support::*;
@@ -20,8 +20,18 @@ fn a_record_is_in_redis_when_the_call_returns() {
     let auditor = direct(&setup).build().unwrap();
     for n in 0..20 {
         record(&auditor, n..n + 1);
-        assert_eq!(setup.list().len(), Ok(n as u64 + 1));
+        assert_eq!(listed(&setup), names(n + 1));
     }
+}
+
+/// The actions of the records in Redis, in their order.
+fn listed(setup: &Setup) -> Vec<String> {
+    let batch = setup.list().peek(1_000).unwrap();
+    let actions = batch.payloads.iter().map(|payload| {
+        let record = Record::decode(payload.as_bytes()).unwrap();
+        record.action
+    });
+    actions.collect()
 }
 
 #[test]
@@ -36,12 +46,7 @@ fn what_is_made_while_redis_is_away_arrives_in_order_when_it_is_back() {
         record(&auditor, round * 100 + 100..round * 100 + 110);
         auditor.queue().settle(LONG).unwrap();
     }
-    let batch = setup.list().peek(1_000).unwrap();
-    let actions = batch.payloads.iter().map(|payload| {
-        let record = audit_diesel::Record::decode(payload.as_bytes()).unwrap();
-        record.action
-    });
-    assert_eq!(actions.collect::<Vec<_>>(), names(310));
+    assert_eq!(listed(&setup), names(310));
     let stats = auditor.stats();
     assert_eq!((stats.published, stats.failed), (310, 0));
     // And it goes straight on again.
@@ -72,7 +77,13 @@ fn longest_stall(auditor: &Auditor, threads: usize) -> Duration {
 /// with one.
 fn stalls_of_a_silent_redis() -> [Duration; 2] {
     let setup = Setup::impatient(&[]);
-    let with_journal = setup.confirmed().build().unwrap();
+    // Sixteen threads may wait long for their turn on a busy machine.
+    let journal = Journal::builder(setup.path()).busy_timeout(LONG);
+    let with_journal = Auditor::builder()
+        .redis_queue(setup.list())
+        .journal_queue(journal.open().unwrap())
+        .build()
+        .unwrap();
     // With the time-outs that are usual.
     let without = Auditor::builder().redis(setup.server.url());
     let without = without.without_journal().build().unwrap();
