@@ -127,10 +127,11 @@ impl Server {
             send_signal("STOP", &[child.id()]);
             let children = children_of(child.id());
             let _ = child.kill();
-            send_signal("KILL", &children);
+            let numbers: Vec<_> = children.iter().map(|process| process.number).collect();
+            send_signal("KILL", &numbers);
             let _ = child.wait();
             wait_until("the end of the server's processes", LONG, || {
-                !children.iter().any(|process| parent_of(*process).is_some())
+                !children.iter().any(Process::lives)
             });
         }
     }
@@ -151,23 +152,42 @@ pub fn send_signal(signal: &str, processes: &[u32]) -> bool {
     status.expect("a shell starts").success()
 }
 
-fn children_of(parent: u32) -> Vec<u32> {
-    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let numbers = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    numbers
-        .filter(|process| parent_of(*process) == Some(parent))
-        .collect()
+/// A process of this machine, as it was when we looked.
+struct Process {
+    number: u32,
+    parent: u32,
+    /// When it began: its number may be given again.
+    begun: u64,
 }
 
-/// The parent of a process that lives; one that only waits to be collected does not.
-fn parent_of(process: u32) -> Option<u32> {
-    let text = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
-    // The name before it, in parentheses, may hold spaces and parentheses.
-    let (_, rest) = text.rsplit_once(')')?;
-    let mut fields = rest.split_whitespace();
-    let lives = !matches!(fields.next()?, "Z" | "X");
-    let parent = fields.next()?.parse().ok()?;
-    lives.then_some(parent)
+impl Process {
+    /// The process of this number, if it lives: one that only waits to be collected does not.
+    fn read(number: u32) -> Option<Self> {
+        let text = fs::read_to_string(format!("/proc/{number}/stat")).ok()?;
+        // The name before it, in parentheses, may hold spaces and parentheses.
+        let (_, rest) = text.rsplit_once(')')?;
+        let fields: Vec<_> = rest.split_whitespace().collect();
+        let process = Self {
+            number,
+            parent: fields.get(1)?.parse().ok()?,
+            begun: fields.get(19)?.parse().ok()?,
+        };
+        let lives = !matches!(*fields.first()?, "Z" | "X");
+        lives.then_some(process)
+    }
+
+    fn lives(&self) -> bool {
+        Self::read(self.number).is_some_and(|now| now.begun == self.begun)
+    }
+}
+
+fn children_of(parent: u32) -> Vec<Process> {
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let numbers = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let processes = numbers.filter_map(Process::read);
+    processes
+        .filter(|process| process.parent == parent)
+        .collect()
 }
 
 impl Drop for Server {
