@@ -19,7 +19,6 @@ pub(super) fn columns_impl(model: &Model<'_>) -> TokenStream {
         .collect();
     let types = columns.iter().map(|column| &column.ty);
     let values = columns.iter().map(|column| &column.value);
-    let visits = columns.iter().map(|column| &column.visit);
     let decisions = columns.iter().map(|column| &column.decision);
     let left_out = model.left_out.iter().map(|column| {
         let name = column_name(model, column);
@@ -35,10 +34,6 @@ pub(super) fn columns_impl(model: &Model<'_>) -> TokenStream {
             fn columns() -> Self::Columns {
                 (#(#values,)*)
             }
-
-            fn visit_columns(__visit: &mut dyn ::core::ops::FnMut(&'static str)) {
-                #(#visits)*
-            }
         }
     }
 }
@@ -47,7 +42,6 @@ pub(super) fn columns_impl(model: &Model<'_>) -> TokenStream {
 struct Column {
     ty: TokenStream,
     value: TokenStream,
-    visit: TokenStream,
     decision: TokenStream,
 }
 
@@ -80,19 +74,17 @@ fn column(model: &Model<'_>, field: &Field<'_>) -> Option<Column> {
                 ty: quote!(#table::#column),
                 // Naming the column as a value as well would report a missing one twice.
                 value: quote!(::core::default::Default::default()),
-                visit: quote!(__visit(#name);),
                 decision: decision(model, &name, decided(field)),
             })
         }
         Maps::Embed => {
-            // The very span of the type, so that the compiler sees one mistake in all three.
+            // The very span of the type, so that the compiler sees one mistake in both.
             let (ty, span) = (field.ty, first_span(field));
             let krate = crate_at(model, span);
             let part = quote_spanned!(span=> <#ty as #krate::AuditedColumns>);
             Some(Column {
                 ty: quote_spanned!(span=> #part::Columns),
                 value: quote_spanned!(span=> #part::columns()),
-                visit: quote_spanned!(span=> #part::visit_columns(__visit);),
                 decision: embedded_decision(model, field, &part, span),
             })
         }

@@ -41,8 +41,14 @@ fn write_field(model: &Model<'_>, field: &Field<'_>) -> TokenStream {
     let member = &field.member;
     let name = name(model, field);
     let sides = quote_spanned! {span=>
-        ::core::option::Option::map(__old, |__row| &__row.#member),
-        ::core::option::Option::map(__new, |__row| &__row.#member)
+        match __old {
+            ::core::option::Option::Some(__row) => ::core::option::Option::Some(&__row.#member),
+            ::core::option::Option::None => ::core::option::Option::None,
+        },
+        match __new {
+            ::core::option::Option::Some(__row) => ::core::option::Option::Some(&__row.#member),
+            ::core::option::Option::None => ::core::option::Option::None,
+        }
     };
     match field.treatment() {
         Treatment::Skipped => TokenStream::new(),
