@@ -7,4 +7,8 @@ pub mod guarantees {}
 pub mod nobody_forgets {}
 
 #[doc = include_str!("../docs/performance.md")]
+#[doc = "\n# Plots\n"]
+#[doc = include_str!("../docs/latency.svg")]
+#[doc = ""]
+#[doc = include_str!("../docs/drain.svg")]
 pub mod performance {}

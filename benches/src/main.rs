@@ -35,7 +35,7 @@ pub(crate) type Fallible<T> = Result<T, Box<dyn std::error::Error>>;
 pub(crate) enum Effort {
     /// Does it run at all?
     Smoke,
-    /// About two minutes.
+    /// A few minutes.
     Quick,
     Full,
 }
@@ -232,4 +232,18 @@ fn describe(form: Form, world: &World, rows: &[Row]) -> Fallible<String> {
             format!("{report:#}")
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::GROUPS;
+
+    #[test]
+    fn each_group_is_explained_on_the_page() {
+        let page = include_str!("../../audit-diesel/docs/performance.md");
+        for group in GROUPS {
+            let heading = format!("\n## {}\n", group.explained);
+            assert!(page.contains(&heading), "no {heading:?}");
+        }
+    }
 }
