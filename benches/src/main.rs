@@ -193,10 +193,15 @@ fn main() -> Fallible<()> {
         _ => {}
     }
     let arguments = Arguments::read(&given)?;
+    let wanted: Vec<_> = GROUPS.iter().filter(|g| g.is_wanted(&arguments)).collect();
+    if wanted.is_empty() {
+        let names = GROUPS.map(|group| group.name).join(", ");
+        return Err(format!("no such group: {}; there are {names}", arguments.only).into());
+    }
     let world = World::new()?;
     let mut rows = Vec::new();
     let mut plots = Plots::default();
-    for group in GROUPS.iter().filter(|group| group.is_wanted(&arguments)) {
+    for group in wanted {
         rows.extend(group.run(&world, arguments.effort, &mut plots)?);
     }
     if let Some(folder) = &arguments.plots {

@@ -213,3 +213,16 @@ pub(crate) fn with_table(page: &str, table: &str) -> Option<String> {
         "{before}{TABLE_BEGINS}\n{table}\n{TABLE_ENDS}{after}"
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Row, markdown, text};
+
+    #[test]
+    fn a_missed_target_leads_to_its_explanation() {
+        let row = |value| Row::new("a", value, "").at_most(1.0).explained("The parts");
+        assert!(markdown(&[row(1.1)]).contains("| ≤ 1.00: no, [why](#the-parts) |"));
+        assert!(text(&[row(1.1)]).contains("≤ 1.00: no, see \"The parts\""));
+        assert!(markdown(&[row(1.0)]).contains("| ≤ 1.00: yes |"));
+    }
+}
