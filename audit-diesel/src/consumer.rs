@@ -27,6 +27,8 @@ pub(crate) use refusal::is_outage;
 pub(crate) use rulings::{Judge, PoolJudge, Question, Ruling};
 pub use stats::ConsumerStats;
 pub use store::AuditStore;
+#[cfg(feature = "journal")]
+pub(crate) use store::TransactionStatus;
 pub(crate) use worker::{Delivery, Settings, Sink, Tally, Worker};
 
 use std::sync::Arc;

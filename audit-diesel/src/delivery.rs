@@ -93,7 +93,30 @@ fn prepare<C: RawConnection>(
         false => own(conn, <C::Backend as AuditedBackend>::transaction_id),
     };
     let recorder = Recorder::of(conn).ok_or(AuditError::NoAuditor)?;
-    recorder.prepare(records, xid)
+    let first = recorder.next_place();
+    let payloads = recorder.number(records, xid)?;
+    if payloads.is_empty() {
+        return Ok(());
+    }
+    let writer = writer(conn)?;
+    let recorder = Recorder::of(conn).ok_or(AuditError::NoAuditor)?;
+    recorder.prepare(first, payloads, writer)
+}
+
+/// By which id the database knows what is written now.
+fn writer<C: RawConnection>(conn: &mut C) -> Result<i64, AuditError> {
+    let recorder = Recorder::of(conn).ok_or(AuditError::NoAuditor)?;
+    if let Some(writer) = recorder.writer() {
+        return Ok(writer);
+    }
+    let depth = recorder.depth();
+    let writer = own(conn, |conn| <C::Backend as AuditedBackend>::writer(conn, depth));
+    let writer = writer.map_err(AuditError::Database)?;
+    let writer = writer.ok_or(AuditError::PreparedNeedsPostgres)?;
+    if let Some(recorder) = Recorder::of(conn) {
+        recorder.set_writer(writer);
+    }
+    Ok(writer)
 }
 
 /// Delivers the records of a statement.

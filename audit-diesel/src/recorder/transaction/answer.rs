@@ -69,6 +69,7 @@ impl TransactionBuffer {
         }
         let open = self.open.as_mut()?;
         open.had_failure = true;
+        open.unsure_of_savepoints = true;
         let commits = has(|c| matches!(c, Control::Commit { .. } | Control::Prepare))
             || (open.opened_by_savepoint && has(|c| matches!(c, Control::Release(_))));
         match answer {
