@@ -110,7 +110,9 @@ fn writer<C: RawConnection>(conn: &mut C) -> Result<i64, AuditError> {
         return Ok(writer);
     }
     let depth = recorder.depth();
-    let writer = own(conn, |conn| <C::Backend as AuditedBackend>::writer(conn, depth));
+    let writer = own(conn, |conn| {
+        <C::Backend as AuditedBackend>::writer(conn, depth)
+    });
     let writer = writer.map_err(AuditError::Database)?;
     let writer = writer.ok_or(AuditError::PreparedNeedsPostgres)?;
     if let Some(recorder) = Recorder::of(conn) {

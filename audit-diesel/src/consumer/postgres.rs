@@ -175,7 +175,9 @@ impl Backend for PgConnection {
         .sql(") AS id");
         let statuses: Vec<(i64, Option<String>)> = diesel::select(statuses).load(self)?;
         let statuses = statuses.into_iter();
-        Ok(statuses.map(|(id, status)| (id, status_of(status))).collect())
+        Ok(statuses
+            .map(|(id, status)| (id, status_of(status)))
+            .collect())
     }
 
     /// Recovery from a crash resets the statistics, and a restart in order keeps them.

@@ -113,7 +113,10 @@ impl Backend for SqliteConnection {
         Ok(TransactionStatus::Unknown)
     }
 
-    fn transaction_statuses(&mut self, _xids: &[i64]) -> QueryResult<Vec<(i64, TransactionStatus)>> {
+    fn transaction_statuses(
+        &mut self,
+        _xids: &[i64],
+    ) -> QueryResult<Vec<(i64, TransactionStatus)>> {
         Ok(Vec::new())
     }
 

@@ -36,7 +36,8 @@ pub(super) fn writer<C: LoadConnection<Backend = Pg>>(
 
 /// Writes nothing but a note into PostgreSQL's log, by which the subtransaction gets an id.
 fn begin_writing<C: LoadConnection<Backend = Pg>>(conn: &mut C) -> QueryResult<()> {
-    const NOTE: &str = "1::bigint FROM pg_catalog.pg_logical_emit_message(true, 'audit-diesel', '')";
+    const NOTE: &str =
+        "1::bigint FROM pg_catalog.pg_logical_emit_message(true, 'audit-diesel', '')";
     let noted: QueryResult<i64> = diesel::select(sql::<BigInt>(NOTE)).get_result(conn);
     noted.map(drop)
 }

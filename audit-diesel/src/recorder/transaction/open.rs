@@ -121,7 +121,9 @@ impl Open {
     pub(super) fn rollback_to(&mut self, name: &str, dialect: Dialect) -> Option<Undone> {
         self.aborted = false;
         self.doubt = None;
-        let at = self.find(name, dialect).or_else(|| self.unknown_savepoint())?;
+        let at = self
+            .find(name, dialect)
+            .or_else(|| self.unknown_savepoint())?;
         let (held, prepared) = (self.payloads.len(), self.prepared.len());
         self.savepoints.truncate(at + 1);
         let savepoint = &mut self.savepoints[at];
