@@ -143,9 +143,14 @@ pub(super) struct Crash {
     pub(super) left: usize,
 }
 
-/// Runs the programs, ends them while the journal cannot be written, kills the process while the
-/// server commits them, and asserts that the trail is what was kept.
+/// As [`crash_on`], on an ordinary table.
 pub(super) fn crash(programs: Vec<Program>) -> Crash {
+    crash_on(None, programs)
+}
+
+/// Makes of the table what `shape` says, runs the programs, ends them while the journal cannot be written, kills the process while the
+/// server commits them, and asserts that the trail is what was kept.
+pub(super) fn crash_on(shape: Option<&str>, programs: Vec<Program>) -> Crash {
     let setup = Setup::new();
     let admin = &mut setup.app.guard.connection();
     for program in 0..programs.len() {
@@ -161,6 +166,9 @@ pub(super) fn crash(programs: Vec<Program>) -> Crash {
     }
     admin.batch_execute(TELL).unwrap();
     admin.batch_execute(HANG_IN_COMMIT).unwrap();
+    if let Some(shape) = shape {
+        admin.batch_execute(shape).unwrap();
+    }
     let mut holder = setup.app.guard.connection();
     holder.batch_execute("SELECT pg_advisory_lock(1)").unwrap();
     let mut child = Process::start(&setup, &Part::Programs(programs));

@@ -4,7 +4,7 @@
 use proptest::prelude::*;
 use proptest::test_runner::Config;
 
-use super::programs::{Program, Step, crash};
+use super::programs::{Program, Step, crash, crash_on};
 use Step::{Delete, Event, Exempt, Insert, Lock, Update};
 
 fn sql(text: &str) -> Step {
@@ -139,6 +139,44 @@ fn events_and_exempt_blocks() {
         program(&[savepoint("a"), Exempt], &["COMMIT"]),
     ];
     assert_kept(programs, 3, 4);
+}
+
+/// A partitioned table and a view have no system columns to ask.
+#[test]
+fn tables_without_system_columns() {
+    const PARTITIONED: &str = "
+        ALTER TABLE accounts RENAME TO accounts_of_all;
+        CREATE TABLE accounts (LIKE accounts_of_all INCLUDING DEFAULTS, PRIMARY KEY (id))
+            PARTITION BY RANGE (id);
+        ALTER TABLE accounts ATTACH PARTITION accounts_of_all DEFAULT";
+    const VIEW: &str = "
+        ALTER TABLE accounts RENAME TO accounts_of_all;
+        CREATE VIEW accounts AS SELECT * FROM accounts_of_all;
+        ALTER VIEW accounts ALTER id SET DEFAULT nextval('accounts_id_seq'),
+            ALTER role SET DEFAULT 'member', ALTER balance SET DEFAULT 0,
+            ALTER updated_at SET DEFAULT now()";
+    for shape in [PARTITIONED, VIEW] {
+        let steps = &[Update(2), savepoint("a"), Insert, Update(0), Delete(1)];
+        let programs = vec![
+            program(steps, &["ROLLBACK TO a; COMMIT"]),
+            program(steps, &["COMMIT"]),
+        ];
+        let crash = crash_on(Some(shape), programs);
+        assert_eq!(crash.kept.len(), 2 + 5, "{:?}", crash.kept);
+    }
+}
+
+/// More than PostgreSQL keeps at hand.
+#[test]
+fn very_many_savepoints() {
+    let four = [savepoint("a"), Update(0), savepoint("b"), Update(1)];
+    let steps = vec![four; 40].concat();
+    let undone = [vec![savepoint("s")], steps.clone()].concat();
+    let programs = vec![
+        program(&steps, &["ROLLBACK TO b; COMMIT"]),
+        program(&undone, &["ROLLBACK TO s; COMMIT"]),
+    ];
+    assert_kept(programs, 79, 1 + 80);
 }
 
 /// After a batch that failed, this side does not know the savepoints.
