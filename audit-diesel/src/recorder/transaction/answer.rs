@@ -40,7 +40,7 @@ impl From<Option<&Error>> for Answer {
 
 impl Open {
     /// What is left of it if the batch was run up to its COMMIT.
-    fn as_at_commit(mut self, controls: &[Control], dialect: Dialect) -> Self {
+    fn run_to_commit(mut self, controls: &[Control], dialect: Dialect) -> Self {
         for control in controls {
             match control {
                 Control::Commit { .. } | Control::Prepare => break,
@@ -91,7 +91,7 @@ impl TransactionBuffer {
             Answer::Local => return None,
             Answer::Lost if commits => {
                 let open = self.open.take();
-                return open.map(|open| Ended::InDoubt(open.as_at_commit(controls, self.dialect)));
+                return open.map(|open| Ended::InDoubt(open.run_to_commit(controls, self.dialect)));
             }
             Answer::Lost => return None,
             Answer::Refused | Answer::Done => open.aborted = true,
