@@ -6,6 +6,7 @@ mod checks;
 mod error;
 mod fates;
 mod flush;
+mod poison;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod refusal;
@@ -29,7 +30,7 @@ pub use stats::ConsumerStats;
 pub use store::AuditStore;
 #[cfg(feature = "journal")]
 pub(crate) use store::TransactionStatus;
-pub(crate) use worker::{Delivery, Settings, Sink, Tally, Worker};
+pub(crate) use worker::{Control, Delivery, Settings, Sink, Tally, Undelivered, Worker};
 
 use std::sync::Arc;
 use std::time::Duration;
