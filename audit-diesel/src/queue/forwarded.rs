@@ -3,6 +3,7 @@
 //! Where the database can be asked, a second thread drops what it has from the journal, and has
 //! carried on again what the other queue has lost.
 
+mod aside;
 mod carrier;
 mod confirm;
 mod evidence;
@@ -20,7 +21,8 @@ use super::buffered::BufferedQueue;
 use super::forward::{Forward, INTERVAL, settings, settle};
 use super::journal::Journal;
 use crate::auditor::DeliveryCounters;
-use crate::consumer::{Delivery, Fates, Settings, Sink, Worker};
+use crate::consumer::{Control, Delivery, Fates, Judge, Settings, Sink, Undelivered, Worker};
+use aside::Kept;
 use carrier::Carrier;
 use confirm::Confirm;
 use sent::{Sent, Unsent};
@@ -30,6 +32,8 @@ use spill::Spill;
 /// asked.
 pub(crate) struct Confirmation {
     pub(crate) fates: Box<dyn Fates>,
+    /// Puts records into quarantine there.
+    pub(crate) judge: Box<dyn Judge>,
     pub(crate) grace: Duration,
 }
 
@@ -55,22 +59,29 @@ impl ForwardedQueue {
         spill_bytes: u64,
     ) -> io::Result<Self> {
         let carrier = Arc::new(Carrier::new(journal.clone()));
-        let forward = Forward::to(Arc::clone(&target.queue));
+        let (fates, aside) = match confirmation {
+            Some(Confirmation {
+                fates,
+                judge,
+                grace,
+            }) => (Some((fates, grace)), Kept::In(judge)),
+            None => (None, Kept::Here(journal.clone())),
+        };
+        let forward = Forward::to(Arc::clone(&target.queue), aside);
         let fit = forward.fit();
         let sink = Carried {
             forward,
             carrier: Arc::clone(&carrier),
         };
-        let queue: Arc<dyn Queue> = match confirmation {
+        let queue: Arc<dyn Queue> = match fates {
             Some(_) => Arc::new(Unsent(journal.clone())),
             None => Arc::new(journal.clone()),
         };
         let forwarder = Worker::spawn(queue, sink, settings("audit-forwarder"))?;
-        let confirmer = confirmation.map(|confirmation| {
-            let grace = confirmation.grace;
+        let confirmer = fates.map(|(fates, grace)| {
             let sink = Confirm {
                 journal: journal.clone(),
-                fates: confirmation.fates,
+                fates,
                 fit,
                 counters: Arc::clone(&counters),
             };
@@ -127,6 +138,15 @@ impl Queue for ForwardedQueue {
         self.target.ack(batch)
     }
 
+    fn control(
+        &self,
+        bytes: usize,
+        at_least: Duration,
+        is_stopped: &dyn Fn() -> bool,
+    ) -> Result<(), QueueError> {
+        self.target.control(bytes, at_least, is_stopped)
+    }
+
     fn len(&self) -> Result<u64, QueueError> {
         self.target.len()
     }
@@ -156,7 +176,7 @@ impl Sink for Carried {
         let _ = self.carrier.is_it();
     }
 
-    fn deliver(&mut self, payloads: &[Payload]) -> Result<Delivery, String> {
+    fn deliver(&mut self, payloads: &[Payload]) -> Result<Delivery, Undelivered> {
         // What was read before it took over may have been carried by another process meanwhile.
         if !self.carrier.was_it().map_err(|error| error.to_string())? {
             return Ok(Delivery::StandBy);
@@ -167,6 +187,17 @@ impl Sink for Carried {
             self.carrier.release();
         }
         delivered
+    }
+
+    fn control(&mut self, control: &Control<'_>) -> Result<(), Undelivered> {
+        self.forward.control(control)
+    }
+
+    fn set_aside(&mut self, payload: &Payload, reason: &str) -> Result<Delivery, Undelivered> {
+        if !self.carrier.was_it().map_err(|error| error.to_string())? {
+            return Ok(Delivery::StandBy);
+        }
+        self.forward.set_aside(payload, reason)
     }
 
     fn warnings(&self) -> Result<Vec<Warning>, QueueError> {

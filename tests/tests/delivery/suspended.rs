@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use audit_diesel::{Auditor, Journal, Payload, Queue, QueueError};
+use audit_diesel::{Auditor, Fsync, Journal, Payload, Queue, QueueError};
 use audit_tests::{send_signal, wait_until};
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
@@ -83,8 +83,9 @@ fn the_first_callers_wait_for_it_and_the_others_only_for_a_moment() {
     let setup = Setup::new(&[]);
     drop(setup.journal());
     let sleeper = Sleeper::on(&setup.path());
-    let builder = Journal::builder(setup.path()).busy_timeout(Duration::from_secs(2));
-    let journal = builder.open().unwrap();
+    // Otherwise a push does not need the lock.
+    let builder = Journal::builder(setup.path()).fsync(Fsync::Always);
+    let journal = builder.busy_timeout(Duration::from_secs(2)).open().unwrap();
     let started = Instant::now();
     for _ in 0..60 {
         let error = journal.push(&[payload("meanwhile")]).unwrap_err();
@@ -112,8 +113,8 @@ fn an_application_starts_without_waiting_for_it() {
     setup.wait_for_an_empty_journal();
 }
 
-#[test]
-fn what_is_made_meanwhile_and_what_was_made_before_is_delivered() {
+/// What the application made meanwhile with this journal, and then all, is delivered.
+fn meanwhile_and_before(fsync: Fsync, meanwhile: impl FnOnce(&Setup)) {
     let setup = Setup::new(&[]);
     let auditor = setup.confirmed().build().unwrap();
     record(&auditor, 0..10);
@@ -121,19 +122,35 @@ fn what_is_made_meanwhile_and_what_was_made_before_is_delivered() {
     drop(auditor);
     setup.redis("FLUSHALL");
     let sleeper = Sleeper::on(&setup.path());
-    let journal = Journal::builder(setup.path()).busy_timeout(Duration::from_millis(500));
-    let auditor = confirmed(&setup, journal.open().unwrap());
-    // What the journal cannot take goes straight to Redis.
+    let builder = Journal::builder(setup.path()).fsync(fsync);
+    let journal = builder.busy_timeout(Duration::from_millis(500)).open();
+    let auditor = confirmed(&setup, journal.unwrap());
     record(&auditor, 10..40);
     let _consumer = setup.consumer();
-    wait_until("what was made meanwhile", LONG, || {
-        setup.stored() == names(40)[10..]
-    });
+    meanwhile(&setup);
     drop(sleeper);
     setup.wait_for(40);
     setup.wait_for_an_empty_journal();
     let stats = auditor.stats();
     assert_eq!((stats.published, stats.failed), (30, 0), "{stats:?}");
+}
+
+#[test]
+fn what_is_made_meanwhile_waits_beside_the_tables() {
+    meanwhile_and_before(Fsync::Os, |setup| {
+        let waiting = std::fs::read_dir(setup.path().with_extension("db-segments")).unwrap();
+        let bytes = waiting.map(|file| file.unwrap().metadata().unwrap().len());
+        assert!(bytes.sum::<u64>() > 30 * 100);
+    });
+}
+
+#[test]
+fn what_the_journal_cannot_take_meanwhile_goes_straight_to_redis() {
+    meanwhile_and_before(Fsync::Always, |setup| {
+        wait_until("what was made meanwhile", LONG, || {
+            setup.stored() == names(40)[10..]
+        });
+    });
 }
 
 fn confirmed(setup: &Setup, journal: Journal) -> Auditor {

@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use audit_diesel::{Journal, Payload, Queue, QueueError};
+use audit_diesel::{Fsync, Journal, Payload, Queue, QueueError};
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use tempfile::TempDir;
@@ -110,6 +110,7 @@ fn waiting_for_another_writer_is_bounded() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("journal.db");
     let journal = Journal::builder(&path)
+        .fsync(Fsync::Always)
         .busy_timeout(Duration::from_millis(200))
         .open()
         .unwrap();

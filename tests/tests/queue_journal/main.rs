@@ -4,5 +4,6 @@ mod bounds;
 mod damage;
 mod opening;
 mod processes;
+mod segments;
 mod sharing;
 mod support;

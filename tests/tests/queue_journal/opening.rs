@@ -28,10 +28,17 @@ fn a_new_journal_is_its_owners_only() {
     let path = folder.path().join("journal.db");
     let journal = open(&path);
     journal.push(&[payload("a")]).unwrap();
-    for file in fs::read_dir(folder.path()).unwrap() {
+    let segments = folder.path().join("journal.db-segments");
+    let files = [folder.path(), &segments].map(|folder| fs::read_dir(folder).unwrap());
+    for file in files.into_iter().flatten() {
         let file = file.unwrap();
         let mode = file.metadata().unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o600, "{:?}", file.path());
+        let expected = if file.path() == segments {
+            0o700
+        } else {
+            0o600
+        };
+        assert_eq!(mode & 0o777, expected, "{:?}", file.path());
     }
     assert_eq!(journal.path(), path);
     assert_eq!(journal.name(), format!("the journal {}", path.display()));

@@ -1,6 +1,5 @@
 //! Processes that push, die, and run out of disk.
 
-use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -102,13 +101,7 @@ fn a_full_disk_is_an_outage_that_loses_nothing() {
     let acknowledged = goes_on(&mut child, "the disk is full", |_| disk.make_room());
     // Out of the disk that only the child sees.
     let copy = TempDir::new().unwrap();
-    for name in ["journal.db", "journal.db-wal"] {
-        fs::copy(
-            disk.reach(&folder.path().join(name)),
-            copy.path().join(name),
-        )
-        .unwrap();
-    }
+    copy_files(&disk.reach(folder.path()), copy.path());
     let seen = texts(&open(&copy.path().join("journal.db"))).len();
     assert!(seen >= acknowledged, "{seen} of {acknowledged}");
 }

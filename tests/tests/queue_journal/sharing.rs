@@ -54,6 +54,7 @@ fn rows_removed_by_hand_end_a_batch() {
     journal
         .push(&["1", "2", "3", "4", "5"].map(payload))
         .unwrap();
+    assert_eq!(journal.len().unwrap(), 5);
     let mut raw = SqliteConnection::establish(path.to_str().unwrap()).unwrap();
     raw.batch_execute("DELETE FROM audit_journal WHERE seq = 3")
         .unwrap();
@@ -78,5 +79,6 @@ fn an_instrumentation_of_the_application_sees_nothing_of_it() {
     let folder = TempDir::new().unwrap();
     let journal = open(&folder.path().join("journal.db"));
     journal.push(&[payload("a")]).unwrap();
+    assert_eq!(texts(&journal), ["a"]);
     assert_eq!(SEEN.load(Ordering::SeqCst), 0);
 }

@@ -47,7 +47,11 @@ impl AuditorBuilder {
                 say(&journal.warnings().unwrap_or_default());
                 let grace = self.confirm_after.unwrap_or(DEFAULT_CONFIRM_AFTER);
                 let spill_bytes = self.memory_bytes();
-                let confirmation = self.confirm.map(|fates| Confirmation { fates, grace });
+                let confirmation = self.confirm.map(|(fates, judge)| Confirmation {
+                    fates,
+                    judge,
+                    grace,
+                });
                 started(ForwardedQueue::start(
                     journal,
                     target,

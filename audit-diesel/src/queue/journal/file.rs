@@ -10,7 +10,7 @@ use diesel::connection::{InstrumentationEvent, SimpleConnection};
 use diesel::prelude::*;
 use diesel::result::Error;
 
-use super::{Fault, Fsync, damage, fault, prepared, statements};
+use super::{Fault, Fsync, damage, fault, prepared, segments, statements};
 
 /// The form of the tables that this crate writes, and the newest that it reads.
 const VERSION: i64 = 1;
@@ -98,6 +98,10 @@ impl JournalFile {
                 "the file holds other tables: name a file that is for the journal alone",
             )),
         }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        Path::new(&self.path)
     }
 
     pub(super) fn busy_timeout(&self) -> Duration {
@@ -227,6 +231,7 @@ fn create(connection: &mut SqliteConnection) -> QueryResult<Tables> {
         Tables::Missing => {
             connection.batch_execute(TABLES)?;
             connection.batch_execute(prepared::TABLE)?;
+            connection.batch_execute(segments::TABLE)?;
             Ok(Tables::Ready)
         }
         found => Ok(found),

@@ -28,8 +28,7 @@ impl Journal {
 
     /// The oldest payloads that were not carried on yet.
     pub(crate) fn peek_unsent(&self, limit: usize) -> Result<Batch, QueueError> {
-        self.empty_log();
-        self.run(&self.0.reader, |connection| {
+        self.peek_with(|connection| {
             let first = sent_to(connection)?;
             statements::peek(connection, first..i64::MAX, limit, PEEK_BYTES)
         })
@@ -61,6 +60,7 @@ impl Journal {
 
     /// How many payloads were not carried on yet.
     pub(crate) fn count_unsent(&self) -> Result<u64, QueueError> {
+        self.0.collect()?;
         self.run(&self.0.reader, |connection| {
             // They are numbered without gaps: to count would read all of them.
             let first = sent_to(connection)?;
