@@ -287,16 +287,16 @@ fn a_way_that_carries_a_bounded_amount_convicts_nobody() {
 /// A slow record is on its connection for longer than connections live.
 #[test]
 fn a_way_that_carries_for_a_bounded_time_convicts_nobody() {
-    let (database, way, url) = over(|carried| carried.since.elapsed() > Duration::from_millis(300));
+    let (database, way, url) = over(|carried| carried.since.elapsed() > Duration::from_millis(250));
     let sql = "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS
-                   'BEGIN PERFORM pg_sleep(0.6); RETURN NEW; END';
+                   'BEGIN PERFORM pg_sleep(0.4); RETURN NEW; END';
                CREATE TRIGGER wait BEFORE INSERT ON audit_logs FOR EACH ROW
                    WHEN (NEW.action = 'n.0') EXECUTE FUNCTION wait();";
     database.connection().batch_execute(sql).unwrap();
     let queue = MemoryQueue::new();
     queue.push(&payloads(4)).unwrap();
     let consumer = consumer_at(&url, &queue);
-    blames_nobody(&consumer, 20);
+    blames_nobody(&consumer, 40);
     way.open();
     consumer.flush_within(LONG).unwrap();
     assert_eq!(actions(&database), names(4));

@@ -6,6 +6,9 @@ use audit_core::{Payload, QueueError, Warning};
 
 /// Where a worker puts what it takes from its queue.
 pub(crate) trait Sink: Send + 'static {
+    /// Is called once, on the worker's thread, before anything else.
+    fn begin(&mut self) {}
+
     /// Delivers payloads, durably, before it returns. An error means that nothing is known to be
     /// delivered and that trying again later is right.
     fn deliver(&mut self, payloads: &[Payload]) -> Result<Delivery, Undelivered>;
