@@ -94,6 +94,18 @@ impl Setup {
         assert_eq!(journal.bytes().unwrap(), 0);
     }
 
+    /// How often somebody has read the Redis list since the server's start.
+    pub fn reads(&self) -> u64 {
+        let info: String = redis::cmd("INFO")
+            .arg("commandstats")
+            .query(&mut self.server.connection())
+            .unwrap();
+        let calls = info
+            .lines()
+            .find_map(|line| line.strip_prefix("cmdstat_lrange:calls="));
+        calls.map_or(0, |calls| calls.split(',').next().unwrap().parse().unwrap())
+    }
+
     pub fn redis(&self, command: &str) {
         let mut words = command.split(' ');
         let mut command = redis::cmd(words.next().unwrap());
