@@ -41,7 +41,11 @@ fn until_one_goes_past_it(setup: &Setup, auditor: &Auditor, from: usize) -> usiz
 #[test]
 fn records_go_straight_to_redis_meanwhile() {
     let setup = Setup::new(&[]);
-    let auditor = builder(&setup).build().unwrap();
+    let auditor = Auditor::builder()
+        .redis_queue(setup.list())
+        .journal_queue(setup.journal())
+        .build()
+        .unwrap();
     let unhide = hide(&setup);
     let first = until_one_goes_past_it(&setup, &auditor, 0);
     let before = setup.list().len().unwrap();
