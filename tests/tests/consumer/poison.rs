@@ -15,7 +15,8 @@ use diesel_migrations::MigrationHarness;
 use crate::on_postgres::helpers::*;
 use crate::way::{Carried, Way};
 
-const LONG: Duration = Duration::from_secs(120);
+/// A server that crashes again and again takes its time.
+const LONG: Duration = Duration::from_secs(600);
 
 /// Ends the backend that inserts a record whose action begins with "poison".
 const END_ITSELF: &str = "
@@ -295,7 +296,9 @@ fn a_way_that_carries_for_a_bounded_time_convicts_nobody() {
     database.connection().batch_execute(sql).unwrap();
     let queue = MemoryQueue::new();
     queue.push(&payloads(4)).unwrap();
+    way.open();
     let consumer = consumer_at(&url, &queue);
+    way.close();
     blames_nobody(&consumer, 40);
     way.open();
     consumer.flush_within(LONG).unwrap();
@@ -391,6 +394,6 @@ fn the_search_can_be_stopped() {
         let _ = consumer.flush_within(Duration::from_millis(1));
         consumer.stats().outages >= 6
     });
-    consumer.stop().unwrap();
+    wait_until("its end", LONG, || consumer.stop().is_ok());
     assert!(!consumer.stats().running);
 }
