@@ -1,5 +1,6 @@
 //! Crates that are written to be compiled.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -11,19 +12,26 @@ pub(super) struct Workplace {
     target: PathBuf,
     library: PathBuf,
     lock: PathBuf,
+    /// Keeps other runs from writing the same crates, until this is dropped.
+    _alone: File,
 }
 
 impl Workplace {
     pub(super) fn new() -> Fallible<Self> {
         let program = std::env::current_exe()?;
         let target = program.ancestors().nth(2).ok_or("a target folder")?;
+        let target = target.join("compile-bench");
+        std::fs::create_dir_all(&target)?;
+        let alone = File::create(target.join("in-use"))?;
+        alone.lock()?;
         let workspace = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("..")
             .canonicalize()?;
         Ok(Self {
-            target: target.join("compile-bench"),
+            target,
             library: workspace.join("audit-diesel"),
             lock: workspace.join("Cargo.lock"),
+            _alone: alone,
         })
     }
 
