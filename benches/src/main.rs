@@ -13,6 +13,7 @@ mod micro;
 mod models;
 mod peers;
 mod plot;
+mod processor;
 mod report;
 mod request;
 mod rows;
