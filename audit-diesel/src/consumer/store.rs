@@ -136,8 +136,16 @@ impl<C: AuditStore> StoreSink<C> {
 }
 
 impl<C: AuditStore> Sink for StoreSink<C> {
-    fn deliver(&mut self, payloads: &[Payload]) -> Result<Delivery, String> {
-        let batch = BatchToStore::read(payloads, self.lock);
+    const LOOKS_AHEAD: bool = true;
+
+    type Prepared = BatchToStore;
+
+    fn prepare(payloads: &[Payload]) -> BatchToStore {
+        BatchToStore::read(payloads)
+    }
+
+    fn deliver(&mut self, _: &[Payload], mut batch: BatchToStore) -> Result<Delivery, String> {
+        batch.lock = self.lock;
         let mut conn = self
             .pool
             .get_timeout(POOL_TIMEOUT)
@@ -152,9 +160,9 @@ impl<C: AuditStore> Sink for StoreSink<C> {
 }
 
 impl BatchToStore {
-    fn read(payloads: &[Payload], lock: i64) -> Self {
+    fn read(payloads: &[Payload]) -> Self {
         let mut batch = Self {
-            lock,
+            lock: 0,
             entries: Vec::with_capacity(payloads.len()),
             refused: Vec::new(),
         };

@@ -166,7 +166,11 @@ struct Reconcile {
 }
 
 impl Sink for Reconcile {
-    fn deliver(&mut self, payloads: &[Payload]) -> Result<Delivery, String> {
+    type Prepared = ();
+
+    fn prepare(_: &[Payload]) {}
+
+    fn deliver(&mut self, payloads: &[Payload], (): ()) -> Result<Delivery, String> {
         let entries = payloads
             .iter()
             .map(|payload| serde_json::from_slice(payload.as_bytes()));

@@ -26,10 +26,10 @@ const PUSH_PAYLOADS: usize = 1_000_000;
 /// One script, so that a batch is what the list held at one moment, however many pages it takes
 /// and whoever acknowledges meanwhile.
 const PEEK: &str = r"
-local limit, budget = tonumber(ARGV[1]), tonumber(ARGV[2])
+local limit, budget, from = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local found, count, bytes, at = {}, 0, 0, 0
 while at < limit do
-  local page = redis.call('LRANGE', KEYS[1], at, math.min(at + 32, limit) - 1)
+  local page = redis.call('LRANGE', KEYS[1], from + at, from + math.min(at + 32, limit) - 1)
   for _, payload in ipairs(page) do
     bytes = bytes + #payload
     if bytes > budget and count > 0 then return found end
@@ -115,6 +115,19 @@ impl RedisQueue {
         links.run(work).map_err(|fault| fault.of(name.clone()))
     }
 
+    fn look(&self, from: usize, limit: usize) -> Result<Batch, QueueError> {
+        if limit == 0 {
+            return Ok(Batch::default());
+        }
+        let mut script = self.0.peek.key(&self.0.key);
+        script.arg(limit).arg(PEEK_BYTES).arg(from);
+        let payloads: Vec<Vec<u8>> = self.run(|connection| script.invoke(connection))?;
+        Ok(Batch {
+            payloads: payloads.into_iter().map(Payload::from).collect(),
+            receipt: 0,
+        })
+    }
+
     fn rpush(&self, payloads: &[Payload]) -> Result<(), QueueError> {
         let mut command = redis::cmd("RPUSH");
         command.arg(&self.0.key);
@@ -145,16 +158,11 @@ impl Queue for RedisQueue {
     }
 
     fn peek(&self, limit: usize) -> Result<Batch, QueueError> {
-        if limit == 0 {
-            return Ok(Batch::default());
-        }
-        let mut script = self.0.peek.key(&self.0.key);
-        script.arg(limit).arg(PEEK_BYTES);
-        let payloads: Vec<Vec<u8>> = self.run(|connection| script.invoke(connection))?;
-        Ok(Batch {
-            payloads: payloads.into_iter().map(Payload::from).collect(),
-            receipt: 0,
-        })
+        self.look(0, limit)
+    }
+
+    fn peek_behind(&self, batch: &Batch, limit: usize) -> Result<Batch, QueueError> {
+        self.look(batch.len(), limit)
     }
 
     fn ack(&self, batch: &Batch) -> Result<usize, QueueError> {

@@ -2,6 +2,7 @@
 
 use audit_core::{Batch, QueueError};
 
+use super::ahead::{self, Ready};
 use super::run::Run;
 use super::{Delivery, Sink, Tally};
 use crate::failpoint::failpoint;
@@ -14,52 +15,110 @@ pub(super) enum Pass {
     Stopped,
 }
 
+/// What one batch leaves to be done beside the next one.
+struct Carry<P> {
+    /// Delivered, and not acknowledged yet.
+    delivered: Option<Delivered>,
+    /// What stood behind it.
+    next: Option<Ready<P>>,
+}
+
+struct Delivered {
+    batch: Batch,
+    tally: Tally,
+}
+
 impl<S: Sink> Run<S> {
     /// Delivers batch after batch until the queue is empty.
     pub(super) fn drain(&mut self) -> Result<Pass, String> {
         self.flush_seen = self.shared.lock().flush_asked;
+        let mut carry = Carry {
+            delivered: None,
+            next: None,
+        };
         loop {
             if self.shared.lock().stop {
+                self.settle(&mut carry)?;
                 return Ok(Pass::Stopped);
             }
-            self.note_flush()?;
-            let batch = self.peek()?;
-            failpoint!(self.shared.settings.name, "peeked");
-            self.flushes.peeked(&batch.payloads);
-            self.flushed();
-            if batch.is_empty() {
-                return Ok(Pass::Empty);
-            }
-            let tally = match self.sink.deliver(&batch.payloads)? {
-                Delivery::StandBy => return Ok(Pass::Waiting),
-                Delivery::Done(tally) => tally,
-            };
-            failpoint!(self.shared.settings.name, "delivered");
-            self.acknowledge(&batch, &tally)?;
-            failpoint!(self.shared.settings.name, "acknowledged");
-            self.count(&tally);
-            // Not before it is counted: who waits for a flush may look at the counts.
-            self.flushed();
-            if tally.put_off.len() == batch.len() {
-                return Ok(Pass::Waiting);
+            if let Some(end) = self.step(&mut carry)? {
+                return Ok(end);
             }
         }
     }
 
-    fn peek(&self) -> Result<Batch, String> {
-        let limit = self.shared.settings.batch_size;
-        self.shared.queue.peek(limit).map_err(text)
+    /// Delivers a batch, and says so where the pass ends with it.
+    fn step(&mut self, carry: &mut Carry<S::Prepared>) -> Result<Option<Pass>, String> {
+        if carry.next.is_none() {
+            self.settle(carry)?;
+        }
+        self.note_flush()?;
+        let current = match carry.next.take() {
+            Some(next) => next,
+            None => self.peek()?,
+        };
+        if current.batch.is_empty() {
+            return Ok(Some(Pass::Empty));
+        }
+        let before = carry.delivered.as_ref().map(|delivered| &delivered.batch);
+        let outcome = ahead::deliver(&self.shared, &mut self.sink, before, current);
+        if let Some(removed) = outcome.acknowledged
+            && let Some(before) = carry.delivered.take()
+        {
+            let removed = removed.map_err(text)?;
+            self.acknowledged(&before.tally, removed);
+            if removed == before.batch.len() {
+                self.flushes.peeked(&outcome.batch.payloads);
+            }
+        }
+        self.settle(carry)?;
+        let tally = match outcome.delivery? {
+            Delivery::StandBy => return Ok(Some(Pass::Waiting)),
+            Delivery::Done(tally) => tally,
+        };
+        failpoint!(self.shared.settings.name, "delivered");
+        let put_off = tally.put_off.len();
+        let is_all_put_off = put_off == outcome.batch.len();
+        carry.next = outcome.next.filter(|_| put_off == 0);
+        carry.delivered = Some(Delivered {
+            batch: outcome.batch,
+            tally,
+        });
+        if is_all_put_off {
+            self.settle(carry)?;
+            return Ok(Some(Pass::Waiting));
+        }
+        Ok(None)
     }
 
-    fn acknowledge(&mut self, batch: &Batch, tally: &Tally) -> Result<(), String> {
+    fn peek(&mut self) -> Result<Ready<S::Prepared>, String> {
+        let ready = ahead::peek::<S>(&self.shared).map_err(text)?;
+        self.flushes.peeked(&ready.batch.payloads);
+        self.flushed();
+        Ok(ready)
+    }
+
+    /// Acknowledges what is delivered.
+    fn settle(&mut self, carry: &mut Carry<S::Prepared>) -> Result<(), String> {
+        let Some(Delivered { batch, tally }) = carry.delivered.take() else {
+            return Ok(());
+        };
         let queue = &self.shared.queue;
         if !tally.put_off.is_empty() {
             // Pushed before it is acknowledged: it may be there twice, and never not at all.
             queue.push(&tally.put_off).map_err(text)?;
             self.flushes.put_off(queue.len().map_err(text)?);
         }
-        self.flushes.acknowledged(queue.ack(batch).map_err(text)?);
+        let removed = ahead::acknowledge(&self.shared, &batch).map_err(text)?;
+        self.acknowledged(&tally, removed);
         Ok(())
+    }
+
+    fn acknowledged(&mut self, tally: &Tally, removed: usize) {
+        self.flushes.acknowledged(removed);
+        self.count(tally);
+        // Not before it is counted: who waits for a flush may look at the counts.
+        self.flushed();
     }
 
     /// A flush that is asked for is done once what waits now is gone.

@@ -4,9 +4,22 @@ use audit_core::{Payload, QueueError, Warning};
 
 /// Where a worker puts what it takes from its queue.
 pub(crate) trait Sink: Send + 'static {
+    /// Whether it is worth a thread to prepare a batch while the one before it is delivered.
+    const LOOKS_AHEAD: bool = false;
+
+    /// What can be done with a batch before its turn comes.
+    type Prepared: Send;
+
+    /// Does that, on any thread.
+    fn prepare(payloads: &[Payload]) -> Self::Prepared;
+
     /// Delivers payloads, durably, before it returns. An error means that nothing is known to be
     /// delivered and that trying again later is right.
-    fn deliver(&mut self, payloads: &[Payload]) -> Result<Delivery, String>;
+    fn deliver(
+        &mut self,
+        payloads: &[Payload],
+        prepared: Self::Prepared,
+    ) -> Result<Delivery, String>;
 
     /// Looks for settings by which records could be lost on the way.
     fn warnings(&self) -> Result<Vec<Warning>, QueueError> {
