@@ -8,14 +8,16 @@ use std::time::Duration;
 use audit_core::{Payload, Queue, QueueError, Warning};
 use diesel::connection::Connection;
 use diesel::r2d2::{ConnectionManager, Pool, R2D2Connection};
+use diesel::result::DatabaseErrorKind::UniqueViolation;
 use diesel::result::{Error, QueryResult};
 use uuid::Uuid;
 
 use super::error::discreet;
 use super::fates::{Answered, Asked};
-use super::refusal::{Verdict, harmless_like, is_outage, verdict};
+use super::poison::{ControlRows, Poison};
+use super::refusal::{Verdict, harmless, is_outage, verdict};
 use super::rulings::{Questions, Rulings, SetAside};
-use super::{ConsumerError, Delivery, Sink, Tally};
+use super::{ConsumerError, Control, Delivery, Sink, Tally, Undelivered};
 use crate::failpoint::failpoint;
 use crate::store::{EntryToStore, Refused};
 
@@ -24,6 +26,18 @@ pub trait AuditStore: Connection + R2D2Connection + 'static {
     /// Says which table the migrations did not make.
     #[doc(hidden)]
     fn check_tables(conn: &mut Self) -> Result<(), ConsumerError>;
+
+    /// Whether the other side has closed the connection, after its transaction had begun.
+    #[doc(hidden)]
+    fn was_closed(conn: &mut Self, problem: &str) -> bool;
+
+    /// Inserts rows and takes them back.
+    #[doc(hidden)]
+    fn control(conn: &mut Self, rows: ControlRows<'_>) -> QueryResult<()>;
+
+    /// Puts a record that ends its connection into quarantine.
+    #[doc(hidden)]
+    fn isolate(conn: &mut Self, poison: Poison) -> QueryResult<StoredBatch>;
 
     #[doc(hidden)]
     fn store(conn: &mut Self, batch: BatchToStore) -> QueryResult<StoredBatch>;
@@ -53,6 +67,9 @@ pub(super) trait Backend: Connection {
     /// Lets one consumer of a queue work at a time; `false` where another one does.
     fn try_lock(&mut self, key: i64) -> QueryResult<bool>;
 
+    /// As [`try_lock`](Self::try_lock), and says whether one of two records is stored already.
+    fn try_lock_and_look(&mut self, key: i64, records: [Uuid; 2]) -> QueryResult<(bool, bool)>;
+
     /// Inserts new rows the fastest way; a row that is there already is an error.
     fn insert_new(&mut self, entries: &[&EntryToStore]) -> QueryResult<usize>;
 
@@ -61,6 +78,10 @@ pub(super) trait Backend: Connection {
 
     /// Puts payloads into quarantine.
     fn quarantine(&mut self, refused: &[Refused]) -> QueryResult<usize>;
+
+    /// Puts a payload into quarantine in such a way that nothing on the way to the table sees it as
+    /// it is, or all of it at once.
+    fn quarantine_covertly(&mut self, refused: &Refused) -> QueryResult<usize>;
 
     /// Runs queries that are given up when they take long.
     fn bounded<T>(&mut self, run: impl FnOnce(&mut Self) -> QueryResult<T>) -> QueryResult<T>;
@@ -108,7 +129,7 @@ pub struct BatchToStore {
 /// What became of a batch.
 #[doc(hidden)]
 #[derive(Debug)]
-pub struct StoredBatch(Delivery);
+pub struct StoredBatch(pub(super) Delivery);
 
 /// Stores what a worker takes from the queue.
 pub(super) struct StoreSink<C: AuditStore> {
@@ -133,6 +154,21 @@ impl<C: AuditStore> StoreSink<C> {
             lock: lock.cast_signed(),
         }
     }
+
+    fn run<T>(&self, work: impl FnOnce(&mut C) -> QueryResult<T>) -> Result<T, Undelivered> {
+        let mut conn = self
+            .pool
+            .get_timeout(POOL_TIMEOUT)
+            .map_err(|error| format!("no database connection: {}", discreet(&error.to_string())))?;
+        work(&mut conn).map_err(|error| {
+            let problem = error.to_string();
+            if C::was_closed(&mut conn, &problem) {
+                Undelivered::Cut(problem)
+            } else {
+                Undelivered::Outage(problem)
+            }
+        })
+    }
 }
 
 impl<C: AuditStore> Sink for StoreSink<C> {
@@ -144,14 +180,20 @@ impl<C: AuditStore> Sink for StoreSink<C> {
         BatchToStore::read(payloads)
     }
 
-    fn deliver(&mut self, _: &[Payload], mut batch: BatchToStore) -> Result<Delivery, String> {
+    fn deliver(&mut self, _: &[Payload], mut batch: BatchToStore) -> Result<Delivery, Undelivered> {
         batch.lock = self.lock;
-        let mut conn = self
-            .pool
-            .get_timeout(POOL_TIMEOUT)
-            .map_err(|error| format!("no database connection: {}", discreet(&error.to_string())))?;
-        let stored = C::store(&mut conn, batch).map_err(|error| error.to_string())?;
+        let stored = self.run(|conn| C::store(conn, batch))?;
         Ok(stored.0)
+    }
+
+    fn control(&mut self, control: &Control<'_>) -> Result<(), Undelivered> {
+        self.run(|conn| C::control(conn, ControlRows::of(control)))
+    }
+
+    fn set_aside(&mut self, payload: &Payload, reason: &str) -> Result<Delivery, Undelivered> {
+        let poison = Poison::new(payload, reason, self.lock);
+        let isolated = self.run(|conn| C::isolate(conn, poison))?;
+        Ok(isolated.0)
     }
 
     fn warnings(&self) -> Result<Vec<Warning>, QueueError> {
@@ -176,11 +218,26 @@ impl BatchToStore {
     }
 }
 
+/// The smallest batch in which it pays to look for a redelivery before it fails.
+const LOOK_FIRST: usize = 100;
+
+/// Takes the lock, and says whether that worked, and whether the batch looks like a redelivery: those
+/// are whole batches, or begin or end with what is stored already.
+fn begin<C: Backend>(conn: &mut C, batch: &BatchToStore) -> QueryResult<(bool, bool)> {
+    match batch.entries.as_slice() {
+        [first, .., last] if batch.entries.len() >= LOOK_FIRST => {
+            conn.try_lock_and_look(batch.lock, [first.record.id, last.record.id])
+        }
+        _ => Ok((conn.try_lock(batch.lock)?, false)),
+    }
+}
+
 /// Stores a batch, on any backend.
 pub(super) fn store<C: Backend>(conn: &mut C, batch: BatchToStore) -> QueryResult<StoredBatch> {
     let mut refused = Vec::new();
     let delivery = conn.batch(|conn| {
-        if !conn.try_lock(batch.lock)? {
+        let (is_locked, is_redelivered) = begin(conn, &batch)?;
+        if !is_locked {
             return Ok(Delivery::StandBy);
         }
         failpoint!("store.begun");
@@ -191,10 +248,13 @@ pub(super) fn store<C: Backend>(conn: &mut C, batch: BatchToStore) -> QueryResul
         let mut entries = storing.settle(conn, batch.entries)?;
         // In the order of the key: two consumers cannot wait for each other.
         entries.sort_by_key(|entry| entry.record.id);
-        storing.insert(conn, &entries.iter().collect::<Vec<_>>())?;
+        storing.insert(conn, entries.iter().collect(), is_redelivered)?;
         // In the same transaction: a record is stored or quarantined, never both or neither. It
         // also tells a refusal from an outage: where nothing can be written, this fails too.
-        let quarantined = conn.quarantine(&storing.refused)?;
+        let quarantined = match storing.refused.is_empty() {
+            true => 0,
+            false => conn.quarantine(&storing.refused)?,
+        };
         storing.tally.quarantined = quarantined;
         storing.tally.duplicates += storing.refused.len() - quarantined;
         refused = storing.refused;
@@ -203,14 +263,16 @@ pub(super) fn store<C: Backend>(conn: &mut C, batch: BatchToStore) -> QueryResul
     })?;
     failpoint!("store.committed");
     // Not before COMMIT: a batch that is tried again would say it again.
-    for refused in refused {
-        tracing::error!(
-            quarantine_id = %refused.id(),
-            reason = refused.reason_without_values(),
-            "an audit record went into quarantine"
-        );
-    }
+    refused.iter().for_each(say_quarantined);
     Ok(StoredBatch(delivery))
+}
+
+pub(super) fn say_quarantined(refused: &Refused) {
+    tracing::error!(
+        quarantine_id = %refused.id(),
+        reason = refused.reason_without_values(),
+        "an audit record went into quarantine"
+    );
 }
 
 /// A batch that is being stored.
@@ -267,19 +329,62 @@ impl Storing {
         Ok(settled)
     }
 
-    fn insert<C: Backend>(&mut self, conn: &mut C, entries: &[&EntryToStore]) -> QueryResult<()> {
-        if entries.is_empty() {
+    /// Inserts the batch the fastest way. What is stored already is looked for and left out, before
+    /// where it `is_redelivered`, and otherwise once it has turned out to be in the way.
+    fn insert<C: Backend>(
+        &mut self,
+        conn: &mut C,
+        mut entries: Vec<&EntryToStore>,
+        is_redelivered: bool,
+    ) -> QueryResult<()> {
+        if is_redelivered {
+            self.leave_out_stored(conn, &mut entries)?;
+        }
+        let Some(refusal) = self.insert_new(conn, &entries)? else {
             return Ok(());
+        };
+        let is_duplicate = matches!(refusal, Error::DatabaseError(UniqueViolation, _));
+        if is_duplicate
+            && self.leave_out_stored(conn, &mut entries)? > 0
+            && self.insert_new(conn, &entries)?.is_none()
+        {
+            return Ok(());
+        }
+        self.insert_missing(conn, &entries)
+    }
+
+    /// Inserts all of them, or says what is in the way.
+    fn insert_new<C: Backend>(
+        &mut self,
+        conn: &mut C,
+        entries: &[&EntryToStore],
+    ) -> QueryResult<Option<Error>> {
+        if entries.is_empty() {
+            return Ok(None);
         }
         match conn.transaction(|conn| conn.insert_new(entries)) {
             Ok(stored) => {
                 self.tally.stored += stored;
                 self.tally.duplicates += entries.len() - stored;
-                Ok(())
+                Ok(None)
             }
             Err(error) if is_outage(&error) => Err(error),
-            Err(_) => self.insert_missing(conn, entries),
+            Err(refusal) => Ok(Some(refusal)),
         }
+    }
+
+    /// Leaves out what is stored already, and says how many those are.
+    fn leave_out_stored<C: Backend>(
+        &mut self,
+        conn: &mut C,
+        entries: &mut Vec<&EntryToStore>,
+    ) -> QueryResult<usize> {
+        let ids: Vec<_> = entries.iter().map(|entry| entry.record.id).collect();
+        let stored: HashSet<_> = conn.stored(&ids)?.into_iter().collect();
+        entries.retain(|entry| !stored.contains(&entry.record.id));
+        let left_out = ids.len() - entries.len();
+        self.tally.duplicates += left_out;
+        Ok(left_out)
     }
 
     /// Inserts what is not there; where that is refused, halves the batch until the record that
@@ -320,7 +425,10 @@ impl Storing {
             self.refuse(entry, &error.to_string());
             return Ok(());
         }
-        takes_rows(conn, &harmless_like(entry))?;
+        takes_rows(
+            conn,
+            &harmless(entry.payload.as_bytes().len(), entry.occurred_at),
+        )?;
         match conn.transaction(|conn| conn.insert_missing(&[entry])) {
             Ok(stored) => {
                 self.tally.stored += stored;
@@ -338,7 +446,7 @@ impl Storing {
 }
 
 /// Whether the table takes a row, which is taken back at once.
-fn takes_rows<C: Backend>(conn: &mut C, row: &EntryToStore) -> QueryResult<()> {
+pub(super) fn takes_rows<C: Backend>(conn: &mut C, row: &EntryToStore) -> QueryResult<()> {
     let tried = conn.transaction(|conn| {
         conn.insert_missing(&[row])?;
         Err::<(), _>(Error::RollbackTransaction)

@@ -3,9 +3,11 @@
 
 mod ahead;
 mod drain;
+mod isolate;
 mod run;
 mod shared;
 mod sink;
+mod suspicion;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -16,7 +18,7 @@ use audit_core::Queue;
 use self::run::Run;
 pub(crate) use self::shared::Settings;
 use self::shared::Shared;
-pub(crate) use self::sink::{Delivery, Sink, Tally};
+pub(crate) use self::sink::{Control, Delivery, Sink, Tally, Undelivered};
 use super::stats::ConsumerStats;
 use super::{FlushError, StopError};
 

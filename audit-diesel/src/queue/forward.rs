@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use audit_core::{Payload, Queue, QueueError, Warning};
 
-use crate::consumer::{Delivery, Settings, Sink, Tally, Worker};
+use crate::consumer::{Delivery, Settings, Sink, Tally, Undelivered, Worker};
 pub(in crate::queue) use fit::Fit;
 
 /// What one push to the other queue carries.
@@ -69,7 +69,7 @@ impl Sink for Forward {
 
     fn prepare(_: &[Payload]) {}
 
-    fn deliver(&mut self, payloads: &[Payload], (): ()) -> Result<Delivery, String> {
+    fn deliver(&mut self, payloads: &[Payload], (): ()) -> Result<Delivery, Undelivered> {
         let pushed = match self.target.push(payloads) {
             // It was taken before, so it must not stand in the way of all that come after it.
             Err(QueueError::TooLarge { max_bytes, .. }) => {

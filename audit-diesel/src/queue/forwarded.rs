@@ -19,7 +19,7 @@ use super::breaker::Breaker;
 use super::forward::{Forward, INTERVAL, settings, settle};
 use super::journal::Journal;
 use crate::auditor::DeliveryCounters;
-use crate::consumer::{Delivery, Fates, Settings, Sink, Worker};
+use crate::consumer::{Delivery, Fates, Settings, Sink, Undelivered, Worker};
 use carrier::Carrier;
 use confirm::Confirm;
 use sent::{Sent, Unsent};
@@ -153,7 +153,7 @@ impl Sink for Carried {
 
     fn prepare(_: &[Payload]) {}
 
-    fn deliver(&mut self, payloads: &[Payload], (): ()) -> Result<Delivery, String> {
+    fn deliver(&mut self, payloads: &[Payload], (): ()) -> Result<Delivery, Undelivered> {
         // What was read before it took over may have been carried by another process meanwhile.
         if !self.carrier.was_it().map_err(|error| error.to_string())? {
             return Ok(Delivery::StandBy);

@@ -7,7 +7,7 @@ use std::thread::{self, ScopedJoinHandle};
 use audit_core::{Batch, QueueError};
 
 use super::shared::Shared;
-use super::{Delivery, Sink};
+use super::{Delivery, Sink, Undelivered};
 use crate::failpoint::failpoint;
 
 /// A batch and what could be done with it before its turn.
@@ -16,10 +16,17 @@ pub(super) struct Ready<P> {
     pub(super) prepared: P,
 }
 
+impl<P> Ready<P> {
+    pub(super) fn new<S: Sink<Prepared = P>>(batch: Batch) -> Self {
+        let prepared = S::prepare(&batch.payloads);
+        Self { batch, prepared }
+    }
+}
+
 /// What came of a delivery and of what was done beside it.
 pub(super) struct Outcome<P> {
     pub(super) batch: Batch,
-    pub(super) delivery: Result<Delivery, String>,
+    pub(super) delivery: Result<Delivery, Undelivered>,
     /// How many payloads of the batch before were acknowledged; `None` where that was not done.
     pub(super) acknowledged: Option<Result<usize, QueueError>>,
     /// What stands behind the delivered batch, where that is known.
@@ -39,13 +46,6 @@ impl<P> Beside<P> {
             next: None,
         }
     }
-}
-
-/// Peeks at the head of the queue.
-pub(super) fn peek<S: Sink>(shared: &Shared) -> Result<Ready<S::Prepared>, QueueError> {
-    let batch = shared.queue.peek(shared.settings.batch_size)?;
-    failpoint!(shared.settings.name, "peeked");
-    Ok(ready::<S>(batch))
 }
 
 /// Delivers a batch, and meanwhile acknowledges the one `before` it, which is delivered already,
@@ -120,10 +120,5 @@ fn behind<S: Sink>(shared: &Shared, current: &Batch) -> Option<Ready<S::Prepared
     let limit = shared.settings.batch_size;
     let batch = shared.queue.peek_behind(current, limit).ok()?;
     failpoint!(shared.settings.name, "peeked");
-    (!batch.is_empty()).then(|| ready::<S>(batch))
-}
-
-fn ready<S: Sink>(batch: Batch) -> Ready<S::Prepared> {
-    let prepared = S::prepare(&batch.payloads);
-    Ready { batch, prepared }
+    (!batch.is_empty()).then(|| Ready::new::<S>(batch))
 }

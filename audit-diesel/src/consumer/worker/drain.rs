@@ -4,6 +4,7 @@ use audit_core::{Batch, QueueError};
 
 use super::ahead::{self, Ready};
 use super::run::Run;
+use super::suspicion::Suspicion;
 use super::{Delivery, Sink, Tally};
 use crate::failpoint::failpoint;
 
@@ -37,11 +38,18 @@ impl<S: Sink> Run<S> {
             next: None,
         };
         loop {
-            if self.shared.lock().stop {
+            let stop = self.shared.lock().stop;
+            if stop || carry.next.is_none() {
                 self.settle(&mut carry)?;
+            }
+            if stop {
                 return Ok(Pass::Stopped);
             }
-            if let Some(end) = self.step(&mut carry)? {
+            let end = match self.suspicion.limit() {
+                Some(limit) => self.deliver_few(limit)?,
+                None => self.step(&mut carry)?,
+            };
+            if let Some(end) = end {
                 return Ok(end);
             }
         }
@@ -49,68 +57,87 @@ impl<S: Sink> Run<S> {
 
     /// Delivers a batch, and says so where the pass ends with it.
     fn step(&mut self, carry: &mut Carry<S::Prepared>) -> Result<Option<Pass>, String> {
-        if carry.next.is_none() {
-            self.settle(carry)?;
-        }
         self.note_flush()?;
         let current = match carry.next.take() {
             Some(next) => next,
-            None => self.peek()?,
+            None => self.peek_and_prepare()?,
         };
         if current.batch.is_empty() {
             return Ok(Some(Pass::Empty));
         }
         let before = carry.delivered.as_ref().map(|delivered| &delivered.batch);
         let outcome = ahead::deliver(&self.shared, &mut self.sink, before, current);
-        if let Some(removed) = outcome.acknowledged
-            && let Some(before) = carry.delivered.take()
-        {
-            let removed = removed.map_err(text)?;
-            self.acknowledged(&before.tally, removed);
-            if removed == before.batch.len() {
-                self.flushes.peeked(&outcome.batch.payloads);
-            }
-        }
-        self.settle(carry)?;
-        let tally = match outcome.delivery? {
+        let batch = outcome.batch;
+        self.settled(carry, outcome.acknowledged, &batch)?;
+        let delivery = outcome.delivery;
+        let tally = match delivery.map_err(|error| self.suspect(&batch.payloads, error))? {
             Delivery::StandBy => return Ok(Some(Pass::Waiting)),
             Delivery::Done(tally) => tally,
         };
         failpoint!(self.shared.settings.name, "delivered");
+        self.suspicion = Suspicion::default();
         let put_off = tally.put_off.len();
-        let is_all_put_off = put_off == outcome.batch.len();
+        let all_wait = put_off == batch.len();
+        // What is put off goes into the queue again, before anything else happens to it.
         carry.next = outcome.next.filter(|_| put_off == 0);
-        carry.delivered = Some(Delivered {
-            batch: outcome.batch,
-            tally,
-        });
-        if is_all_put_off {
+        carry.delivered = Some(Delivered { batch, tally });
+        if all_wait {
             self.settle(carry)?;
             return Ok(Some(Pass::Waiting));
         }
         Ok(None)
     }
 
-    fn peek(&mut self) -> Result<Ready<S::Prepared>, String> {
-        let ready = ahead::peek::<S>(&self.shared).map_err(text)?;
-        self.flushes.peeked(&ready.batch.payloads);
+    fn peek_and_prepare(&mut self) -> Result<Ready<S::Prepared>, String> {
+        let batch = self.peek(self.shared.settings.batch_size)?;
+        Ok(Ready::new::<S>(batch))
+    }
+
+    pub(super) fn peek(&mut self, limit: usize) -> Result<Batch, String> {
+        let batch = self.shared.queue.peek(limit).map_err(text)?;
+        failpoint!(self.shared.settings.name, "peeked");
+        self.flushes.peeked(&batch.payloads);
         self.flushed();
-        Ok(ready)
+        Ok(batch)
+    }
+
+    /// Takes note of what was acknowledged beside the delivery of `current`.
+    fn settled(
+        &mut self,
+        carry: &mut Carry<S::Prepared>,
+        acknowledged: Option<Result<usize, QueueError>>,
+        current: &Batch,
+    ) -> Result<(), String> {
+        let Some(acknowledged) = acknowledged else {
+            return self.settle(carry);
+        };
+        let removed = acknowledged.map_err(text)?;
+        if let Some(Delivered { batch, tally }) = carry.delivered.take() {
+            self.acknowledged(&tally, removed);
+            if removed == batch.len() {
+                self.flushes.peeked(&current.payloads);
+            }
+        }
+        Ok(())
     }
 
     /// Acknowledges what is delivered.
     fn settle(&mut self, carry: &mut Carry<S::Prepared>) -> Result<(), String> {
-        let Some(Delivered { batch, tally }) = carry.delivered.take() else {
-            return Ok(());
-        };
+        match carry.delivered.take() {
+            Some(Delivered { batch, tally }) => self.acknowledge(&batch, &tally),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn acknowledge(&mut self, batch: &Batch, tally: &Tally) -> Result<(), String> {
         let queue = &self.shared.queue;
         if !tally.put_off.is_empty() {
             // Pushed before it is acknowledged: it may be there twice, and never not at all.
             queue.push(&tally.put_off).map_err(text)?;
             self.flushes.put_off(queue.len().map_err(text)?);
         }
-        let removed = ahead::acknowledge(&self.shared, &batch).map_err(text)?;
-        self.acknowledged(&tally, removed);
+        let removed = ahead::acknowledge(&self.shared, batch).map_err(text)?;
+        self.acknowledged(tally, removed);
         Ok(())
     }
 
@@ -122,7 +149,7 @@ impl<S: Sink> Run<S> {
     }
 
     /// A flush that is asked for is done once what waits now is gone.
-    fn note_flush(&mut self) -> Result<(), String> {
+    pub(super) fn note_flush(&mut self) -> Result<(), String> {
         let asked = self.shared.lock().flush_asked;
         if asked > self.flushes.noted() {
             let length = self.shared.queue.len().map_err(text)?;
@@ -145,6 +172,7 @@ impl<S: Sink> Run<S> {
         stats.stored += tally.stored as u64;
         stats.duplicates += tally.duplicates as u64;
         stats.quarantined += tally.quarantined as u64;
+        stats.poison += tally.poison as u64;
         stats.rolled_back += tally.rolled_back as u64;
         stats.batches += 1;
         stats.last_error = None;

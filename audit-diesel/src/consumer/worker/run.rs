@@ -10,6 +10,7 @@ use super::super::flush::Flushes;
 use super::Sink;
 use super::drain::Pass;
 use super::shared::Shared;
+use super::suspicion::Suspicion;
 
 /// How soon a worker that stands by looks again while somebody waits for a flush.
 const STAND_BY_FOR_FLUSH: Duration = Duration::from_millis(20);
@@ -22,6 +23,7 @@ pub(super) struct Run<S> {
     pub(super) shared: Arc<Shared>,
     pub(super) sink: S,
     pub(super) failures: u32,
+    pub(super) suspicion: Suspicion,
     checks: Checks,
     pub(super) flushes: Flushes,
     /// The latest flush asked for when the latest pass began.
@@ -34,6 +36,7 @@ impl<S: Sink> Run<S> {
             shared,
             sink,
             failures: 0,
+            suspicion: Suspicion::default(),
             checks: Checks::default(),
             flushes: Flushes::default(),
             flush_seen: 0,
