@@ -81,7 +81,8 @@ pub trait Queue: Send + Sync + 'static {
 
     /// Looks at what stands behind a batch that is at the head of the queue and not acknowledged
     /// yet, so that a consumer can make it ready meanwhile. It is a batch like any other once the
-    /// one before it is acknowledged. A queue that cannot do this says that there is nothing.
+    /// one before it is acknowledged. A queue that cannot do this, or finds that others took payloads
+    /// away, says that there is nothing.
     ///
     /// # Errors
     ///

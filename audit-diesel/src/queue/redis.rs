@@ -175,7 +175,16 @@ impl Queue for RedisQueue {
     }
 
     fn peek_behind(&self, batch: &Batch, limit: usize) -> Result<Batch, QueueError> {
-        self.look(batch.len(), limit)
+        let Some(last) = batch.payloads.last() else {
+            return Ok(Batch::default());
+        };
+        let mut behind = self.look(batch.len() - 1, limit.saturating_add(1))?;
+        // A list does not tell what was taken from its head meanwhile: the batch's end does.
+        match behind.payloads.first() == Some(last) {
+            true => behind.payloads.remove(0),
+            false => return Ok(Batch::default()),
+        };
+        Ok(behind)
     }
 
     fn ack(&self, batch: &Batch) -> Result<usize, QueueError> {

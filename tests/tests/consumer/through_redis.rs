@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use audit_diesel::{AuditEvent, Auditor, Consumer, FlushError, Journal, Queue, Record, RedisQueue};
 use audit_tests::app::postgres::{App, app};
-use audit_tests::{RedisServer, TestRedis};
+use audit_tests::{Call, RedisServer, TestRedis};
 
+use crate::on_postgres::ahead::others_take_away;
 use crate::on_postgres::helpers::*;
 
 fn consumer(app: &App, auditor: &Auditor) -> Consumer {
@@ -126,4 +127,13 @@ fn three_consumers_on_one_list() {
     let sum: u64 = stats.iter().map(|stats| stats.stored).sum();
     assert_eq!(sum, 2_000, "{stats:?}");
     assert!(queue.is_empty().unwrap());
+}
+
+/// A list does not tell by itself what was taken from its head.
+#[test]
+fn what_others_take_from_a_list_is_not_missed() {
+    for moment in [Call::PeekBehind(10), Call::Ack(10)] {
+        let redis = TestRedis::new();
+        others_take_away(moment, shared_redis(&redis));
+    }
 }
