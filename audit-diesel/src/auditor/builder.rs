@@ -19,7 +19,10 @@ pub struct AuditorBuilder {
     #[cfg(feature = "journal")]
     journal: Option<JournalAt>,
     #[cfg(all(feature = "redis", feature = "journal"))]
-    confirm: Option<Box<dyn crate::consumer::Fates>>,
+    confirm: Option<(
+        Box<dyn crate::consumer::Fates>,
+        Box<dyn crate::consumer::Judge>,
+    )>,
     #[cfg(feature = "journal")]
     judge: Option<Box<dyn crate::consumer::Judge>>,
     #[cfg(all(feature = "redis", feature = "journal"))]
@@ -189,7 +192,10 @@ impl AuditorBuilder {
     ) -> Self {
         #[cfg(feature = "redis")]
         {
-            self.confirm = Some(Box::new(crate::consumer::PoolFates(pool.clone())));
+            self.confirm = Some((
+                Box::new(crate::consumer::PoolFates(pool.clone())),
+                Box::new(crate::consumer::PoolJudge(pool.clone())),
+            ));
         }
         self.judge = Some(Box::new(crate::consumer::PoolJudge(pool)));
         self

@@ -1,22 +1,21 @@
 //! Stores a batch in one transaction: each record once, and a refused one in quarantine with its
 //! reason while the rest flow on.
 
-use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use audit_core::{Payload, Queue, QueueError, Warning};
 use diesel::connection::Connection;
 use diesel::r2d2::{ConnectionManager, Pool, R2D2Connection};
-use diesel::result::DatabaseErrorKind::UniqueViolation;
 use diesel::result::{Error, QueryResult};
 use uuid::Uuid;
 
 use super::error::discreet;
 use super::fates::{Answered, Asked};
 use super::poison::{ControlRows, Poison};
-use super::refusal::{Verdict, harmless, is_outage, verdict};
+use super::refusal::is_outage;
 use super::rulings::{Questions, Rulings, SetAside};
+use super::storing::Storing;
 use super::{ConsumerError, Control, Delivery, Sink, Tally, Undelivered};
 use crate::failpoint::failpoint;
 use crate::store::{EntryToStore, Refused};
@@ -234,7 +233,7 @@ fn begin<C: Backend>(conn: &mut C, batch: &BatchToStore) -> QueryResult<(bool, b
 
 /// Stores a batch, on any backend.
 pub(super) fn store<C: Backend>(conn: &mut C, batch: BatchToStore) -> QueryResult<StoredBatch> {
-    let mut refused = Vec::new();
+    let (mut refused, mut cause) = (Vec::new(), None);
     let delivery = conn.batch(|conn| {
         let (is_locked, is_redelivered) = begin(conn, &batch)?;
         if !is_locked {
@@ -244,6 +243,7 @@ pub(super) fn store<C: Backend>(conn: &mut C, batch: BatchToStore) -> QueryResul
         let mut storing = Storing {
             tally: Tally::default(),
             refused: batch.refused,
+            cause: &mut cause,
         };
         let mut entries = storing.settle(conn, batch.entries)?;
         // In the order of the key: two consumers cannot wait for each other.
@@ -260,7 +260,8 @@ pub(super) fn store<C: Backend>(conn: &mut C, batch: BatchToStore) -> QueryResul
         refused = storing.refused;
         failpoint!("store.before-commit");
         Ok(Delivery::Done(storing.tally))
-    })?;
+    });
+    let delivery = delivery.map_err(|error| cause.unwrap_or(error))?;
     failpoint!("store.committed");
     // Not before COMMIT: a batch that is tried again would say it again.
     refused.iter().for_each(say_quarantined);
@@ -273,190 +274,6 @@ pub(super) fn say_quarantined(refused: &Refused) {
         reason = refused.reason_without_values(),
         "an audit record went into quarantine"
     );
-}
-
-/// A batch that is being stored.
-/// What became of a transaction that wrote at this time.
-fn status_of<C: Backend>(conn: &mut C, xid: i64, wrote_at: i64) -> QueryResult<TransactionStatus> {
-    let status = conn.transaction_status(xid)?;
-    if status == TransactionStatus::Committed && conn.crashed_since(wrote_at)? {
-        return Ok(TransactionStatus::Unknown);
-    }
-    Ok(status)
-}
-
-struct Storing {
-    tally: Tally,
-    refused: Vec<Refused>,
-}
-
-impl Storing {
-    /// Asks the database about transactions whose end nobody saw.
-    fn settle<C: Backend>(
-        &mut self,
-        conn: &mut C,
-        entries: Vec<EntryToStore>,
-    ) -> QueryResult<Vec<EntryToStore>> {
-        let mut known = HashMap::new();
-        let mut waiting = HashSet::new();
-        let mut settled = Vec::with_capacity(entries.len());
-        for entry in entries {
-            let Some(unsettled) = entry.record.unsettled else {
-                settled.push(entry);
-                continue;
-            };
-            let status = match known.get(&unsettled.xid) {
-                Some(status) => *status,
-                None => status_of(conn, unsettled.xid, entry.record.occurred_at)?,
-            };
-            known.insert(unsettled.xid, status);
-            match status {
-                TransactionStatus::Committed => settled.push(entry),
-                TransactionStatus::Aborted => self.tally.rolled_back += 1,
-                // A journal may deliver it again and again meanwhile.
-                TransactionStatus::InProgress if !waiting.insert(entry.payload.clone()) => {
-                    self.tally.duplicates += 1;
-                }
-                TransactionStatus::InProgress => self.tally.put_off.push(entry.payload),
-                TransactionStatus::Unknown => self.refuse(
-                    &entry,
-                    "the connection was lost during COMMIT, and this database cannot tell \
-                     whether the transaction was committed: it crashed or was restored since, \
-                     the id is too old, or the transaction was another server's",
-                ),
-            }
-        }
-        Ok(settled)
-    }
-
-    /// Inserts the batch the fastest way. What is stored already is looked for and left out, before
-    /// where it `is_redelivered`, and otherwise once it has turned out to be in the way.
-    fn insert<C: Backend>(
-        &mut self,
-        conn: &mut C,
-        mut entries: Vec<&EntryToStore>,
-        is_redelivered: bool,
-    ) -> QueryResult<()> {
-        if is_redelivered {
-            self.leave_out_stored(conn, &mut entries)?;
-        }
-        let Some(refusal) = self.insert_new(conn, &entries)? else {
-            return Ok(());
-        };
-        let is_duplicate = matches!(refusal, Error::DatabaseError(UniqueViolation, _));
-        if is_duplicate
-            && self.leave_out_stored(conn, &mut entries)? > 0
-            && self.insert_new(conn, &entries)?.is_none()
-        {
-            return Ok(());
-        }
-        self.insert_missing(conn, &entries)
-    }
-
-    /// Inserts all of them, or says what is in the way.
-    fn insert_new<C: Backend>(
-        &mut self,
-        conn: &mut C,
-        entries: &[&EntryToStore],
-    ) -> QueryResult<Option<Error>> {
-        if entries.is_empty() {
-            return Ok(None);
-        }
-        match conn.transaction(|conn| conn.insert_new(entries)) {
-            Ok(stored) => {
-                self.tally.stored += stored;
-                self.tally.duplicates += entries.len() - stored;
-                Ok(None)
-            }
-            Err(error) if is_outage(&error) => Err(error),
-            Err(refusal) => Ok(Some(refusal)),
-        }
-    }
-
-    /// Leaves out what is stored already, and says how many those are.
-    fn leave_out_stored<C: Backend>(
-        &mut self,
-        conn: &mut C,
-        entries: &mut Vec<&EntryToStore>,
-    ) -> QueryResult<usize> {
-        let ids: Vec<_> = entries.iter().map(|entry| entry.record.id).collect();
-        let stored: HashSet<_> = conn.stored(&ids)?.into_iter().collect();
-        entries.retain(|entry| !stored.contains(&entry.record.id));
-        let left_out = ids.len() - entries.len();
-        self.tally.duplicates += left_out;
-        Ok(left_out)
-    }
-
-    /// Inserts what is not there; where that is refused, halves the batch until the record that
-    /// cannot be stored is found.
-    fn insert_missing<C: Backend>(
-        &mut self,
-        conn: &mut C,
-        entries: &[&EntryToStore],
-    ) -> QueryResult<()> {
-        match conn.transaction(|conn| conn.insert_missing(entries)) {
-            Ok(stored) => {
-                self.tally.stored += stored;
-                self.tally.duplicates += entries.len() - stored;
-                Ok(())
-            }
-            Err(error) if is_outage(&error) => Err(error),
-            Err(error) => match entries {
-                [] => Err(error),
-                [entry] => self.confirm(conn, entry, error),
-                _ => {
-                    let (left, right) = entries.split_at(entries.len() / 2);
-                    self.insert_missing(conn, left)?;
-                    self.insert_missing(conn, right)
-                }
-            },
-        }
-    }
-
-    /// Quarantines a record once it is sure that the record is what cannot be stored: the table
-    /// takes another row of that size, and does not take this one even when asked again.
-    fn confirm<C: Backend>(
-        &mut self,
-        conn: &mut C,
-        entry: &EntryToStore,
-        error: Error,
-    ) -> QueryResult<()> {
-        if verdict(&error) == Verdict::Refused {
-            self.refuse(entry, &error.to_string());
-            return Ok(());
-        }
-        takes_rows(
-            conn,
-            &harmless(entry.payload.as_bytes().len(), entry.occurred_at),
-        )?;
-        match conn.transaction(|conn| conn.insert_missing(&[entry])) {
-            Ok(stored) => {
-                self.tally.stored += stored;
-                self.tally.duplicates += 1 - stored;
-            }
-            Err(error) if is_outage(&error) => return Err(error),
-            Err(error) => self.refuse(entry, &error.to_string()),
-        }
-        Ok(())
-    }
-
-    fn refuse(&mut self, entry: &EntryToStore, reason: &str) {
-        self.refused.push(Refused::new(&entry.payload, reason));
-    }
-}
-
-/// Whether the table takes a row, which is taken back at once.
-pub(super) fn takes_rows<C: Backend>(conn: &mut C, row: &EntryToStore) -> QueryResult<()> {
-    let tried = conn.transaction(|conn| {
-        conn.insert_missing(&[row])?;
-        Err::<(), _>(Error::RollbackTransaction)
-    });
-    match tried {
-        Ok(()) | Err(Error::RollbackTransaction) => Ok(()),
-        // It was checked against a constraint, so the table works.
-        Err(error) if verdict(&error) == Verdict::Refused => Ok(()),
-        Err(error) => Err(error),
-    }
 }
 
 /// Turns the error of looking at a table into the advice to run the migrations.

@@ -3,6 +3,7 @@
 //! Where the database can be asked, a second thread drops what it has from the journal, and has
 //! carried on again what the other queue has lost.
 
+mod aside;
 mod carrier;
 mod confirm;
 mod evidence;
@@ -19,7 +20,8 @@ use super::breaker::Breaker;
 use super::forward::{Forward, INTERVAL, settings, settle};
 use super::journal::Journal;
 use crate::auditor::DeliveryCounters;
-use crate::consumer::{Delivery, Fates, Settings, Sink, Undelivered, Worker};
+use crate::consumer::{Control, Delivery, Fates, Judge, Settings, Sink, Undelivered, Worker};
+use aside::Kept;
 use carrier::Carrier;
 use confirm::Confirm;
 use sent::{Sent, Unsent};
@@ -28,6 +30,8 @@ use sent::{Sent, Unsent};
 /// asked.
 pub(crate) struct Confirmation {
     pub(crate) fates: Box<dyn Fates>,
+    /// Puts records into quarantine there.
+    pub(crate) judge: Box<dyn Judge>,
     pub(crate) grace: Duration,
 }
 
@@ -52,22 +56,29 @@ impl ForwardedQueue {
         let carrier = Arc::new(Carrier::new(journal.clone()));
         // At once, so that a process alone need not take over from nobody when it has records.
         let _ = carrier.is_it();
-        let forward = Forward::to(Arc::clone(&target.queue));
+        let (fates, aside) = match confirmation {
+            Some(Confirmation {
+                fates,
+                judge,
+                grace,
+            }) => (Some((fates, grace)), Kept::In(judge)),
+            None => (None, Kept::Here(journal.clone())),
+        };
+        let forward = Forward::to(Arc::clone(&target.queue), aside);
         let fit = forward.fit();
         let sink = Carried {
             forward,
             carrier: Arc::clone(&carrier),
         };
-        let queue: Arc<dyn Queue> = match confirmation {
+        let queue: Arc<dyn Queue> = match fates {
             Some(_) => Arc::new(Unsent(journal.clone())),
             None => Arc::new(journal.clone()),
         };
         let forwarder = Worker::spawn(queue, sink, settings("audit-forwarder"))?;
-        let confirmer = confirmation.map(|confirmation| {
-            let grace = confirmation.grace;
+        let confirmer = fates.map(|(fates, grace)| {
             let sink = Confirm {
                 journal: journal.clone(),
-                fates: confirmation.fates,
+                fates,
                 fit,
                 counters,
             };
@@ -127,6 +138,15 @@ impl Queue for ForwardedQueue {
         self.target.ack(batch)
     }
 
+    fn control(
+        &self,
+        bytes: usize,
+        at_least: Duration,
+        is_stopped: &dyn Fn() -> bool,
+    ) -> Result<(), QueueError> {
+        self.target.control(bytes, at_least, is_stopped)
+    }
+
     fn len(&self) -> Result<u64, QueueError> {
         self.target.len()
     }
@@ -164,6 +184,17 @@ impl Sink for Carried {
             self.carrier.release();
         }
         delivered
+    }
+
+    fn control(&mut self, control: &Control<'_>) -> Result<(), Undelivered> {
+        self.forward.control(control)
+    }
+
+    fn set_aside(&mut self, payload: &Payload, reason: &str) -> Result<Delivery, Undelivered> {
+        if !self.carrier.was_it().map_err(|error| error.to_string())? {
+            return Ok(Delivery::StandBy);
+        }
+        self.forward.set_aside(payload, reason)
     }
 
     fn warnings(&self) -> Result<Vec<Warning>, QueueError> {

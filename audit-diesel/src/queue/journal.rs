@@ -6,6 +6,8 @@ mod fault;
 mod file;
 mod lane;
 mod prepared;
+#[cfg(feature = "redis")]
+mod quarantine;
 mod room;
 #[cfg(feature = "redis")]
 mod sent;
@@ -210,6 +212,8 @@ impl Queue for Journal {
     fn warnings(&self) -> Result<Vec<Warning>, QueueError> {
         let mut warnings = checks::warnings(&self.0.name, &self.0.path);
         warnings.extend(damage::warnings(&self.0.name, &self.0.path));
+        #[cfg(feature = "redis")]
+        warnings.extend(self.quarantine_warning()?);
         Ok(warnings)
     }
 }

@@ -9,4 +9,6 @@ mod locked;
 mod on_postgres;
 mod on_sqlite;
 mod outages;
+mod poison;
 mod through_redis;
+mod way;

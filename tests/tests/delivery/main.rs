@@ -4,5 +4,6 @@ mod buffered;
 mod confirmed;
 mod faults;
 mod figures;
+mod poison;
 mod shared;
 mod support;

@@ -46,7 +46,11 @@ impl AuditorBuilder {
             (Some(target), Some(journal)) => {
                 say(&journal.warnings().unwrap_or_default());
                 let grace = self.confirm_after.unwrap_or(DEFAULT_CONFIRM_AFTER);
-                let confirmation = self.confirm.map(|fates| Confirmation { fates, grace });
+                let confirmation = self.confirm.map(|(fates, judge)| Confirmation {
+                    fates,
+                    judge,
+                    grace,
+                });
                 started(ForwardedQueue::start(
                     journal,
                     target,
