@@ -1,8 +1,6 @@
 //! The queues that outlive the process: a Redis list, and a journal in a SQLite file.
 #![cfg(any(feature = "redis", feature = "journal"))]
 
-#[cfg(all(feature = "redis", feature = "journal"))]
-mod breaker;
 #[cfg(feature = "redis")]
 mod buffered;
 #[cfg(feature = "redis")]

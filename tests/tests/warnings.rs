@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use audit_diesel::{Auditor, Consumer, Journal, Queue, RedisQueue, Warning};
 use audit_tests::app::postgres::{App, app};
-use audit_tests::{RedisServer, wait_until};
+use audit_tests::{LONG, RedisServer, wait_until};
+use diesel::connection::SimpleConnection;
 use tempfile::TempDir;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
@@ -42,10 +43,7 @@ impl Subscriber for Said {
 }
 
 fn list(url: String) -> RedisQueue {
-    RedisQueue::builder(url)
-        .io_timeout(Duration::from_millis(500))
-        .build()
-        .unwrap()
+    RedisQueue::builder(url).io_timeout(LONG).build().unwrap()
 }
 
 fn of_redis(args: &[&str]) -> Vec<Warning> {
@@ -159,6 +157,25 @@ fn a_postgres_that_does_not_wait_for_the_disk() {
     assert!(found[0].advice.contains("fsync = on"));
 }
 
+#[test]
+fn a_postgres_whose_pages_can_be_torn() {
+    let server = audit_tests::PostgresServer::start();
+    let app = audit_tests::app::postgres::app_on(audit_tests::TestDatabase::on(&server.url()));
+    let ask = || settings_of_postgres(&app, "synchronous_commit%3Don");
+    assert!(!problems(&ask()).contains("full_page_writes"));
+    let conn = &mut app.guard.connection();
+    conn.batch_execute("ALTER SYSTEM SET full_page_writes = off")
+        .unwrap();
+    conn.batch_execute("SELECT pg_reload_conf()").unwrap();
+    wait_until("the warning", Duration::from_secs(60), || {
+        let found = ask();
+        let torn = found
+            .iter()
+            .find(|w| w.problem.contains("full_page_writes = off"));
+        torn.is_some_and(|w| w.advice.contains("full_page_writes = on"))
+    });
+}
+
 /// Everything is said once, when it can be found out, and a start without Redis is no slower.
 #[test]
 fn each_is_said_once_and_a_start_waits_for_nothing() {
@@ -176,18 +193,18 @@ fn each_is_said_once_and_a_start_waits_for_nothing() {
     server.suspend();
     let started = Instant::now();
     let auditor = Auditor::builder()
-        .redis(server.url())
+        .redis_queue(list(server.url()))
         .journal(folder.path().join("journal.db"))
         .build()
         .unwrap();
-    assert!(started.elapsed() < Duration::from_secs(1));
+    assert!(started.elapsed() < LONG / 2);
     server.resume();
     let consumers = [(); 2].map(|()| {
         let builder = Consumer::builder(auditor.queue(), app.pool.clone());
         builder.interval(Duration::from_millis(10)).spawn().unwrap()
     });
     // Later looks at the same server say nothing new.
-    wait_until("the warning", Duration::from_secs(60), || count(&name) == 1);
+    wait_until("the warning", LONG, || count(&name) == 1);
     for round in 0..20 {
         auditor
             .record(audit_diesel::AuditEvent::new(format!("n.{round}")))

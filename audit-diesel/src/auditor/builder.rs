@@ -147,8 +147,8 @@ impl AuditorBuilder {
         self
     }
 
-    /// Sets how many bytes of records [`without_journal`](Self::without_journal) keeps in memory
-    /// while Redis is away; 64 MiB unless said.
+    /// Sets how many bytes of records are kept in memory while Redis is away, and the journal, where
+    /// there is one, cannot be written; 64 MiB unless said.
     #[cfg(feature = "redis")]
     pub fn buffer_bytes(mut self, max_bytes: usize) -> Self {
         self.buffer_bytes = Some(max_bytes);

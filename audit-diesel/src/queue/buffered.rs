@@ -1,5 +1,5 @@
-//! A queue without a journal in front of it: pushes go straight to it, and while it is away,
-//! records wait in memory.
+//! A queue without a journal in front of it, or with one that cannot be written: pushes go straight
+//! to it, and while it is away, records wait in memory.
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -8,15 +8,16 @@ mod carrier;
 mod confirm;
 mod evidence;
 mod sent;
+mod spill;
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use audit_core::{Batch, Payload, Queue, QueueError, Warning};
 
 use super::Target;
-use super::breaker::Breaker;
+use super::buffered::BufferedQueue;
 use super::forward::{Forward, INTERVAL, settings, settle};
 use super::journal::Journal;
 use crate::auditor::DeliveryCounters;
@@ -25,6 +26,7 @@ use aside::Kept;
 use carrier::Carrier;
 use confirm::Confirm;
 use sent::{Sent, Unsent};
+use spill::Spill;
 
 /// The database that the journal's records end up in, and how long they get for that before it is
 /// asked.
@@ -39,23 +41,24 @@ pub(crate) struct Confirmation {
 pub(crate) struct ForwardedQueue {
     journal: Journal,
     target: Arc<dyn Queue>,
-    spill: Breaker,
+    /// Where records go that the journal does not take.
+    spill: BufferedQueue,
     forwarder: Worker,
     confirmer: Option<Worker>,
     carrier: Arc<Carrier>,
 }
 
 impl ForwardedQueue {
-    /// Starts the threads that carry the journal on.
+    /// Starts the threads that carry the journal on. What the journal does not take waits in up to
+    /// `spill_bytes` of memory where the target is away as well.
     pub(crate) fn start(
         journal: Journal,
         target: Target,
         confirmation: Option<Confirmation>,
         counters: Arc<DeliveryCounters>,
+        spill_bytes: u64,
     ) -> io::Result<Self> {
         let carrier = Arc::new(Carrier::new(journal.clone()));
-        // At once, so that a process alone need not take over from nobody when it has records.
-        let _ = carrier.is_it();
         let (fates, aside) = match confirmation {
             Some(Confirmation {
                 fates,
@@ -80,7 +83,7 @@ impl ForwardedQueue {
                 journal: journal.clone(),
                 fates,
                 fit,
-                counters,
+                counters: Arc::clone(&counters),
             };
             let sent = Sent::new(journal.clone(), &target.queue, &carrier, grace);
             let interval = (grace / 4).max(INTERVAL);
@@ -91,9 +94,10 @@ impl ForwardedQueue {
             };
             Worker::spawn(Arc::new(sent), sink, settings)
         });
+        let spill = Spill::of(journal.clone(), &target);
         Ok(Self {
             journal,
-            spill: Breaker::new(target.direct),
+            spill: BufferedQueue::start(spill, spill_bytes, counters)?,
             target: target.queue,
             forwarder,
             confirmer: confirmer.transpose()?,
@@ -122,7 +126,7 @@ impl Queue for ForwardedQueue {
             return Ok(());
         };
         // A journal that is full or cannot be written is no reason to lose records that the
-        // target may still take.
+        // target, or memory, may still take.
         self.spill.push(payloads).map_err(|_| refused)
     }
 
@@ -152,7 +156,9 @@ impl Queue for ForwardedQueue {
     }
 
     fn settle(&self, timeout: Duration) -> Result<(), QueueError> {
-        settle(&self.forwarder, timeout, || self.name())
+        let started = Instant::now();
+        settle(&self.forwarder, timeout, || self.name())?;
+        self.spill.settle(timeout.saturating_sub(started.elapsed()))
     }
 
     fn warnings(&self) -> Result<Vec<Warning>, QueueError> {
@@ -172,6 +178,11 @@ impl Sink for Carried {
     type Prepared = ();
 
     fn prepare(_: &[Payload]) {}
+
+    fn begin(&mut self) {
+        // So that a process alone need not take over from nobody when it has records.
+        let _ = self.carrier.is_it();
+    }
 
     fn deliver(&mut self, payloads: &[Payload], (): ()) -> Result<Delivery, Undelivered> {
         // What was read before it took over may have been carried by another process meanwhile.

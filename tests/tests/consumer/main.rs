@@ -5,6 +5,7 @@
     reason = "what holds on both backends is written once"
 )]
 
+mod full_disk;
 mod locked;
 mod on_postgres;
 mod on_sqlite;

@@ -7,3 +7,5 @@ mod figures;
 mod poison;
 mod shared;
 mod support;
+mod suspended;
+mod unwritable;

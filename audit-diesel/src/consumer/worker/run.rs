@@ -46,6 +46,7 @@ impl<S: Sink> Run<S> {
     pub(super) fn run(mut self) {
         // Sets `running` to false also where this function should panic itself.
         let _ended = Ended(Arc::clone(&self.shared));
+        self.sink.begin();
         loop {
             let pass = catch_unwind(AssertUnwindSafe(|| self.drain()));
             if let Ok(Ok(Pass::Empty | Pass::Waiting)) = pass {

@@ -15,6 +15,9 @@ pub(crate) trait Sink: Send + 'static {
     /// Does that, on any thread.
     fn prepare(payloads: &[Payload]) -> Self::Prepared;
 
+    /// Is called once, on the worker's thread, before anything else.
+    fn begin(&mut self) {}
+
     /// Delivers payloads, durably, before it returns. An error means that nothing is known to be
     /// delivered and that trying again later is right.
     fn deliver(

@@ -84,7 +84,7 @@ fn a_savepoint_that_could_not_be_taken_back_at_once() {
     for through in ["a statement", "COMMIT", "nothing"] {
         let setup = Setup::new();
         let journal = Journal::builder(setup.journal_path())
-            .busy_timeout(std::time::Duration::from_millis(50))
+            .busy_timeout(std::time::Duration::from_secs(2))
             .open()
             .unwrap();
         let auditor = Auditor::builder()

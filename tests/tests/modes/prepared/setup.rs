@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use audit_diesel::{AuditLog, Auditor, AuditorBuilder, Consumer, Delivery, Journal, audited};
 use audit_tests::app::{NewAccount, accounts, postgres};
@@ -15,7 +14,7 @@ use tempfile::TempDir;
 
 pub(crate) use audit_tests::app::postgres::{Conn, app_on, trail};
 
-pub(crate) const LONG: Duration = Duration::from_secs(30);
+pub(crate) use audit_tests::LONG;
 
 pub(crate) struct Setup {
     pub(crate) app: postgres::App,
@@ -57,7 +56,7 @@ impl Setup {
     pub(crate) fn prepared(&self) -> i64 {
         let path = self.journal_path();
         let mut conn = SqliteConnection::establish(path.to_str().unwrap()).unwrap();
-        conn.batch_execute("PRAGMA busy_timeout = 10000").unwrap();
+        conn.batch_execute("PRAGMA busy_timeout = 120000").unwrap();
         let count = sql::<BigInt>("count(*) FROM audit_journal_prepared");
         diesel::select(count).get_result(&mut conn).unwrap()
     }
@@ -70,7 +69,7 @@ impl Setup {
     pub(crate) fn lock_journal(&self) -> SqliteConnection {
         let path = self.journal_path();
         let mut conn = SqliteConnection::establish(path.to_str().unwrap()).unwrap();
-        conn.batch_execute("PRAGMA busy_timeout = 10000; BEGIN IMMEDIATE")
+        conn.batch_execute("PRAGMA busy_timeout = 120000; BEGIN IMMEDIATE")
             .unwrap();
         conn
     }
