@@ -4,6 +4,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use audit_diesel::{Fsync, Journal, Payload, Queue, QueueError};
+use audit_tests::LONG;
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use tempfile::TempDir;
@@ -62,7 +63,7 @@ fn a_full_journal_is_waited_for_once() {
 #[test]
 fn room_in_a_full_journal_is_noticed() {
     let folder = TempDir::new().unwrap();
-    let journal = full(&folder, Duration::from_secs(120));
+    let journal = full(&folder, LONG);
     thread::scope(|scope| {
         let waiting = scope.spawn(|| journal.push(&[payload("new")]));
         let batch = journal.peek(1).unwrap();

@@ -8,11 +8,14 @@ use audit_tests::{LONG, PostgresServer, TestDatabase, wait_until};
 use diesel::connection::SimpleConnection;
 use diesel::dsl::sql;
 use diesel::prelude::*;
+use diesel::r2d2::{ConnectionManager, PooledConnection};
 use diesel::result::Error;
 use diesel::sql_types::{BigInt, Bool, Integer, Text};
 use std::time::Duration;
 
 use crate::support::{add, added};
+
+type Pooled = PooledConnection<ConnectionManager<Conn>>;
 
 fn insert(conn: &mut Conn, email: &str) -> QueryResult<usize> {
     audited::insert_into(accounts::table)
@@ -40,7 +43,7 @@ fn terminate(app: &App, backend: i32) {
 fn wait_for_commit_of(app: &App, backend: i32) {
     let conn = &mut app.guard.connection();
     let hangs = format!(
-        "EXISTS (SELECT FROM pg_stat_activity WHERE pid = {backend} AND query = 'COMMIT'
+        "EXISTS (SELECT FROM pg_stat_activity WHERE pid = {backend} AND query LIKE '%COMMIT'
          AND state = 'active' AND wait_event IN ('advisory', 'SyncRep'))"
     );
     wait_until("the backend waits in COMMIT", LONG, || {
@@ -131,7 +134,9 @@ fn lost_during_commit_and_rolled_back() {
     .unwrap();
     let mut holder = app.guard.connection();
     holder.batch_execute("SELECT pg_advisory_lock(1)").unwrap();
-    commit_and_lose(&app, conn);
+    commit_and_lose(&app, conn, |conn| {
+        conn.transaction(|conn| insert(conn, "ada"))
+    });
     assert!(
         app.records()
             .iter()
@@ -141,12 +146,40 @@ fn lost_during_commit_and_rolled_back() {
     assert_eq!(stored(&app), (vec![], 1));
 }
 
-/// The server waits for a standby that does not exist: the transaction is committed, and nobody
-/// says so.
 #[test]
 fn lost_during_commit_and_committed() {
     let server = PostgresServer::start();
     let app = app_on(TestDatabase::on(&server.url()));
+    let conn = without_answer_to_commit(&app);
+    commit_and_lose(&app, conn, |conn| {
+        conn.transaction(|conn| insert(conn, "ada"))
+    });
+    let records = app.records();
+    assert_eq!(added(&records), ["ada"]);
+    assert!(records[0].unsettled.is_some());
+    assert_eq!(stored(&app), (vec!["insert".to_owned()], 0));
+}
+
+/// If there was a COMMIT, there was a rollback to the savepoint before.
+#[test]
+fn lost_during_a_batch_that_undoes_and_commits() {
+    let server = PostgresServer::start();
+    let app = app_on(TestDatabase::on(&server.url()));
+    let conn = without_answer_to_commit(&app);
+    commit_and_lose(&app, conn, |conn| {
+        conn.batch_execute("BEGIN")?;
+        insert(conn, "ada")?;
+        conn.batch_execute("SAVEPOINT a")?;
+        insert(conn, "undone")?;
+        conn.batch_execute("ROLLBACK TO a; COMMIT")
+    });
+    assert_eq!(added(&app.records()), ["ada"]);
+    assert_eq!(stored(&app), (vec!["insert".to_owned()], 0));
+}
+
+/// The server waits for a standby that does not exist: what is committed is committed, and nobody
+/// says so.
+fn without_answer_to_commit(app: &App) -> Pooled {
     let mut admin = app.guard.connection();
     let rest = [
         "ALTER ROLE postgres SET synchronous_commit = local",
@@ -162,17 +195,17 @@ fn lost_during_commit_and_committed() {
         let now = sql::<Bool>("current_setting('synchronous_standby_names') = 'nobody'");
         diesel::select(now).get_result(&mut conn).unwrap()
     });
-    commit_and_lose(&app, conn);
-    let records = app.records();
-    assert_eq!(added(&records), ["ada"]);
-    assert!(records[0].unsettled.is_some());
-    assert_eq!(stored(&app), (vec!["insert".to_owned()], 0));
+    conn
 }
 
-fn commit_and_lose(app: &App, mut conn: impl std::ops::DerefMut<Target = Conn> + Send) {
+fn commit_and_lose<T: Send>(
+    app: &App,
+    mut conn: Pooled,
+    run: impl FnOnce(&mut Conn) -> QueryResult<T> + Send,
+) {
     let backend = backend_of(&mut conn);
     std::thread::scope(|threads| {
-        let committing = threads.spawn(move || conn.transaction(|conn| insert(conn, "ada")));
+        let committing = threads.spawn(move || run(&mut conn));
         wait_for_commit_of(app, backend);
         terminate(app, backend);
         assert!(committing.join().unwrap().is_err());

@@ -61,6 +61,33 @@ impl Setup {
         diesel::select(count).get_result(&mut conn).unwrap()
     }
 
+    /// How many of them are of the insert of this address.
+    pub(crate) fn prepared_for(&self, email: &str) -> i64 {
+        let path = self.journal_path();
+        let mut conn = SqliteConnection::establish(path.to_str().unwrap()).unwrap();
+        conn.batch_execute("PRAGMA busy_timeout = 10000").unwrap();
+        let count = sql::<BigInt>(
+            "count(*) FROM audit_journal_prepared WHERE instr(CAST(payload AS TEXT), ",
+        )
+        .bind::<Text, _>(format!("\"{email}\""))
+        .sql(") > 0");
+        diesel::select(count).get_result(&mut conn).unwrap()
+    }
+
+    /// A record whose transaction was rolled back by the server, as of a process that is gone:
+    /// once a process has taken it back, it has looked at all that are older.
+    pub(crate) fn leave_rolled_back(&self, email: &str) {
+        let auditor = self.auditor();
+        let mut conn = self.connection(&auditor);
+        conn.batch_execute("BEGIN").unwrap();
+        insert(&mut conn, email).unwrap();
+        assert_eq!(self.prepared_for(email), 1);
+        let backend = backend_of(&mut conn);
+        terminate(&mut self.app.guard.connection(), backend);
+        // Its process knows nothing of that, and will not say what became of it.
+        std::mem::forget(conn);
+    }
+
     pub(crate) fn wait_until_settled(&self) {
         wait_until("everything is settled", LONG, || self.prepared() == 0);
     }
