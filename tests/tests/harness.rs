@@ -113,9 +113,10 @@ fn servers_end_with_a_test_that_is_killed() {
         .spawn()
         .unwrap();
     let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let mut urls = lines
-        .map_while(Result::ok)
-        .filter(|line| line.contains("://"));
+    // Where tests run one by one, a line begins with the name of the test.
+    let words = lines.map_while(Result::ok);
+    let words = words.filter_map(|line| Some(line.split(' ').next_back()?.to_owned()));
+    let mut urls = words.filter(|word| word.contains("://"));
     let (postgres, redis) = (urls.next().unwrap(), urls.next().unwrap());
     drop(PgConnection::establish(&postgres).unwrap());
     child.kill().unwrap();
