@@ -83,6 +83,13 @@ pub(super) fn of_use(error: &RedisError, waited: Duration) -> Fault {
     }
 }
 
+/// Whether a call of the operating system was interrupted, as happens to who waits with a time-out
+/// while its process is suspended and resumed. redis-rs does not go on with such a call.
+pub(super) fn is_interruption(error: &RedisError) -> bool {
+    let error = error.as_io_error();
+    error.is_some_and(|error| error.kind() == std::io::ErrorKind::Interrupted)
+}
+
 /// What the error means. `waited` is the time-out that applied.
 pub(super) fn of(error: &RedisError, waited: Duration) -> Fault {
     match error.kind() {
