@@ -139,10 +139,7 @@ impl Journal {
     ) -> Result<(), QueueError> {
         let max_bytes = self.0.max_bytes;
         let bytes = total_bytes(payloads, self.0.max_record_bytes, || self.name())? as u64;
-        // What is written behind the damage might never be read.
-        if self.0.writer.is_damaged() {
-            return Err(fault::damaged().of(self.name()));
-        }
+        self.0.check_damage()?;
         loop {
             let written = self.run(&self.0.writer, |conn| write(conn, bytes, max_bytes))?;
             if written {
@@ -173,7 +170,16 @@ impl Inner {
         collected
     }
 
+    /// Refuses to write behind damage, where it might never be read.
+    fn check_damage(&self) -> Result<(), QueueError> {
+        match self.writer.is_damaged() {
+            true => Err(fault::damaged().of(self.name.clone())),
+            false => Ok(()),
+        }
+    }
+
     fn collect_segments(&self) -> Result<(), QueueError> {
+        self.check_damage()?;
         if self.segments.is_first_time() {
             self.run(&self.writer, |connection| {
                 self.segments.forget_removed(connection)
@@ -262,6 +268,7 @@ impl Queue for Journal {
         }
         total_bytes(payloads, self.0.max_record_bytes, || self.name())?;
         failpoint!("journal.before-write");
+        self.0.check_damage()?;
         if !self.0.segments.append(payloads, self.0.max_bytes) {
             // In the order of the calls: what waits was pushed before.
             let _ = self.0.collect();
