@@ -120,6 +120,26 @@ pub trait Queue: Send + Sync + 'static {
         Ok(())
     }
 
+    /// Sends about so many bytes that change nothing, in small pieces over one connection, and goes
+    /// on for so long unless `is_stopped`. It shows whether a connection holds, and so whether a
+    /// payload is to blame for [`QueueError::Closed`]. A queue that never says that need not.
+    ///
+    /// # Errors
+    ///
+    /// [`QueueError::Closed`] where that connection is closed; any other where nobody can tell now.
+    fn control(
+        &self,
+        bytes: usize,
+        at_least: Duration,
+        is_stopped: &dyn Fn() -> bool,
+    ) -> Result<(), QueueError> {
+        let _ = (bytes, at_least, is_stopped);
+        Err(QueueError::Unavailable {
+            queue: self.name(),
+            reason: "it has no connections that could be tried out".to_owned(),
+        })
+    }
+
     /// Looks for settings by which the queue could lose what it has taken.
     ///
     /// # Errors
@@ -137,6 +157,15 @@ pub enum QueueError {
     /// It cannot be reached, or is not ready, now. Trying again later is right.
     #[error("{queue} is unavailable: {reason}")]
     Unavailable {
+        /// The queue's [name](Queue::name).
+        queue: String,
+        /// What happened.
+        reason: String,
+    },
+    /// It closed the connection on which payloads were sent to it. Trying again later is right, and
+    /// where it happens each time, one of the payloads may be why.
+    #[error("{queue} closed the connection on which it was sent records: {reason}")]
+    Closed {
         /// The queue's [name](Queue::name).
         queue: String,
         /// What happened.

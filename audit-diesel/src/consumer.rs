@@ -6,6 +6,7 @@ mod checks;
 mod error;
 mod fates;
 mod flush;
+mod poison;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod refusal;
@@ -27,7 +28,7 @@ pub(crate) use refusal::is_outage;
 pub(crate) use rulings::{Judge, PoolJudge, Question, Ruling};
 pub use stats::ConsumerStats;
 pub use store::AuditStore;
-pub(crate) use worker::{Delivery, Settings, Sink, Tally, Worker};
+pub(crate) use worker::{Control, Delivery, Settings, Sink, Tally, Undelivered, Worker};
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -23,7 +23,7 @@ use crate::store::EntryToStore;
 /// | Process killed between COMMIT and the hand-over | lost | recorded | recorded |
 /// | Connection lost during COMMIT | settled by the consumer | settled by asking PostgreSQL | as the database decided |
 /// | Redis, consumer or `audit_logs` away | the operation succeeds | the operation succeeds | without `audit_logs` the operation fails |
-/// | The journal cannot be written | the operation succeeds; Redis gets the record, or it is lost and counted | the operation fails | does not matter |
+/// | The journal cannot be written | the operation succeeds; Redis gets the record, or it waits in memory | the operation fails | does not matter |
 /// | Needs | a queue and a consumer | PostgreSQL, a journal, `confirm_in`, a consumer | `audit_logs` in the same database |
 /// | Statements in a transaction | none | none | one INSERT for each audited statement; on SQLite a savepoint around both |
 /// | Statements outside of one | none | BEGIN, COMMIT | BEGIN, INSERT, COMMIT |

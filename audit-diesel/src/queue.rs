@@ -1,8 +1,6 @@
 //! The queues that outlive the process: a Redis list, and a journal in a SQLite file.
 #![cfg(any(feature = "redis", feature = "journal"))]
 
-#[cfg(all(feature = "redis", feature = "journal"))]
-mod breaker;
 #[cfg(feature = "redis")]
 mod buffered;
 #[cfg(feature = "redis")]
@@ -50,6 +48,12 @@ const MAX_RECORD_BYTES: usize = 1 << 20;
 enum Fault {
     /// Trying again later is right.
     Away(String),
+    /// The connection was closed while it was used.
+    #[cfg_attr(
+        not(feature = "redis"),
+        expect(dead_code, reason = "only Redis closes connections")
+    )]
+    Cut(String),
     /// Trying again will not help.
     Wrong(String),
 }
@@ -63,9 +67,18 @@ impl Fault {
         Self::Wrong(reason.into())
     }
 
+    /// As [`of`](Self::of), for what is sent to be kept.
+    #[cfg(feature = "redis")]
+    fn while_sending(self, queue: String) -> QueueError {
+        match self {
+            Self::Cut(reason) => QueueError::Closed { queue, reason },
+            other => other.of(queue),
+        }
+    }
+
     fn of(self, queue: String) -> QueueError {
         match self {
-            Self::Away(reason) => QueueError::Unavailable { queue, reason },
+            Self::Away(reason) | Self::Cut(reason) => QueueError::Unavailable { queue, reason },
             Self::Wrong(reason) => QueueError::Misconfigured { queue, reason },
         }
     }

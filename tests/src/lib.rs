@@ -5,17 +5,21 @@
 //! `cargo test`, each test process starts its own.
 
 pub mod app;
+mod database;
 pub mod foreign_schema;
 mod guard;
 mod hooked;
 mod postgres;
 mod redis;
 mod server;
+mod small_disk;
 
+pub use database::{PgPool, TestDatabase, pg_pool};
 pub use hooked::{Call, Hooked};
-pub use postgres::{PgPool, PostgresServer, TestDatabase, pg_pool};
+pub use postgres::{OnSmallDisk, PostgresServer};
 pub use redis::{RedisServer, TestRedis};
 pub use server::{send_signal, wait_until};
+pub use small_disk::SmallDisk;
 
 #[doc = include_str!("../../audit-derive/src/auditable.md")]
 #[cfg(doctest)]

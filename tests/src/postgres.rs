@@ -1,110 +1,10 @@
-//! PostgreSQL for tests.
+//! PostgreSQL servers for tests.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, Ordering};
-
-use diesel::prelude::*;
-use diesel::r2d2::{ConnectionManager, Pool};
 
 use crate::server::{Server, User, find_program, folder, free_port};
-
-/// A pool of PostgreSQL connections.
-pub type PgPool = Pool<ConnectionManager<PgConnection>>;
-
-/// A pool of up to ten connections, made when needed.
-///
-/// # Panics
-///
-/// When the database cannot be reached.
-pub fn pg_pool(url: &str) -> PgPool {
-    Pool::builder()
-        .max_size(10)
-        .min_idle(Some(0))
-        .build(ConnectionManager::new(url))
-        .expect("a pool")
-}
-
-/// An empty database of its own on the PostgreSQL that all tests share; dropped on drop.
-pub struct TestDatabase {
-    admin_url: String,
-    name: String,
-}
-
-impl TestDatabase {
-    /// A new database.
-    #[expect(clippy::new_without_default, reason = "it does more than a default")]
-    pub fn new() -> Self {
-        Self::on(shared_url())
-    }
-
-    /// A new database on the server with this URL of a superuser.
-    ///
-    /// # Panics
-    ///
-    /// When it cannot be created.
-    pub fn on(admin_url: &str) -> Self {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("audit_test_{}_{number}", std::process::id());
-        let database = Self {
-            admin_url: admin_url.to_owned(),
-            name,
-        };
-        database
-            .admin(&format!(
-                "CREATE DATABASE {} TEMPLATE template0",
-                database.name
-            ))
-            .expect("a new database");
-        database
-    }
-
-    /// The database's URL.
-    pub fn url(&self) -> String {
-        let (server, _) = self.admin_url.rsplit_once('/').expect("URL/database");
-        format!("{server}/{}", self.name)
-    }
-
-    /// A connection.
-    ///
-    /// # Panics
-    ///
-    /// When the database cannot be reached.
-    pub fn connection(&self) -> PgConnection {
-        PgConnection::establish(&self.url()).expect("a connection")
-    }
-
-    /// A pool of connections.
-    pub fn pool(&self) -> PgPool {
-        pg_pool(&self.url())
-    }
-
-    fn admin(&self, sql: &str) -> Result<(), Box<dyn std::error::Error>> {
-        let mut connection = PgConnection::establish(&self.admin_url)?;
-        diesel::sql_query(sql).execute(&mut connection)?;
-        Ok(())
-    }
-}
-
-impl Drop for TestDatabase {
-    fn drop(&mut self) {
-        let _ = self.admin(&format!(
-            "DROP DATABASE IF EXISTS {} WITH (FORCE)",
-            self.name
-        ));
-    }
-}
-
-fn shared_url() -> &'static str {
-    static URL: OnceLock<String> = OnceLock::new();
-    static OWN: OnceLock<PostgresServer> = OnceLock::new();
-    URL.get_or_init(|| {
-        std::env::var("AUDIT_TEST_POSTGRES_URL")
-            .unwrap_or_else(|_| OWN.get_or_init(PostgresServer::start).url())
-    })
-}
+use crate::small_disk::SmallDisk;
 
 /// A PostgreSQL of a test's own, on a free port and in a temporary folder; killed on drop.
 ///
@@ -113,8 +13,21 @@ pub struct PostgresServer {
     server: Server,
     port: u16,
     user: Option<User>,
+    small: Option<(SmallDisk, OnSmallDisk)>,
     folder: tempfile::TempDir,
 }
+
+/// What of a PostgreSQL lies on a disk that can be filled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnSmallDisk {
+    /// Its tables; the write-ahead log lies elsewhere.
+    Data,
+    /// Its write-ahead log.
+    Log,
+}
+
+/// So large that a new cluster and a few databases fit.
+const SMALL_DISK_BYTES: u64 = 96 << 20;
 
 impl PostgresServer {
     /// Starts one and waits until it is ready.
@@ -124,11 +37,34 @@ impl PostgresServer {
     /// When it does not start.
     pub fn start() -> Self {
         let user = User::instead_of_root();
+        Self::start_in(folder(user), user, None)
+    }
+
+    /// Starts one with a part of it on a disk that can be filled. `None` where the machine lets us
+    /// mount none.
+    ///
+    /// # Panics
+    ///
+    /// When it does not start.
+    pub fn start_on_small_disk(part: OnSmallDisk) -> Option<Self> {
+        let user = User::instead_of_root();
         let folder = folder(user);
+        let place = small_disk_in(folder.path());
+        std::fs::create_dir(&place).expect("a folder");
+        let disk = SmallDisk::mount(&place, SMALL_DISK_BYTES)?;
+        Some(Self::start_in(folder, user, Some((disk, part))))
+    }
+
+    fn start_in(
+        folder: tempfile::TempDir,
+        user: Option<User>,
+        small: Option<(SmallDisk, OnSmallDisk)>,
+    ) -> Self {
         let mut postgres = Self {
             server: Server::new(folder.path()),
             port: 0,
             user,
+            small,
             folder,
         };
         postgres.initdb();
@@ -141,22 +77,34 @@ impl PostgresServer {
         postgres
     }
 
+    /// The disk that a part of it lies on.
+    ///
+    /// # Panics
+    ///
+    /// When it was not started with one.
+    pub fn small_disk(&self) -> &SmallDisk {
+        let (disk, _) = self.small.as_ref().expect("a small disk");
+        disk
+    }
+
     fn initdb(&self) {
-        let output = self
-            .command("initdb")
+        let mut command = self.command("initdb");
+        command
             .args(["--auth=trust", "--username=postgres", "--encoding=UTF8"])
             .args(["--locale=C", "--no-sync", "--pgdata"])
-            .arg(self.data())
-            .stdin(Stdio::null())
-            .output()
-            .expect("initdb runs");
+            .arg(self.data());
+        if self.small.is_some() {
+            let log = self.folder_of(OnSmallDisk::Log).join("log");
+            command.args(["--wal-segsize=1", "--waldir"]).arg(log);
+        }
+        let output = command.stdin(Stdio::null()).output().expect("initdb runs");
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "initdb: {said}");
     }
 
     fn launch(&mut self) -> bool {
         let data = self.data();
-        let state = data.join("postmaster.pid");
+        let state = self.reach(&data.join("postmaster.pid"));
         let _ = std::fs::remove_file(&state);
         let mut command = self.command("postgres");
         command
@@ -166,6 +114,10 @@ impl PostgresServer {
             .arg(self.folder.path())
             .args(["-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"])
             .args(["-c", "max_connections=200", "-c", "shared_buffers=32MB"]);
+        if self.small.is_some() {
+            // A checkpoint would make room.
+            command.args(["-c", "checkpoint_timeout=1d", "-c", "max_wal_size=1GB"]);
+        }
         // The eighth line is the server's own word on its state.
         self.server.start(&mut command, || {
             let text = std::fs::read_to_string(&state).unwrap_or_default();
@@ -176,16 +128,35 @@ impl PostgresServer {
     }
 
     fn command(&self, program: &str) -> Command {
-        let mut command = Command::new(find_program(program, &program_folders()));
+        let program = find_program(program, &program_folders());
+        let mut command = match (&self.small, self.user) {
+            (Some((disk, _)), user) => disk.command(&program, user),
+            (None, Some(user)) => {
+                let mut command = Command::new(program);
+                user.run(&mut command);
+                command
+            }
+            (None, None) => Command::new(program),
+        };
         command.current_dir(self.folder.path()).env("LC_ALL", "C");
-        if let Some(user) = self.user {
-            user.run(&mut command);
-        }
         command
     }
 
     fn data(&self) -> PathBuf {
-        self.folder.path().join("data")
+        self.folder_of(OnSmallDisk::Data).join("data")
+    }
+
+    fn folder_of(&self, part: OnSmallDisk) -> PathBuf {
+        match &self.small {
+            Some((_, small)) if *small == part => small_disk_in(self.folder.path()),
+            _ => self.folder.path().to_owned(),
+        }
+    }
+
+    /// How this process gets at a file of the server.
+    fn reach(&self, file: &Path) -> PathBuf {
+        let disk = self.small.as_ref();
+        disk.map_or_else(|| file.to_owned(), |(disk, _)| disk.reach(file))
     }
 
     /// The URL of the superuser.
@@ -206,6 +177,16 @@ impl PostgresServer {
     /// The port.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Whether the server runs; it ends by itself where it cannot recover.
+    pub fn is_running(&mut self) -> bool {
+        self.server.is_running()
+    }
+
+    /// What the server has said since it was started.
+    pub fn log_text(&self) -> String {
+        self.server.log_text()
     }
 
     /// Kills the server.
@@ -229,6 +210,10 @@ impl PostgresServer {
             std::fs::read_to_string(log).unwrap_or_default()
         );
     }
+}
+
+fn small_disk_in(folder: &Path) -> PathBuf {
+    folder.join("disk")
 }
 
 /// Debian keeps the programs of each major version out of the PATH; the newest one is first.

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::TcpListener;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -66,6 +67,11 @@ impl Server {
             self.running = Some((child, guard));
         }
         !ended
+    }
+
+    pub(crate) fn is_running(&mut self) -> bool {
+        let running = self.running.as_mut();
+        running.is_some_and(|(child, _)| child.try_wait().expect("its state").is_none())
     }
 
     pub(crate) fn log_text(&self) -> String {
@@ -156,10 +162,16 @@ pub(crate) struct User {
 }
 
 impl User {
+    /// Who runs the tests.
+    pub(crate) fn ours() -> Self {
+        let process = fs::metadata("/proc/self").expect("our process");
+        let (uid, gid) = (process.uid(), process.gid());
+        Self { uid, gid }
+    }
+
     /// Somebody harmless, if we are root.
     pub(crate) fn instead_of_root() -> Option<Self> {
-        let id = Command::new("id").arg("-u").output().expect("id runs");
-        if id.stdout.trim_ascii() != b"0" {
+        if Self::ours().uid != 0 {
             return None;
         }
         let users = fs::read_to_string("/etc/passwd").expect("the list of users");

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use audit_diesel::{Auditor, Consumer, Journal, Queue, RedisQueue, Warning};
 use audit_tests::app::postgres::{App, app};
 use audit_tests::{RedisServer, wait_until};
+use diesel::connection::SimpleConnection;
 use tempfile::TempDir;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
@@ -157,6 +158,25 @@ fn a_postgres_that_does_not_wait_for_the_disk() {
     let found = settings_of_postgres(&app, "synchronous_commit%3Don");
     assert!(problems(&found).contains("fsync = off"), "{found:?}");
     assert!(found[0].advice.contains("fsync = on"));
+}
+
+#[test]
+fn a_postgres_whose_pages_can_be_torn() {
+    let server = audit_tests::PostgresServer::start();
+    let app = audit_tests::app::postgres::app_on(audit_tests::TestDatabase::on(&server.url()));
+    let ask = || settings_of_postgres(&app, "synchronous_commit%3Don");
+    assert!(!problems(&ask()).contains("full_page_writes"));
+    let conn = &mut app.guard.connection();
+    conn.batch_execute("ALTER SYSTEM SET full_page_writes = off")
+        .unwrap();
+    conn.batch_execute("SELECT pg_reload_conf()").unwrap();
+    wait_until("the warning", Duration::from_secs(60), || {
+        let found = ask();
+        let torn = found
+            .iter()
+            .find(|w| w.problem.contains("full_page_writes = off"));
+        torn.is_some_and(|w| w.advice.contains("full_page_writes = on"))
+    });
 }
 
 /// Everything is said once, when it can be found out, and a start without Redis is no slower.

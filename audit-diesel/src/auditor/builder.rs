@@ -19,7 +19,10 @@ pub struct AuditorBuilder {
     #[cfg(feature = "journal")]
     journal: Option<JournalAt>,
     #[cfg(all(feature = "redis", feature = "journal"))]
-    confirm: Option<Box<dyn crate::consumer::Fates>>,
+    confirm: Option<(
+        Box<dyn crate::consumer::Fates>,
+        Box<dyn crate::consumer::Judge>,
+    )>,
     #[cfg(feature = "journal")]
     judge: Option<Box<dyn crate::consumer::Judge>>,
     #[cfg(all(feature = "redis", feature = "journal"))]
@@ -144,8 +147,8 @@ impl AuditorBuilder {
         self
     }
 
-    /// Sets how many bytes of records [`without_journal`](Self::without_journal) keeps in memory
-    /// while Redis is away; 64 MiB unless said.
+    /// Sets how many bytes of records are kept in memory while Redis is away, and the journal, where
+    /// there is one, cannot be written; 64 MiB unless said.
     #[cfg(feature = "redis")]
     pub fn buffer_bytes(mut self, max_bytes: usize) -> Self {
         self.buffer_bytes = Some(max_bytes);
@@ -189,7 +192,10 @@ impl AuditorBuilder {
     ) -> Self {
         #[cfg(feature = "redis")]
         {
-            self.confirm = Some(Box::new(crate::consumer::PoolFates(pool.clone())));
+            self.confirm = Some((
+                Box::new(crate::consumer::PoolFates(pool.clone())),
+                Box::new(crate::consumer::PoolJudge(pool.clone())),
+            ));
         }
         self.judge = Some(Box::new(crate::consumer::PoolJudge(pool)));
         self

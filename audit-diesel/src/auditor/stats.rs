@@ -20,8 +20,9 @@ pub struct AuditorStats {
     /// Records that had left their queue without reaching the database, and that the journal
     /// delivered again; see [`confirm_in`](crate::AuditorBuilder::confirm_in).
     pub sent_again: u64,
-    /// Records that were kept in memory because Redis was away, and that could not be delivered
-    /// before the auditor was dropped. They are lost.
+    /// Records that were kept in memory because Redis was away, and the journal, where there is one,
+    /// could not be written, and that could not be delivered before the auditor was dropped. They
+    /// are lost.
     pub dropped: u64,
 }
 

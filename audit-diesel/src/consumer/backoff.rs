@@ -15,7 +15,7 @@ pub(super) fn delay(failures: u32, longest: Duration) -> Duration {
 }
 
 /// A number in 0..1; the hasher's keys are random.
-fn random_fraction() -> f64 {
+pub(super) fn random_fraction() -> f64 {
     let random = RandomState::new().hash_one(0_u8);
     f64::from((random >> 32) as u32) / f64::from(u32::MAX)
 }

@@ -4,6 +4,7 @@
 use std::hash::{BuildHasher, RandomState};
 
 use audit_core::{AuditContext, Payload, Record};
+use chrono::{DateTime, Utc};
 use diesel::result::{DatabaseErrorKind, Error};
 
 use crate::store::EntryToStore;
@@ -71,12 +72,12 @@ pub(crate) fn is_outage(error: &Error) -> bool {
 
 /// A row that the table takes if it takes any of this size: a disk that has room for a small one
 /// may have none for a large one.
-pub(super) fn harmless_like(entry: &EntryToStore) -> EntryToStore {
-    let filling = filling(entry.payload.as_bytes().len());
+pub(super) fn harmless(bytes: usize, occurred_at: DateTime<Utc>) -> EntryToStore {
+    let filling = filling(bytes);
     EntryToStore {
         payload: Payload::from(Vec::new()),
         record: Record::new("audit.probe", AuditContext::default()),
-        occurred_at: entry.occurred_at,
+        occurred_at,
         extra: Some(format!("{{\"filling\":\"{filling}\"}}")),
     }
 }

@@ -7,6 +7,7 @@ use diesel::result::{Error, QueryResult};
 use uuid::Uuid;
 
 use super::fates::{self, Answered, Asked};
+use super::poison::{self, ControlRows, Poison};
 use super::rulings::{self, Questions, Rulings, SetAside};
 use super::store::{self, AuditStore, Backend, BatchToStore, StoredBatch, TransactionStatus};
 use super::{ConsumerError, store::missing_migration};
@@ -31,6 +32,19 @@ impl AuditStore for SqliteConnection {
 
     fn store(conn: &mut Self, batch: BatchToStore) -> QueryResult<StoredBatch> {
         store::store(conn, batch)
+    }
+
+    fn was_closed(_: &mut Self, _: &str) -> bool {
+        // There is no other side.
+        false
+    }
+
+    fn control(conn: &mut Self, rows: ControlRows<'_>) -> QueryResult<()> {
+        poison::control(conn, rows)
+    }
+
+    fn isolate(conn: &mut Self, poison: Poison) -> QueryResult<StoredBatch> {
+        poison::isolate(conn, poison)
     }
 
     fn fates(conn: &mut Self, asked: Vec<Asked>) -> QueryResult<Answered> {
@@ -84,6 +98,10 @@ impl Backend for SqliteConnection {
                 .execute(self)?;
         }
         Ok(quarantined)
+    }
+
+    fn quarantine_covertly(&mut self, refused: &Refused) -> QueryResult<usize> {
+        self.quarantine(std::slice::from_ref(refused))
     }
 
     fn bounded<T>(&mut self, run: impl FnOnce(&mut Self) -> QueryResult<T>) -> QueryResult<T> {

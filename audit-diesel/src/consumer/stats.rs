@@ -8,6 +8,8 @@ pub struct ConsumerStats {
     pub duplicates: u64,
     /// Records put into `audit_quarantine`.
     pub quarantined: u64,
+    /// Of these, the ones that ended the connection each time that they were stored.
+    pub poison: u64,
     /// Records dropped because the database says that their transaction was rolled back.
     pub rolled_back: u64,
     /// Batches committed.

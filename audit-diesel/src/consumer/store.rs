@@ -8,14 +8,15 @@ use std::time::Duration;
 use audit_core::{Payload, Queue, QueueError, Warning};
 use diesel::connection::Connection;
 use diesel::r2d2::{ConnectionManager, Pool, R2D2Connection};
-use diesel::result::{Error, QueryResult};
+use diesel::result::{DatabaseErrorKind, Error, QueryResult};
 use uuid::Uuid;
 
 use super::error::discreet;
 use super::fates::{Answered, Asked};
-use super::refusal::{Verdict, harmless_like, is_outage, verdict};
+use super::poison::{ControlRows, Poison};
+use super::refusal::{Verdict, harmless, is_outage, verdict};
 use super::rulings::{Questions, Rulings, SetAside};
-use super::{ConsumerError, Delivery, Sink, Tally};
+use super::{ConsumerError, Control, Delivery, Sink, Tally, Undelivered};
 use crate::failpoint::failpoint;
 use crate::store::{EntryToStore, Refused};
 
@@ -24,6 +25,18 @@ pub trait AuditStore: Connection + R2D2Connection + 'static {
     /// Says which table the migrations did not make.
     #[doc(hidden)]
     fn check_tables(conn: &mut Self) -> Result<(), ConsumerError>;
+
+    /// Whether the other side has closed the connection, after its transaction had begun.
+    #[doc(hidden)]
+    fn was_closed(conn: &mut Self, problem: &str) -> bool;
+
+    /// Inserts rows and takes them back.
+    #[doc(hidden)]
+    fn control(conn: &mut Self, rows: ControlRows<'_>) -> QueryResult<()>;
+
+    /// Puts a record that ends its connection into quarantine.
+    #[doc(hidden)]
+    fn isolate(conn: &mut Self, poison: Poison) -> QueryResult<StoredBatch>;
 
     #[doc(hidden)]
     fn store(conn: &mut Self, batch: BatchToStore) -> QueryResult<StoredBatch>;
@@ -61,6 +74,10 @@ pub(super) trait Backend: Connection {
 
     /// Puts payloads into quarantine.
     fn quarantine(&mut self, refused: &[Refused]) -> QueryResult<usize>;
+
+    /// Puts a payload into quarantine in such a way that nothing on the way to the table sees it as
+    /// it is, or all of it at once.
+    fn quarantine_covertly(&mut self, refused: &Refused) -> QueryResult<usize>;
 
     /// Runs queries that are given up when they take long.
     fn bounded<T>(&mut self, run: impl FnOnce(&mut Self) -> QueryResult<T>) -> QueryResult<T>;
@@ -108,7 +125,7 @@ pub struct BatchToStore {
 /// What became of a batch.
 #[doc(hidden)]
 #[derive(Debug)]
-pub struct StoredBatch(Delivery);
+pub struct StoredBatch(pub(super) Delivery);
 
 /// Stores what a worker takes from the queue.
 pub(super) struct StoreSink<C: AuditStore> {
@@ -133,17 +150,38 @@ impl<C: AuditStore> StoreSink<C> {
             lock: lock.cast_signed(),
         }
     }
-}
 
-impl<C: AuditStore> Sink for StoreSink<C> {
-    fn deliver(&mut self, payloads: &[Payload]) -> Result<Delivery, String> {
-        let batch = BatchToStore::read(payloads, self.lock);
+    fn run<T>(&self, work: impl FnOnce(&mut C) -> QueryResult<T>) -> Result<T, Undelivered> {
         let mut conn = self
             .pool
             .get_timeout(POOL_TIMEOUT)
             .map_err(|error| format!("no database connection: {}", discreet(&error.to_string())))?;
-        let stored = C::store(&mut conn, batch).map_err(|error| error.to_string())?;
+        work(&mut conn).map_err(|error| {
+            let problem = error.to_string();
+            if C::was_closed(&mut conn, &problem) {
+                Undelivered::Cut(problem)
+            } else {
+                Undelivered::Outage(problem)
+            }
+        })
+    }
+}
+
+impl<C: AuditStore> Sink for StoreSink<C> {
+    fn deliver(&mut self, payloads: &[Payload]) -> Result<Delivery, Undelivered> {
+        let batch = BatchToStore::read(payloads, self.lock);
+        let stored = self.run(|conn| C::store(conn, batch))?;
         Ok(stored.0)
+    }
+
+    fn control(&mut self, control: &Control<'_>) -> Result<(), Undelivered> {
+        self.run(|conn| C::control(conn, ControlRows::of(control)))
+    }
+
+    fn set_aside(&mut self, payload: &Payload, reason: &str) -> Result<Delivery, Undelivered> {
+        let poison = Poison::new(payload, reason, self.lock);
+        let isolated = self.run(|conn| C::isolate(conn, poison))?;
+        Ok(isolated.0)
     }
 
     fn warnings(&self) -> Result<Vec<Warning>, QueueError> {
@@ -170,7 +208,7 @@ impl BatchToStore {
 
 /// Stores a batch, on any backend.
 pub(super) fn store<C: Backend>(conn: &mut C, batch: BatchToStore) -> QueryResult<StoredBatch> {
-    let mut refused = Vec::new();
+    let (mut refused, mut cause) = (Vec::new(), None);
     let delivery = conn.batch(|conn| {
         if !conn.try_lock(batch.lock)? {
             return Ok(Delivery::StandBy);
@@ -179,6 +217,7 @@ pub(super) fn store<C: Backend>(conn: &mut C, batch: BatchToStore) -> QueryResul
         let mut storing = Storing {
             tally: Tally::default(),
             refused: batch.refused,
+            cause: &mut cause,
         };
         let mut entries = storing.settle(conn, batch.entries)?;
         // In the order of the key: two consumers cannot wait for each other.
@@ -192,17 +231,20 @@ pub(super) fn store<C: Backend>(conn: &mut C, batch: BatchToStore) -> QueryResul
         refused = storing.refused;
         failpoint!("store.before-commit");
         Ok(Delivery::Done(storing.tally))
-    })?;
+    });
+    let delivery = delivery.map_err(|error| cause.unwrap_or(error))?;
     failpoint!("store.committed");
     // Not before COMMIT: a batch that is tried again would say it again.
-    for refused in refused {
-        tracing::error!(
-            quarantine_id = %refused.id(),
-            reason = refused.reason_without_values(),
-            "an audit record went into quarantine"
-        );
-    }
+    refused.iter().for_each(say_quarantined);
     Ok(StoredBatch(delivery))
+}
+
+pub(super) fn say_quarantined(refused: &Refused) {
+    tracing::error!(
+        quarantine_id = %refused.id(),
+        reason = refused.reason_without_values(),
+        "an audit record went into quarantine"
+    );
 }
 
 /// A batch that is being stored.
@@ -215,12 +257,14 @@ fn status_of<C: Backend>(conn: &mut C, xid: i64, wrote_at: i64) -> QueryResult<T
     Ok(status)
 }
 
-struct Storing {
+struct Storing<'a> {
     tally: Tally,
     refused: Vec<Refused>,
+    /// Why the connection is lost: whatever fails after that says only that it is.
+    cause: &'a mut Option<Error>,
 }
 
-impl Storing {
+impl Storing<'_> {
     /// Asks the database about transactions whose end nobody saw.
     fn settle<C: Backend>(
         &mut self,
@@ -263,7 +307,7 @@ impl Storing {
         if entries.is_empty() {
             return Ok(());
         }
-        match conn.transaction(|conn| conn.insert_new(entries)) {
+        match conn.transaction(|conn| self.noting(conn.insert_new(entries))) {
             Ok(stored) => {
                 self.tally.stored += stored;
                 self.tally.duplicates += entries.len() - stored;
@@ -281,7 +325,7 @@ impl Storing {
         conn: &mut C,
         entries: &[&EntryToStore],
     ) -> QueryResult<()> {
-        match conn.transaction(|conn| conn.insert_missing(entries)) {
+        match conn.transaction(|conn| self.noting(conn.insert_missing(entries))) {
             Ok(stored) => {
                 self.tally.stored += stored;
                 self.tally.duplicates += entries.len() - stored;
@@ -312,7 +356,10 @@ impl Storing {
             self.refuse(entry, &error.to_string());
             return Ok(());
         }
-        takes_rows(conn, &harmless_like(entry))?;
+        takes_rows(
+            conn,
+            &harmless(entry.payload.as_bytes().len(), entry.occurred_at),
+        )?;
         match conn.transaction(|conn| conn.insert_missing(&[entry])) {
             Ok(stored) => {
                 self.tally.stored += stored;
@@ -324,13 +371,22 @@ impl Storing {
         Ok(())
     }
 
+    fn noting(&mut self, inserted: QueryResult<usize>) -> QueryResult<usize> {
+        if let Err(Error::DatabaseError(DatabaseErrorKind::ClosedConnection, said)) = &inserted {
+            let said = Box::new(said.message().to_owned());
+            let kind = DatabaseErrorKind::ClosedConnection;
+            self.cause.get_or_insert(Error::DatabaseError(kind, said));
+        }
+        inserted
+    }
+
     fn refuse(&mut self, entry: &EntryToStore, reason: &str) {
         self.refused.push(Refused::new(&entry.payload, reason));
     }
 }
 
 /// Whether the table takes a row, which is taken back at once.
-fn takes_rows<C: Backend>(conn: &mut C, row: &EntryToStore) -> QueryResult<()> {
+pub(super) fn takes_rows<C: Backend>(conn: &mut C, row: &EntryToStore) -> QueryResult<()> {
     let tried = conn.transaction(|conn| {
         conn.insert_missing(&[row])?;
         Err::<(), _>(Error::RollbackTransaction)

@@ -1,5 +1,5 @@
-//! A queue without a journal in front of it: pushes go straight to it, and while it is away,
-//! records wait in memory.
+//! A queue without a journal in front of it, or with one that cannot be written: pushes go straight
+//! to it, and while it is away, records wait in memory.
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,9 +8,10 @@ use std::time::Duration;
 use audit_core::{Batch, MemoryQueue, Payload, Queue, QueueError, Warning};
 
 use super::Target;
-use super::forward::{Forward, settings};
+use super::forward::{Aside, Forward, settings};
 use crate::auditor::DeliveryCounters;
 use crate::consumer::Worker;
+use crate::store::Refused;
 
 /// How long dropping the auditor waits for what is left in memory.
 const LAST_CHANCE: Duration = Duration::from_secs(2);
@@ -45,7 +46,7 @@ impl BufferedQueue {
             buffer: MemoryQueue::new().max_bytes(max_bytes),
             waiting: Mutex::new(false),
         });
-        let sink = Forward::to(Arc::clone(&target.queue));
+        let sink = Forward::to(Arc::clone(&target.queue), Dropped(Arc::clone(&counters)));
         let forwarder = Worker::spawn(gate.clone(), sink, settings("audit-forwarder"))?;
         Ok(Self {
             target,
@@ -53,6 +54,16 @@ impl BufferedQueue {
             forwarder,
             counters,
         })
+    }
+}
+
+/// There is no journal to keep it.
+struct Dropped(Arc<DeliveryCounters>);
+
+impl Aside for Dropped {
+    fn put(&mut self, _: Refused) -> Result<(), String> {
+        self.0.dropped(1);
+        Ok(())
     }
 }
 

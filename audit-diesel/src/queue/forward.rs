@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use audit_core::{Payload, Queue, QueueError, Warning};
 
-use crate::consumer::{Delivery, Settings, Sink, Tally, Worker};
+use crate::consumer::{Control, Delivery, Settings, Sink, Tally, Undelivered, Worker};
+use crate::store::Refused;
 pub(in crate::queue) use fit::Fit;
 
 /// What one push to the other queue carries.
@@ -47,13 +48,20 @@ pub(super) fn settle(
 pub(super) struct Forward {
     target: Arc<dyn Queue>,
     fit: Arc<Fit>,
+    aside: Box<dyn Aside>,
+}
+
+/// Takes what the target ends its connection for.
+pub(super) trait Aside: Send {
+    fn put(&mut self, refused: Refused) -> Result<(), String>;
 }
 
 impl Forward {
-    pub(super) fn to(target: Arc<dyn Queue>) -> Self {
+    pub(super) fn to(target: Arc<dyn Queue>, aside: impl Aside + 'static) -> Self {
         Self {
             target,
             fit: Arc::default(),
+            aside: Box::new(aside),
         }
     }
 
@@ -65,7 +73,7 @@ impl Forward {
 }
 
 impl Sink for Forward {
-    fn deliver(&mut self, payloads: &[Payload]) -> Result<Delivery, String> {
+    fn deliver(&mut self, payloads: &[Payload]) -> Result<Delivery, Undelivered> {
         let pushed = match self.target.push(payloads) {
             // It was taken before, so it must not stand in the way of all that come after it.
             Err(QueueError::TooLarge { max_bytes, .. }) => {
@@ -76,14 +84,44 @@ impl Sink for Forward {
             }
             pushed => pushed,
         };
-        pushed.map_err(|error| error.to_string())?;
+        pushed.map_err(undelivered)?;
         Ok(Delivery::Done(Tally {
             stored: payloads.len(),
             ..Tally::default()
         }))
     }
 
+    fn control(&mut self, control: &Control<'_>) -> Result<(), Undelivered> {
+        let bytes = control.like.as_bytes().len() * 2;
+        let held = self
+            .target
+            .control(bytes, control.at_least, control.is_stopped);
+        held.map_err(undelivered)
+    }
+
+    fn set_aside(&mut self, payload: &Payload, reason: &str) -> Result<Delivery, Undelivered> {
+        let refused = Refused::new(payload, reason);
+        tracing::error!(
+            quarantine_id = %refused.id(),
+            reason = refused.reason_without_values(),
+            "an audit record is not carried on to its queue"
+        );
+        self.aside.put(refused)?;
+        Ok(Delivery::Done(Tally {
+            quarantined: 1,
+            poison: 1,
+            ..Tally::default()
+        }))
+    }
+
     fn warnings(&self) -> Result<Vec<Warning>, QueueError> {
         self.target.warnings()
+    }
+}
+
+fn undelivered(error: QueueError) -> Undelivered {
+    match error {
+        QueueError::Closed { .. } => Undelivered::Cut(error.to_string()),
+        _ => Undelivered::Outage(error.to_string()),
     }
 }

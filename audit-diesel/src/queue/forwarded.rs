@@ -3,31 +3,37 @@
 //! Where the database can be asked, a second thread drops what it has from the journal, and has
 //! carried on again what the other queue has lost.
 
+mod aside;
 mod carrier;
 mod confirm;
 mod evidence;
 mod sent;
+mod spill;
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use audit_core::{Batch, Payload, Queue, QueueError, Warning};
 
 use super::Target;
-use super::breaker::Breaker;
+use super::buffered::BufferedQueue;
 use super::forward::{Forward, INTERVAL, settings, settle};
 use super::journal::Journal;
 use crate::auditor::DeliveryCounters;
-use crate::consumer::{Delivery, Fates, Settings, Sink, Worker};
+use crate::consumer::{Control, Delivery, Fates, Judge, Settings, Sink, Undelivered, Worker};
+use aside::Kept;
 use carrier::Carrier;
 use confirm::Confirm;
 use sent::{Sent, Unsent};
+use spill::Spill;
 
 /// The database that the journal's records end up in, and how long they get for that before it is
 /// asked.
 pub(crate) struct Confirmation {
     pub(crate) fates: Box<dyn Fates>,
+    /// Puts records into quarantine there.
+    pub(crate) judge: Box<dyn Judge>,
     pub(crate) grace: Duration,
 }
 
@@ -35,41 +41,49 @@ pub(crate) struct Confirmation {
 pub(crate) struct ForwardedQueue {
     journal: Journal,
     target: Arc<dyn Queue>,
-    spill: Breaker,
+    /// Where records go that the journal does not take.
+    spill: BufferedQueue,
     forwarder: Worker,
     confirmer: Option<Worker>,
     carrier: Arc<Carrier>,
 }
 
 impl ForwardedQueue {
-    /// Starts the threads that carry the journal on.
+    /// Starts the threads that carry the journal on. What the journal does not take waits in up to
+    /// `spill_bytes` of memory where the target is away as well.
     pub(crate) fn start(
         journal: Journal,
         target: Target,
         confirmation: Option<Confirmation>,
         counters: Arc<DeliveryCounters>,
+        spill_bytes: u64,
     ) -> io::Result<Self> {
         let carrier = Arc::new(Carrier::new(journal.clone()));
-        // At once, so that a process alone need not take over from nobody when it has records.
-        let _ = carrier.is_it();
-        let forward = Forward::to(Arc::clone(&target.queue));
+        let (fates, aside) = match confirmation {
+            Some(Confirmation {
+                fates,
+                judge,
+                grace,
+            }) => (Some((fates, grace)), Kept::In(judge)),
+            None => (None, Kept::Here(journal.clone())),
+        };
+        let forward = Forward::to(Arc::clone(&target.queue), aside);
         let fit = forward.fit();
         let sink = Carried {
             forward,
             carrier: Arc::clone(&carrier),
         };
-        let queue: Arc<dyn Queue> = match confirmation {
+        let queue: Arc<dyn Queue> = match fates {
             Some(_) => Arc::new(Unsent(journal.clone())),
             None => Arc::new(journal.clone()),
         };
         let forwarder = Worker::spawn(queue, sink, settings("audit-forwarder"))?;
-        let confirmer = confirmation.map(|confirmation| {
-            let grace = confirmation.grace;
+        let confirmer = fates.map(|(fates, grace)| {
             let sink = Confirm {
                 journal: journal.clone(),
-                fates: confirmation.fates,
+                fates,
                 fit,
-                counters,
+                counters: Arc::clone(&counters),
             };
             let sent = Sent::new(journal.clone(), &target.queue, &carrier, grace);
             let interval = (grace / 4).max(INTERVAL);
@@ -80,9 +94,10 @@ impl ForwardedQueue {
             };
             Worker::spawn(Arc::new(sent), sink, settings)
         });
+        let spill = Spill::of(journal.clone(), &target);
         Ok(Self {
             journal,
-            spill: Breaker::new(target.direct),
+            spill: BufferedQueue::start(spill, spill_bytes, counters)?,
             target: target.queue,
             forwarder,
             confirmer: confirmer.transpose()?,
@@ -111,7 +126,7 @@ impl Queue for ForwardedQueue {
             return Ok(());
         };
         // A journal that is full or cannot be written is no reason to lose records that the
-        // target may still take.
+        // target, or memory, may still take.
         self.spill.push(payloads).map_err(|_| refused)
     }
 
@@ -123,12 +138,23 @@ impl Queue for ForwardedQueue {
         self.target.ack(batch)
     }
 
+    fn control(
+        &self,
+        bytes: usize,
+        at_least: Duration,
+        is_stopped: &dyn Fn() -> bool,
+    ) -> Result<(), QueueError> {
+        self.target.control(bytes, at_least, is_stopped)
+    }
+
     fn len(&self) -> Result<u64, QueueError> {
         self.target.len()
     }
 
     fn settle(&self, timeout: Duration) -> Result<(), QueueError> {
-        settle(&self.forwarder, timeout, || self.name())
+        let started = Instant::now();
+        settle(&self.forwarder, timeout, || self.name())?;
+        self.spill.settle(timeout.saturating_sub(started.elapsed()))
     }
 
     fn warnings(&self) -> Result<Vec<Warning>, QueueError> {
@@ -145,7 +171,12 @@ struct Carried {
 }
 
 impl Sink for Carried {
-    fn deliver(&mut self, payloads: &[Payload]) -> Result<Delivery, String> {
+    fn begin(&mut self) {
+        // So that a process alone need not take over from nobody when it has records.
+        let _ = self.carrier.is_it();
+    }
+
+    fn deliver(&mut self, payloads: &[Payload]) -> Result<Delivery, Undelivered> {
         // What was read before it took over may have been carried by another process meanwhile.
         if !self.carrier.was_it().map_err(|error| error.to_string())? {
             return Ok(Delivery::StandBy);
@@ -156,6 +187,17 @@ impl Sink for Carried {
             self.carrier.release();
         }
         delivered
+    }
+
+    fn control(&mut self, control: &Control<'_>) -> Result<(), Undelivered> {
+        self.forward.control(control)
+    }
+
+    fn set_aside(&mut self, payload: &Payload, reason: &str) -> Result<Delivery, Undelivered> {
+        if !self.carrier.was_it().map_err(|error| error.to_string())? {
+            return Ok(Delivery::StandBy);
+        }
+        self.forward.set_aside(payload, reason)
     }
 
     fn warnings(&self) -> Result<Vec<Warning>, QueueError> {

@@ -11,7 +11,9 @@ use uuid::Uuid;
 
 use super::journal::{Journal, now_ms};
 use crate::auditor::{PreparedFor, PreparedRecords};
-use crate::consumer::{Delivery, Judge, Question, Ruling, Settings, Sink, Tally, Worker};
+use crate::consumer::{
+    Delivery, Judge, Question, Ruling, Settings, Sink, Tally, Undelivered, Worker,
+};
 use crate::store::Refused;
 
 /// What a transaction gets for its COMMIT and the note of it, before a server that does not know
@@ -166,7 +168,7 @@ struct Reconcile {
 }
 
 impl Sink for Reconcile {
-    fn deliver(&mut self, payloads: &[Payload]) -> Result<Delivery, String> {
+    fn deliver(&mut self, payloads: &[Payload]) -> Result<Delivery, Undelivered> {
         let entries = payloads
             .iter()
             .map(|payload| serde_json::from_slice(payload.as_bytes()));

@@ -1,6 +1,7 @@
 //! The queue as a Redis list: RPUSH at the tail, peek and acknowledge at the head.
 
 mod checks;
+mod control;
 mod fault;
 mod links;
 
@@ -122,7 +123,8 @@ impl RedisQueue {
             command.arg(payload.as_bytes());
         }
         failpoint!("redis.before-push");
-        self.run(|connection| command.exec(connection))?;
+        let pushed = self.0.links.run(|connection| command.exec(connection));
+        pushed.map_err(|fault| fault.while_sending(self.name()))?;
         failpoint!("redis.pushed");
         Ok(())
     }
@@ -170,6 +172,17 @@ impl Queue for RedisQueue {
         let mut command = Cmd::new();
         command.arg("LLEN").arg(&self.0.key);
         self.run(|connection| command.query(connection))
+    }
+
+    fn control(
+        &self,
+        bytes: usize,
+        at_least: Duration,
+        is_stopped: &dyn Fn() -> bool,
+    ) -> Result<(), QueueError> {
+        let control = control::Pings::new(bytes, at_least, is_stopped);
+        let held = self.0.links.run(|connection| control.send(connection));
+        held.map_err(|fault| fault.while_sending(self.name()))
     }
 
     fn warnings(&self) -> Result<Vec<Warning>, QueueError> {

@@ -9,8 +9,10 @@ pub const WRITER_POINTS: Points = &[
     ("transaction.before-commit", 40),
     ("transaction.committed", 30),
     ("journal.before-write", 60),
-    ("journal.in-write", 60),
+    ("journal.in-write", 30),
     ("journal.written", 60),
+    ("journal.in-collect", 20),
+    ("journal.collected", 20),
     ("publish.done", 60),
     ("audit-forwarder.peeked", 20),
     ("redis.before-push", 12),
@@ -31,8 +33,9 @@ pub const AROUND_COMMIT: Points = &[
     ("transaction.before-commit", 12),
     ("transaction.committed", 8),
     ("journal.before-write", 12),
-    ("journal.in-write", 12),
+    ("journal.in-write", 4),
     ("journal.written", 12),
+    ("journal.in-collect", 4),
     ("publish.done", 12),
 ];
 

@@ -5,8 +5,11 @@
     reason = "what holds on both backends is written once"
 )]
 
+mod full_disk;
 mod locked;
 mod on_postgres;
 mod on_sqlite;
 mod outages;
+mod poison;
 mod through_redis;
+mod way;

@@ -197,8 +197,9 @@ fn its_backend_is_killed_before_the_commit_and_after_it() {
     assert_eq!((stats.duplicates, stats.outages), (10, 4), "{stats:?}");
 }
 
-fn migrated(server: &PostgresServer) -> (TestDatabase, PgPool) {
-    let database = TestDatabase::on(&server.url());
+/// A new database on this server, with the audit tables.
+pub fn migrated(server_url: &str) -> (TestDatabase, PgPool) {
+    let database = TestDatabase::on(server_url);
     let mut conn = database.connection();
     conn.run_pending_migrations(audit_diesel::postgres::MIGRATIONS)
         .unwrap();
@@ -209,7 +210,7 @@ fn migrated(server: &PostgresServer) -> (TestDatabase, PgPool) {
 #[test]
 fn postgres_stops_dies_and_comes_back() {
     let mut server = PostgresServer::start();
-    let (database, pool) = migrated(&server);
+    let (database, pool) = migrated(&server.url());
     let queue = MemoryQueue::new();
     let consumer = Consumer::builder(std::sync::Arc::new(queue.clone()), pool).interval(NEVER);
     let consumer = consumer.spawn().unwrap();

@@ -1,10 +1,12 @@
 //! The journal keeps a record until the database has it.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
-use audit_diesel::{AuditContext, Payload, Queue, Record, Unsettled};
+use audit_diesel::{AuditContext, Auditor, Payload, Queue, Record, Unsettled};
 use audit_tests::wait_until;
 use diesel::prelude::*;
+use diesel::sql_types::Text;
 
 use super::support::*;
 
@@ -29,8 +31,9 @@ fn the_journal_keeps_what_waits_in_redis_and_does_not_send_it_twice() {
     record(&auditor, 0..50);
     auditor.queue().settle(LONG).unwrap();
     assert_eq!(setup.list().len(), Ok(50));
-    // Longer than the time that a record gets.
-    std::thread::sleep(GRACE * 5);
+    // Whoever confirms reads the list once a record has had its time; nobody else reads it here.
+    let before = setup.reads();
+    wait_until("looks at the list", LONG, || setup.reads() >= before + 3);
     assert_eq!(setup.list().len(), Ok(50));
     assert_eq!(setup.journal().len(), Ok(50));
     let _consumer = setup.consumer();
@@ -172,11 +175,50 @@ fn xid(conn: &mut PgConnection) -> i64 {
     .unwrap()
 }
 
+/// The name under which the database is asked what became of records.
+const CONFIRMER: &str = "confirmer";
+
+/// As `setup.confirmed()`, with connections for that alone.
+fn confirmed_apart(setup: &Setup) -> Auditor {
+    let url = format!("{}?application_name={CONFIRMER}", setup.app.guard.url());
+    let builder = setup.confirmed().confirm_in(audit_tests::pg_pool(&url));
+    builder.build().unwrap()
+}
+
+/// Waits until the database was asked so often what became of records, and checks meanwhile.
+fn looks(setup: &Setup, count: usize, check: impl Fn()) {
+    let conn = &mut setup.app.guard.connection();
+    let asked = format!(
+        "SELECT query_start::text AS at FROM pg_stat_activity \
+         WHERE application_name = '{CONFIRMER}' AND query LIKE '%audit_logs%' \
+         AND query_start > '{}'",
+        now(conn)
+    );
+    let mut seen = HashSet::new();
+    wait_until("questions to the database", LONG, || {
+        check();
+        let asked: Vec<At> = diesel::sql_query(&asked).load(conn).unwrap();
+        seen.extend(asked.into_iter().map(|at| at.at));
+        seen.len() >= count
+    });
+}
+
+#[derive(QueryableByName)]
+struct At {
+    #[diesel(sql_type = Text)]
+    at: String,
+}
+
+fn now(conn: &mut PgConnection) -> String {
+    let now = diesel::sql_query("SELECT clock_timestamp()::text AS at");
+    now.get_result::<At>(conn).unwrap().at
+}
+
 #[test]
 fn a_rolled_back_transaction_leaves_the_journal_and_one_that_runs_stays() {
     use diesel::connection::SimpleConnection;
     let setup = Setup::new(&[]);
-    let auditor = setup.confirmed().build().unwrap();
+    let auditor = confirmed_apart(&setup);
     let conn = &mut setup.app.guard.connection();
     conn.batch_execute("BEGIN").unwrap();
     let aborted = xid(conn);
@@ -189,11 +231,9 @@ fn a_rolled_back_transaction_leaves_the_journal_and_one_that_runs_stays() {
         consumer.stats().rolled_back >= 1 && setup.journal().len().unwrap() == 1
     });
     // A copy more in Redis for each time that it is looked at would fill it.
-    let seen = std::time::Instant::now();
-    while seen.elapsed() < GRACE * 20 {
+    looks(&setup, 20, || {
         assert!(setup.list().len().unwrap() < 10);
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    });
     conn.batch_execute("COMMIT").unwrap();
     setup.wait_for(1);
     setup.wait_for_an_empty_journal();
@@ -203,7 +243,7 @@ fn a_rolled_back_transaction_leaves_the_journal_and_one_that_runs_stays() {
 fn a_database_that_is_away_keeps_the_journal_as_it_is() {
     use diesel::connection::SimpleConnection;
     let setup = Setup::new(&[]);
-    let auditor = setup.confirmed().build().unwrap();
+    let auditor = confirmed_apart(&setup);
     let sql = |sql: &str| setup.app.pool.get().unwrap().batch_execute(sql).unwrap();
     let consumer = setup.consumer();
     sql("ALTER TABLE audit_logs RENAME TO away");
@@ -212,8 +252,7 @@ fn a_database_that_is_away_keeps_the_journal_as_it_is() {
         consumer.stats().outages > 1
     });
     setup.redis("FLUSHALL");
-    std::thread::sleep(GRACE * 3);
-    assert_eq!(setup.journal().len(), Ok(100));
+    looks(&setup, 3, || assert_eq!(setup.journal().len(), Ok(100)));
     sql("ALTER TABLE away RENAME TO audit_logs");
     setup.wait_for(100);
     setup.wait_for_an_empty_journal();

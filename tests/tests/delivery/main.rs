@@ -4,5 +4,8 @@ mod buffered;
 mod confirmed;
 mod faults;
 mod figures;
+mod poison;
 mod shared;
 mod support;
+mod suspended;
+mod unwritable;

@@ -11,7 +11,7 @@ use audit_tests::{RedisServer, wait_until};
 use diesel::prelude::*;
 use tempfile::TempDir;
 
-pub const LONG: Duration = Duration::from_secs(30);
+pub const LONG: Duration = Duration::from_secs(60);
 pub const GRACE: Duration = Duration::from_millis(200);
 
 pub struct Setup {
@@ -78,6 +78,18 @@ impl Setup {
         let journal = self.journal();
         wait_until("an empty journal", LONG, || journal.is_empty().unwrap());
         assert_eq!(journal.bytes().unwrap(), 0);
+    }
+
+    /// How often somebody has read the Redis list since the server's start.
+    pub fn reads(&self) -> u64 {
+        let info: String = redis::cmd("INFO")
+            .arg("commandstats")
+            .query(&mut self.server.connection())
+            .unwrap();
+        let calls = info
+            .lines()
+            .find_map(|line| line.strip_prefix("cmdstat_lrange:calls="));
+        calls.map_or(0, |calls| calls.split(',').next().unwrap().parse().unwrap())
     }
 
     pub fn redis(&self, command: &str) {

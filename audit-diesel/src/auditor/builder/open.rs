@@ -46,12 +46,18 @@ impl AuditorBuilder {
             (Some(target), Some(journal)) => {
                 say(&journal.warnings().unwrap_or_default());
                 let grace = self.confirm_after.unwrap_or(DEFAULT_CONFIRM_AFTER);
-                let confirmation = self.confirm.map(|fates| Confirmation { fates, grace });
+                let spill_bytes = self.memory_bytes();
+                let confirmation = self.confirm.map(|(fates, judge)| Confirmation {
+                    fates,
+                    judge,
+                    grace,
+                });
                 started(ForwardedQueue::start(
                     journal,
                     target,
                     confirmation,
                     counters.clone(),
+                    spill_bytes,
                 ))
             }
             (Some(target), None) => self.buffered(target, counters),
@@ -79,8 +85,13 @@ impl AuditorBuilder {
 
     #[cfg(feature = "redis")]
     fn buffered(self, target: Target, counters: &Counters) -> Opened {
-        let max_bytes = self.buffer_bytes.unwrap_or(DEFAULT_BUFFER_BYTES) as u64;
+        let max_bytes = self.memory_bytes();
         started(BufferedQueue::start(target, max_bytes, counters.clone()))
+    }
+
+    #[cfg(feature = "redis")]
+    fn memory_bytes(&self) -> u64 {
+        self.buffer_bytes.unwrap_or(DEFAULT_BUFFER_BYTES) as u64
     }
 
     #[cfg(feature = "redis")]

@@ -2,7 +2,7 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use audit_core::QueueError;
 
@@ -46,7 +46,7 @@ impl Carrier {
             return Ok(Claim::Kept);
         }
         let at = Instant::now();
-        let claim = self.journal.claim(self.id, now_ms(), lease())?;
+        let claim = self.journal.claim(self.id, lease())?;
         self.note((claim != Claim::Refused).then_some(at));
         Ok(claim)
     }
@@ -79,10 +79,4 @@ const fn lease() -> Duration {
 #[cfg(feature = "failpoints")]
 fn lease() -> Duration {
     crate::failpoint::span("AUDIT_LEASE_MS", LEASE)
-}
-
-/// The system's clock, in milliseconds since 1970.
-pub(super) fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| since.as_millis() as i64)
 }

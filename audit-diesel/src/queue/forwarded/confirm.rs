@@ -5,7 +5,7 @@ use std::sync::Arc;
 use audit_core::Payload;
 
 use crate::auditor::DeliveryCounters;
-use crate::consumer::{Delivery, Fate, Fates, Sink, Tally};
+use crate::consumer::{Delivery, Fate, Fates, Sink, Tally, Undelivered};
 use crate::queue::forward::Fit;
 use crate::queue::journal::Journal;
 
@@ -19,7 +19,7 @@ pub(super) struct Confirm {
 }
 
 impl Sink for Confirm {
-    fn deliver(&mut self, payloads: &[Payload]) -> Result<Delivery, String> {
+    fn deliver(&mut self, payloads: &[Payload]) -> Result<Delivery, Undelivered> {
         let arrived: Vec<_> = payloads.iter().map(|p| self.fit.fitting(p)).collect();
         let fates = self.fates.of(&arrived)?;
         let mut tally = Tally::default();

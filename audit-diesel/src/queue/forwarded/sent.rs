@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use audit_core::{Batch, Payload, Queue, QueueError, Record};
 
-use super::carrier::{Carrier, now_ms};
+use super::carrier::Carrier;
 use super::evidence::{Evidence, Head};
-use crate::queue::journal::Journal;
+use crate::queue::journal::{Journal, now_ms};
 
 /// What was not carried on yet. Acknowledged, it stays in the journal until it is confirmed.
 pub(super) struct Unsent(pub(super) Journal);

@@ -14,6 +14,8 @@ const WAL_MAGIC: [[u8; 4]; 2] = [[0x37, 0x7f, 0x06, 0x82], [0x37, 0x7f, 0x06, 0x
 
 const MARK: &str = ".damaged-";
 
+const SEGMENT: &str = "-segment";
+
 /// Whether a file that SQLite does not know as a database was one: its start is blank, as after a
 /// power cut, or its log stands beside it. Anything else is somebody's file of another kind.
 pub(super) fn was_a_database(path: &Path) -> bool {
@@ -36,11 +38,14 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
+fn now_ms() -> u128 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_millis())
+}
+
 /// Renames the journal and what SQLite keeps beside it, and says so.
 pub(super) fn set_aside(path: &Path) -> Result<(), Fault> {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    let now = since.map_or(0, |since| since.as_millis());
-    let aside = beside(path, &format!("{MARK}{now}"));
+    let aside = beside(path, &format!("{MARK}{}", now_ms()));
     fs::rename(path, &aside).map_err(|error| {
         Fault::wrong(format!(
             "the file is damaged, and cannot be set aside ({error}): move it and its -wal and \
@@ -60,6 +65,42 @@ pub(super) fn set_aside(path: &Path) -> Result<(), Fault> {
     Ok(())
 }
 
+/// Renames a segment in whose middle something else than records was found. False where that
+/// could not be done.
+pub(super) fn set_segment_aside(journal: &Path, segment: &Path) -> bool {
+    let aside = beside(journal, &format!("{MARK}{}{SEGMENT}", now_ms()));
+    let renamed = fs::rename(segment, &aside).is_ok();
+    if renamed {
+        tracing::error!(
+            journal = %journal.display(),
+            set_aside_as = %aside.display(),
+            "a segment of the audit journal is damaged: the records that are whole were taken, and \
+             the file was set aside"
+        );
+    }
+    renamed
+}
+
+/// Says that a journal was found damaged while it was in use.
+pub(super) fn say(path: &str) {
+    tracing::error!(
+        journal = path,
+        "the audit journal was found damaged while in use and takes no more records: they go \
+         straight to Redis, or wait in memory while that is away; start again as soon as you can, \
+         which sets the file aside and begins a new one"
+    );
+}
+
+/// What is to be known of a journal that was found damaged while it was in use.
+pub(super) fn in_use(subject: &str) -> Warning {
+    Warning::new(
+        subject,
+        "was found damaged while in use: it takes no more records, and those that cannot be read \
+         any more wait in it",
+        "start again, which sets the file aside and begins a new one",
+    )
+}
+
 /// Names the damaged journals that still lie beside this one.
 pub(super) fn warnings(subject: &str, path: &Path) -> Vec<Warning> {
     let (Some(folder), Some(name)) = (path.parent(), path.file_name().and_then(|n| n.to_str()))
@@ -74,11 +115,16 @@ pub(super) fn warnings(subject: &str, path: &Path) -> Vec<Warning> {
         .filter(|name| !name.ends_with("-wal") && !name.ends_with("-shm"))
         .collect();
     aside.sort();
-    let warning = |name| {
+    let warning = |name: String| {
+        let (what, way) = if name.ends_with(SEGMENT) {
+            ("some records in it", "from the JSON in it")
+        } else {
+            ("records in it", "with `sqlite3 FILE .recover`")
+        };
         Warning::new(
             subject,
-            format!("was found damaged and set aside as {name}: records in it were not delivered"),
-            "save what can be read with `sqlite3 FILE .recover`, then remove the file",
+            format!("was found damaged and set aside as {name}: {what} were not delivered"),
+            format!("save what can be read {way}, then remove the file"),
         )
     };
     aside.into_iter().map(warning).collect()

@@ -10,6 +10,24 @@ pub(super) const NO_DATABASE: &str = "file is not a database";
 /// What SQLite says of a database whose parts do not fit together.
 pub(super) const MALFORMED: &str = "database disk image is malformed";
 
+/// What SQLite says when it has waited for another writer for as long as it may.
+const LOCKED: &str = "database is locked";
+
+/// Whether another process is writing and does not finish.
+pub(super) fn is_locked(error: &Error) -> bool {
+    error.to_string() == LOCKED
+}
+
+/// Whether the file is damaged, given that it was a journal before.
+pub(super) fn is_damage(error: &Error) -> bool {
+    matches!(&*error.to_string(), MALFORMED | NO_DATABASE)
+}
+
+/// What a damaged file means.
+pub(super) fn damaged() -> Fault {
+    of_words(MALFORMED)
+}
+
 /// What the error means.
 pub(super) fn of(error: &Error) -> Fault {
     of_words(&error.to_string())
@@ -30,7 +48,7 @@ pub(super) fn of_words(words: &str) -> Fault {
         "attempt to write a readonly database" | "unable to open database file" => Fault::wrong(
             "the file or its folder cannot be written: check their owner and permissions",
         ),
-        "database is locked" | "database table is locked" => {
+        LOCKED | "database table is locked" => {
             Fault::away("another process is writing it and does not finish")
         }
         "database or disk is full" => Fault::away("the disk is full"),

@@ -3,13 +3,14 @@
 use std::fs::OpenOptions;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use diesel::connection::{InstrumentationEvent, SimpleConnection};
 use diesel::prelude::*;
 use diesel::result::Error;
 
-use super::{Fault, Fsync, damage, fault, prepared, statements};
+use super::{Fault, Fsync, damage, fault, prepared, segments, statements};
 
 /// The form of the tables that this crate writes, and the newest that it reads.
 const VERSION: i64 = 1;
@@ -45,6 +46,7 @@ pub(super) struct JournalFile {
     identity: Identity,
     fsync: Fsync,
     busy_timeout: Duration,
+    damaged: AtomicBool,
 }
 
 /// Device and number of the file, where the system has them.
@@ -79,23 +81,27 @@ impl JournalFile {
             identity,
             fsync,
             busy_timeout,
+            damaged: AtomicBool::new(false),
         };
-        let mut connection = file.open()?;
-        let prepared = match connection.immediate_transaction(prepare) {
+        let found = match look_or_create(&mut file.open(busy_timeout)?) {
             Err(error) if is_damage(&error, path) => Ok(Tables::Damaged),
-            prepared => prepared,
+            found => found,
         };
-        match prepared? {
+        match found? {
             Tables::Ready => Ok(Examined::Sound(file)),
             Tables::Damaged => Ok(Examined::Damaged(identity)),
             Tables::Newer(version) => Err(Fault::wrong(format!(
                 "version {version} of the journal's tables was made by a newer audit-diesel, and \
                  this one knows {VERSION}: upgrade it"
             ))),
-            Tables::Foreign => Err(Fault::wrong(
+            Tables::Foreign | Tables::Missing => Err(Fault::wrong(
                 "the file holds other tables: name a file that is for the journal alone",
             )),
         }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        Path::new(&self.path)
     }
 
     pub(super) fn busy_timeout(&self) -> Duration {
@@ -114,15 +120,26 @@ impl JournalFile {
         }
     }
 
-    /// A connection to the journal.
-    pub(super) fn connect(&self) -> Result<SqliteConnection, Fault> {
+    /// Remembers that SQLite can make no sense of the file any more, and says so once.
+    pub(super) fn noticed(&self, error: &Error) {
+        if fault::is_damage(error) && !self.damaged.swap(true, Relaxed) {
+            damage::say(&self.path);
+        }
+    }
+
+    pub(super) fn is_damaged(&self) -> bool {
+        self.damaged.load(Relaxed)
+    }
+
+    /// A connection to the journal, which waits so long for another process that is writing.
+    pub(super) fn connect(&self, busy_timeout: Duration) -> Result<SqliteConnection, Fault> {
         self.check()?;
-        let mut connection = self.open()?;
+        let mut connection = self.open(busy_timeout)?;
         self.use_wal(&mut connection)?;
         Ok(connection)
     }
 
-    fn open(&self) -> Result<SqliteConnection, Fault> {
+    fn open(&self, busy_timeout: Duration) -> Result<SqliteConnection, Fault> {
         let mut connection =
             SqliteConnection::establish(&self.path).map_err(|error| match error {
                 ConnectionError::BadConnection(words) => fault::of_words(&words),
@@ -131,7 +148,7 @@ impl JournalFile {
         // An instrumentation for all of the application's connections would see payloads, and
         // might write to the journal itself.
         connection.set_instrumentation(|_: InstrumentationEvent<'_>| {});
-        let busy_ms = self.busy_timeout.as_millis().min(i32::MAX as u128);
+        let busy_ms = busy_timeout.as_millis().min(i32::MAX as u128);
         connection.batch_execute(&format!("PRAGMA busy_timeout = {busy_ms}"))?;
         Ok(connection)
     }
@@ -141,7 +158,7 @@ impl JournalFile {
             Fsync::Os => "NORMAL",
             Fsync::Always => "FULL",
         };
-        let mode = statements::journal_mode_wal(connection)?;
+        let mode = statements::journal_mode_wal(connection).inspect_err(|e| self.noticed(e))?;
         if mode != "wal" {
             return Err(Fault::wrong(
                 "its file system does not support SQLite's WAL: put it on a local disk",
@@ -175,25 +192,50 @@ enum Tables {
     Damaged,
     Newer(i64),
     Foreign,
+    Missing,
 }
 
-fn prepare(connection: &mut SqliteConnection) -> Result<Tables, Error> {
-    if let Some(version) = statements::version(connection)? {
-        if version > VERSION {
-            return Ok(Tables::Newer(version));
-        }
-        if !statements::is_sound(connection)? {
-            return Ok(Tables::Damaged);
-        }
-        connection.batch_execute(prepared::TABLE)?;
-        return Ok(Tables::Ready);
+/// Only a new file is written to: the process that is just writing to a journal may be suspended,
+/// and must not keep others from their start.
+fn look_or_create(connection: &mut SqliteConnection) -> QueryResult<Tables> {
+    match connection.transaction(look)? {
+        Tables::Missing => connection.immediate_transaction(create),
+        Tables::Ready => may_write(connection).map(|()| Tables::Ready),
+        found => Ok(found),
     }
-    if statements::has_tables(connection)? {
-        return Ok(Tables::Foreign);
+}
+
+/// Fails where the file may only be read, and waits for nobody to find that out.
+fn may_write(connection: &mut SqliteConnection) -> QueryResult<()> {
+    connection.batch_execute("PRAGMA busy_timeout = 0")?;
+    // There is no such row; to begin a transaction would not do, which is for reading then.
+    match connection.batch_execute("DELETE FROM audit_journal_state WHERE id = 0") {
+        Err(error) if fault::is_locked(&error) => Ok(()),
+        tried => tried,
     }
-    connection.batch_execute(TABLES)?;
-    connection.batch_execute(prepared::TABLE)?;
-    Ok(Tables::Ready)
+}
+
+fn look(connection: &mut SqliteConnection) -> QueryResult<Tables> {
+    Ok(match statements::version(connection)? {
+        Some(version) if version > VERSION => Tables::Newer(version),
+        Some(_) if !statements::is_sound(connection)? => Tables::Damaged,
+        Some(_) => Tables::Ready,
+        None if statements::has_tables(connection)? => Tables::Foreign,
+        None => Tables::Missing,
+    })
+}
+
+/// Creates the tables, unless another process has done so meanwhile.
+fn create(connection: &mut SqliteConnection) -> QueryResult<Tables> {
+    match look(connection)? {
+        Tables::Missing => {
+            connection.batch_execute(TABLES)?;
+            connection.batch_execute(prepared::TABLE)?;
+            connection.batch_execute(segments::TABLE)?;
+            Ok(Tables::Ready)
+        }
+        found => Ok(found),
+    }
 }
 
 /// The absolute path, if a file can be there.
@@ -270,7 +312,8 @@ mod tests {
         let path = std::env::temp_dir().join(name);
         for (fsync, expected) in [(Fsync::Os, 1), (Fsync::Always, 2)] {
             let file = JournalFile::create(&path, fsync, Duration::from_secs(5)).ok();
-            let mut connection = file.unwrap().connect().ok().unwrap();
+            let file = file.unwrap();
+            let mut connection = file.connect(file.busy_timeout()).ok().unwrap();
             let pragma = diesel::sql_query("PRAGMA synchronous");
             let row: Synchronous = pragma.get_result(&mut connection).unwrap();
             assert_eq!(row.synchronous, expected, "{fsync:?}");

@@ -1,7 +1,8 @@
 //! One connection that threads take turns on.
 
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use diesel::prelude::*;
 
@@ -13,7 +14,13 @@ pub(super) struct Lane {
     file: Arc<JournalFile>,
     place: Mutex<Place>,
     freed: Condvar,
+    /// Whoever came last has waited in vain for another process.
+    blocked: AtomicBool,
 }
+
+/// How long to wait after others have waited in vain: each caller in turn would lose a time-out to
+/// a process that is suspended.
+const BLOCKED_TIMEOUT: Duration = Duration::from_millis(20);
 
 enum Place {
     Free(Box<SqliteConnection>),
@@ -28,6 +35,7 @@ impl Lane {
             file,
             place: Mutex::new(Place::Free(Box::new(connection))),
             freed: Condvar::new(),
+            blocked: AtomicBool::new(false),
         }
     }
 
@@ -39,18 +47,35 @@ impl Lane {
         let mut turn = self.take()?;
         let mut connection = match turn.kept.take() {
             Some(connection) => connection,
-            None => Box::new(self.file.connect()?),
+            None => Box::new(self.file.connect(self.timeout())?),
         };
         let outcome = work(&mut connection);
+        let _ = outcome.as_ref().inspect_err(|e| self.file.noticed(e));
+        let locked = outcome.as_ref().is_err_and(fault::is_locked);
+        let was_blocked = self.blocked.swap(locked, Relaxed);
         // A connection that reported trouble is replaced: it may sit in a half-done transaction.
-        if outcome.is_ok() {
+        // So is one that waits for a moment only.
+        if outcome.is_ok() && !was_blocked {
             turn.kept = Some(connection);
         }
         outcome.map_err(|error| fault::of(&error))
     }
 
+    /// Whether the file was found damaged since it was opened.
+    pub(super) fn is_damaged(&self) -> bool {
+        self.file.is_damaged()
+    }
+
+    fn timeout(&self) -> Duration {
+        let timeout = self.file.busy_timeout();
+        match self.blocked.load(Relaxed) {
+            true => timeout.min(BLOCKED_TIMEOUT),
+            false => timeout,
+        }
+    }
+
     fn take(&self) -> Result<Turn<'_>, Fault> {
-        let deadline = Instant::now() + self.file.busy_timeout();
+        let deadline = Instant::now() + self.timeout();
         let mut place = self.lock();
         while matches!(*place, Place::Taken) {
             let left = deadline.saturating_duration_since(Instant::now());

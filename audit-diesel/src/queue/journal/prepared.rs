@@ -13,9 +13,9 @@ use super::statements::{self, add_bytes, signed};
 use crate::auditor::PreparedFor;
 use crate::failpoint::failpoint;
 
-/// Part of the journal's tables since its first version.
+/// Created with the journal's other tables.
 pub(super) const TABLE: &str = "
-CREATE TABLE IF NOT EXISTS audit_journal_prepared (
+CREATE TABLE audit_journal_prepared (
     txn BLOB NOT NULL,
     place INTEGER NOT NULL,
     xid INTEGER NOT NULL,
@@ -166,6 +166,7 @@ fn insert(
         .execute(connection)
 }
 
+/// The system's clock, in milliseconds since 1970.
 pub(crate) fn now_ms() -> i64 {
     chrono::Utc::now().timestamp_millis()
 }

@@ -7,7 +7,7 @@ use audit_core::{Batch, Payload, QueueError};
 use diesel::prelude::*;
 
 use super::statements::{self, audit_journal, audit_journal_state, signed};
-use super::{Journal, PEEK_BYTES};
+use super::{Journal, PEEK_BYTES, now_ms};
 use crate::failpoint::failpoint;
 
 /// What came of asking to carry a journal on.
@@ -28,8 +28,7 @@ impl Journal {
 
     /// The oldest payloads that were not carried on yet.
     pub(crate) fn peek_unsent(&self, limit: usize) -> Result<Batch, QueueError> {
-        self.empty_log();
-        self.run(&self.0.reader, |connection| {
+        self.peek_with(|connection| {
             let first = sent_to(connection)?;
             statements::peek(connection, first..i64::MAX, limit, PEEK_BYTES)
         })
@@ -61,6 +60,7 @@ impl Journal {
 
     /// How many payloads were not carried on yet.
     pub(crate) fn count_unsent(&self) -> Result<u64, QueueError> {
+        self.0.collect()?;
         self.run(&self.0.reader, |connection| {
             // They are numbered without gaps: to count would read all of them.
             let first = sent_to(connection)?;
@@ -83,32 +83,12 @@ impl Journal {
     }
 
     /// Makes `carrier` the one who carries the journal on, for so long, unless another one is.
-    pub(crate) fn claim(
-        &self,
-        carrier: i64,
-        now_ms: i64,
-        lease: Duration,
-    ) -> Result<Claim, QueueError> {
-        use audit_journal_state as state;
-        let lease_ms = lease.as_millis() as i64;
-        let until = state::carrier_until.eq(now_ms + lease_ms);
-        // Where the clock was set back: nobody claims that far ahead.
-        let free = state::carrier_until
-            .le(now_ms)
-            .or(state::carrier_until.gt(now_ms + lease_ms));
+    pub(crate) fn claim(&self, carrier: i64, lease: Duration) -> Result<Claim, QueueError> {
         self.run(&self.0.writer, |connection| {
-            let row = state::table.find(1);
-            let mine = row.filter(state::carrier.eq(carrier));
-            if diesel::update(mine).set(until).execute(connection)? > 0 {
-                return Ok(Claim::Kept);
-            }
-            let taken = diesel::update(row.filter(free))
-                .set((state::carrier.eq(carrier), until))
-                .execute(connection)?;
-            Ok(if taken > 0 {
-                Claim::Taken
-            } else {
-                Claim::Refused
+            // The clock is read once nobody else can claim: a time from before the wait for that
+            // would make the latest claim look like one of a clock that was set back.
+            connection.immediate_transaction(|connection| {
+                claim(connection, carrier, now_ms(), lease.as_millis() as i64)
             })
         })
     }
@@ -126,9 +106,78 @@ impl Journal {
     }
 }
 
+fn claim(
+    connection: &mut SqliteConnection,
+    carrier: i64,
+    now_ms: i64,
+    lease_ms: i64,
+) -> QueryResult<Claim> {
+    use audit_journal_state as state;
+    let until = state::carrier_until.eq(now_ms + lease_ms);
+    // Where the clock was set back: nobody claims that far ahead.
+    let free = state::carrier_until
+        .le(now_ms)
+        .or(state::carrier_until.gt(now_ms + 2 * lease_ms));
+    let row = state::table.find(1);
+    let mine = row.filter(state::carrier.eq(carrier));
+    if diesel::update(mine).set(until).execute(connection)? > 0 {
+        return Ok(Claim::Kept);
+    }
+    let taken = diesel::update(row.filter(free))
+        .set((state::carrier.eq(carrier), until))
+        .execute(connection)?;
+    Ok(if taken > 0 {
+        Claim::Taken
+    } else {
+        Claim::Refused
+    })
+}
+
 fn sent_to(connection: &mut SqliteConnection) -> QueryResult<i64> {
     audit_journal_state::table
         .find(1)
         .select(audit_journal_state::sent_to)
         .first(connection)
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use std::sync::mpsc;
+
+    use diesel::connection::SimpleConnection;
+
+    use super::*;
+
+    const LEASE: Duration = Duration::from_secs(60);
+
+    /// Two processes ask at once, and the one that asked first comes second.
+    #[test]
+    fn a_claim_that_had_to_wait_takes_nothing_over() {
+        let name = format!("audit-journal-claims-{}.db", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        let journal = Journal::builder(&path).open().unwrap();
+        assert_eq!(journal.claim(1, LEASE), Ok(Claim::Taken));
+        let mut other = SqliteConnection::establish(path.to_str().unwrap()).unwrap();
+        other.batch_execute("BEGIN IMMEDIATE").unwrap();
+        let (asks, asked) = mpsc::channel();
+        let claimed = std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| {
+                asks.send(now_ms()).unwrap();
+                journal.claim(2, LEASE)
+            });
+            // Later than the other one has looked at the clock.
+            let asked_at = asked.recv().unwrap();
+            while now_ms() < asked_at + 50 {
+                std::thread::yield_now();
+            }
+            let kept = claim(&mut other, 1, now_ms(), LEASE.as_millis() as i64);
+            assert_eq!(kept, Ok(Claim::Kept));
+            other.batch_execute("COMMIT").unwrap();
+            waiting.join().unwrap()
+        });
+        assert_eq!(claimed, Ok(Claim::Refused));
+        drop((journal, other));
+        std::fs::remove_file(path).unwrap();
+    }
 }

@@ -168,7 +168,7 @@ pub(super) fn has_tables(connection: &mut SqliteConnection) -> QueryResult<bool>
     tables_like(connection, "name NOT LIKE 'sqlite\\_%' ESCAPE '\\'").map(|count| count > 0)
 }
 
-fn tables_like(connection: &mut SqliteConnection, condition: &str) -> QueryResult<i64> {
+pub(super) fn tables_like(connection: &mut SqliteConnection, condition: &str) -> QueryResult<i64> {
     let sql = format!("SELECT COUNT(*) AS count FROM sqlite_master WHERE {condition}");
     diesel::sql_query(sql)
         .get_result(connection)

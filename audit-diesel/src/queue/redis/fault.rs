@@ -70,6 +70,19 @@ pub(super) fn is_answer(error: &RedisError) -> bool {
         && error.code() != Some("READONLY")
 }
 
+/// As [`of`], on a connection that was in use.
+pub(super) fn of_use(error: &RedisError, waited: Duration) -> Fault {
+    let fault = of(error, waited);
+    // Redis says so, and closes the connection, where what it was sent cannot be a command.
+    let refused = error
+        .detail()
+        .is_some_and(|said| said.starts_with("Protocol error"));
+    match fault {
+        Fault::Away(reason) if refused || error.is_connection_dropped() => Fault::Cut(reason),
+        fault => fault,
+    }
+}
+
 /// What the error means. `waited` is the time-out that applied.
 pub(super) fn of(error: &RedisError, waited: Duration) -> Fault {
     match error.kind() {

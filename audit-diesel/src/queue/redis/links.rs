@@ -82,7 +82,7 @@ impl Server {
     }
 
     fn fault(&self, error: &redis::RedisError) -> Fault {
-        fault::of(error, self.io_timeout)
+        fault::of_use(error, self.io_timeout)
     }
 }
 

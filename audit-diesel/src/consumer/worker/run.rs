@@ -1,0 +1,150 @@
+//! The thread's life: passes over the queue, and how long it waits between them.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::super::backoff;
+use super::super::checks::Checks;
+use super::super::flush::Flushes;
+use super::Sink;
+use super::drain::Pass;
+use super::shared::Shared;
+use super::suspicion::Suspicion;
+
+/// How soon a worker that stands by looks again while somebody waits for a flush.
+const STAND_BY_FOR_FLUSH: Duration = Duration::from_millis(20);
+/// The longest back-off while somebody waits for a flush, who would give up before the end of a
+/// long one.
+const BACKOFF_FOR_FLUSH: Duration = Duration::from_millis(500);
+
+/// What the thread owns.
+pub(super) struct Run<S> {
+    pub(super) shared: Arc<Shared>,
+    pub(super) sink: S,
+    pub(super) failures: u32,
+    pub(super) suspicion: Suspicion,
+    checks: Checks,
+    pub(super) flushes: Flushes,
+    /// The latest flush asked for when the latest pass began.
+    pub(super) flush_seen: u64,
+}
+
+impl<S: Sink> Run<S> {
+    pub(super) fn new(shared: Arc<Shared>, sink: S) -> Self {
+        Self {
+            shared,
+            sink,
+            failures: 0,
+            suspicion: Suspicion::default(),
+            checks: Checks::default(),
+            flushes: Flushes::default(),
+            flush_seen: 0,
+        }
+    }
+
+    pub(super) fn run(mut self) {
+        // Sets `running` to false also where this function should panic itself.
+        let _ended = Ended(Arc::clone(&self.shared));
+        self.sink.begin();
+        loop {
+            let pass = catch_unwind(AssertUnwindSafe(|| self.drain()));
+            if let Ok(Ok(Pass::Empty | Pass::Waiting)) = pass {
+                self.check();
+            }
+            let pause = match pass {
+                Ok(Ok(Pass::Stopped)) => return,
+                Ok(Ok(Pass::Empty)) => self.succeeded(self.shared.settings.interval),
+                Ok(Ok(Pass::Waiting)) => self.succeeded(self.stand_by()),
+                Ok(Err(problem)) => self.failed(problem, false),
+                Err(panic) => self.failed(message_of(panic.as_ref()), true),
+            };
+            if self.pause(pause) {
+                return;
+            }
+        }
+    }
+
+    /// After a pass that went well, and never in the way of one: the server may be silent.
+    fn check(&mut self) {
+        let sink = &self.sink;
+        let checks = &mut self.checks;
+        let checked = catch_unwind(AssertUnwindSafe(|| checks.run(|| sink.warnings())));
+        if checked.is_err() {
+            tracing::error!("panicked while looking for warnings");
+        }
+    }
+
+    fn succeeded(&mut self, pause: Duration) -> Duration {
+        self.failures = 0;
+        self.shared.lock().stats.last_error = None;
+        pause
+    }
+
+    fn failed(&mut self, problem: String, panicked: bool) -> Duration {
+        self.failures = self.failures.saturating_add(1);
+        let worker = self.shared.settings.name;
+        if panicked {
+            tracing::error!(worker, problem, "panicked; it goes on");
+        } else if self.failures == 1 {
+            tracing::warn!(
+                worker,
+                problem,
+                "cannot deliver audit records now; it tries again"
+            );
+        }
+        let stats = &mut self.shared.lock().stats;
+        stats.outages += u64::from(!panicked);
+        stats.panics += u64::from(panicked);
+        stats.last_error = Some(problem);
+        backoff::delay(self.failures, self.shared.settings.longest_backoff)
+    }
+
+    fn stand_by(&self) -> Duration {
+        let stand_by = self.shared.settings.stand_by;
+        match self.shared.lock().flush_waiting {
+            0 => stand_by,
+            _ => stand_by.min(STAND_BY_FOR_FLUSH),
+        }
+    }
+
+    /// Waits, unless there is something to do, and says whether to end.
+    fn pause(&self, pause: Duration) -> bool {
+        let started = Instant::now();
+        let mut state = self.shared.lock();
+        loop {
+            if state.stop {
+                return true;
+            }
+            let flush = state.flush_waiting > 0;
+            let pause = if flush && self.failures > 0 {
+                pause.min(BACKOFF_FOR_FLUSH)
+            } else {
+                pause
+            };
+            let left = pause.saturating_sub(started.elapsed());
+            // Each flush makes one pass begin at once, also where the one before failed.
+            if left.is_zero() || state.flush_asked > self.flush_seen {
+                return false;
+            }
+            state = self.shared.wait(state, left);
+        }
+    }
+}
+
+struct Ended(Arc<Shared>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.0.lock().stats.running = false;
+        self.0.changed.notify_all();
+    }
+}
+
+fn message_of(panic: &(dyn std::any::Any + Send)) -> String {
+    let message = panic
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned());
+    message.unwrap_or_else(|| "a panic without a message".to_owned())
+}

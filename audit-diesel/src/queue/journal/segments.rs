@@ -1,0 +1,244 @@
+//! What was pushed and is not in the journal's tables yet.
+//!
+//! A transaction in SQLite costs a caller several times what it costs to append to a plain file.
+//! So each process appends to a file of its own, a segment, in a folder beside the journal, and
+//! whoever reads the journal first collects the segments into its tables: many pushes in one
+//! transaction. A segment needs no owner for that. What was collected from it stands in the tables,
+//! so any process can go on with it, also with one whose owner died or is suspended.
+
+mod collected;
+mod frame;
+mod reader;
+mod writer;
+
+use std::collections::HashMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use audit_core::Payload;
+use diesel::prelude::*;
+
+use super::{Fault, Fsync, damage};
+use collected::Outcome;
+pub(super) use collected::TABLE;
+pub(super) use reader::{OpenSegment, Part};
+use writer::Segment;
+
+/// The most that waits in this process's segment: 8 MiB. What comes on top goes to the tables,
+/// which slows callers down to the pace at which these can be written.
+const WAITING_BYTES: u64 = 8 << 20;
+
+/// A segment of this length is followed by a new one once it is collected: 1 MiB.
+const ENOUGH_BYTES: u64 = 1 << 20;
+
+/// The segments of a journal, as one process sees them.
+#[derive(Debug)]
+pub(super) struct Segments {
+    journal: PathBuf,
+    folder: PathBuf,
+    /// Whether this process has one of its own. It has none where a push is to reach the disk, which
+    /// takes as long either way; nor where the system keeps others from reading what is locked.
+    writes: bool,
+    current: Mutex<Option<Arc<Segment>>>,
+    /// How far each segment is collected, as far as this process has seen.
+    collected: Mutex<HashMap<String, u64>>,
+    looked: AtomicBool,
+    /// How many bytes of payload the tables held when last looked at.
+    journal_bytes: AtomicU64,
+}
+
+impl Segments {
+    /// The segments of the journal in this file. None is written to before
+    /// [`renew`](Self::renew).
+    pub(super) fn beside(journal: &Path, fsync: Fsync) -> Result<Self, Fault> {
+        let mut folder = journal.as_os_str().to_owned();
+        folder.push("-segments");
+        let folder = PathBuf::from(folder);
+        make(&folder).map_err(|error| {
+            let folder = folder.display();
+            Fault::wrong(format!("the folder {folder} cannot be made: {error}"))
+        })?;
+        Ok(Self {
+            journal: journal.to_owned(),
+            folder,
+            writes: cfg!(unix) && fsync == Fsync::Os,
+            current: Mutex::default(),
+            collected: Mutex::default(),
+            looked: AtomicBool::new(false),
+            journal_bytes: AtomicU64::new(0),
+        })
+    }
+
+    /// Appends a push to this process's segment. False where it has to go to the tables: it is
+    /// long, the journal is close to its bound, too much waits, or the segment cannot be written.
+    pub(super) fn append(&self, payloads: &[Payload], max_bytes: u64) -> bool {
+        // Other processes may have as much waiting.
+        let journal_bytes = self.journal_bytes.load(Ordering::Relaxed);
+        if journal_bytes.saturating_add(2 * WAITING_BYTES) > max_bytes {
+            return false;
+        }
+        let Some(segment) = self.current().clone() else {
+            return false;
+        };
+        let Some(frame) = frame::encode(payloads) else {
+            return false;
+        };
+        if segment.waiting() + frame.len() as u64 > WAITING_BYTES {
+            return false;
+        }
+        let appended = segment.append(&frame);
+        if let Err(error) = &appended {
+            tracing::warn!(%error, "a segment of the audit journal cannot be written");
+            self.current()
+                .take_if(|current| Arc::ptr_eq(current, &segment));
+        }
+        appended.is_ok()
+    }
+
+    /// The segments that have something to collect, or are to be removed.
+    pub(super) fn waiting(&self) -> io::Result<Vec<OpenSegment>> {
+        let own = self.current().clone();
+        let mut waiting = Vec::new();
+        let entries = match fs::read_dir(&self.folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(waiting),
+            entries => entries?,
+        };
+        for entry in entries {
+            let entry = entry?;
+            let Ok(name) = entry.file_name().into_string() else {
+                continue;
+            };
+            let is_own = own.as_ref().is_some_and(|own| own.name == name);
+            let idle = is_own && entry.metadata()?.len() <= self.collected_of(&name);
+            if Segment::is_name(&name) && !idle {
+                waiting.extend(OpenSegment::open(&self.folder, name)?);
+            }
+        }
+        // Their names are ordered by the time of their making.
+        waiting.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(waiting)
+    }
+
+    /// The next part of a segment that waits to be collected, if any does.
+    pub(super) fn next_part(&self, segment: &mut OpenSegment) -> io::Result<Option<Part>> {
+        let part = segment.read(self.collected_of(&segment.name))?;
+        Ok((part.to > part.from).then_some(part))
+    }
+
+    /// Moves a part into the journal's tables. False where the segment is gone.
+    pub(super) fn store(
+        &self,
+        connection: &mut SqliteConnection,
+        segment: &OpenSegment,
+        part: &Part,
+    ) -> QueryResult<bool> {
+        let outcome = collected::store(connection, (&segment.name, &segment.path), part)?;
+        let to = match outcome {
+            Outcome::Gone => return Ok(false),
+            Outcome::Before { collected } => collected,
+            Outcome::Stored { journal_bytes } => {
+                self.holds(journal_bytes);
+                part.to
+            }
+        };
+        if let Some(own) = self
+            .current()
+            .as_ref()
+            .filter(|own| own.name == segment.name)
+        {
+            own.collected(to);
+        }
+        self.collected_so_far().insert(segment.name.clone(), to);
+        Ok(true)
+    }
+
+    /// Removes a segment that is collected and closed.
+    pub(super) fn remove(
+        &self,
+        connection: &mut SqliteConnection,
+        segment: &OpenSegment,
+    ) -> QueryResult<()> {
+        let removed = match segment.damaged {
+            0 => fs::remove_file(&segment.path).is_ok(),
+            _ => damage::set_segment_aside(&self.journal, &segment.path),
+        };
+        if removed {
+            self.collected_so_far().remove(&segment.name);
+            collected::forget(connection, std::slice::from_ref(&segment.name))?;
+        }
+        Ok(())
+    }
+
+    /// Whether this process has yet to look for what others left in the tables.
+    pub(super) fn is_first_time(&self) -> bool {
+        !self.looked.load(Ordering::Relaxed)
+    }
+
+    /// Forgets segments that were removed by a process that died before it could do this.
+    pub(super) fn forget_removed(&self, connection: &mut SqliteConnection) -> QueryResult<()> {
+        let mut names = collected::names(connection)?;
+        names.retain(|name| !self.folder.join(name).exists());
+        if !names.is_empty() {
+            collected::forget(connection, &names)?;
+        }
+        self.looked.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Begins a segment where there is none, or a long one.
+    pub(super) fn renew(&self) {
+        if !self.writes {
+            return;
+        }
+        let enough = |segment: &Arc<Segment>| segment.length() >= ENOUGH_BYTES;
+        if self
+            .current()
+            .as_ref()
+            .is_some_and(|current| !enough(current))
+        {
+            return;
+        }
+        match make(&self.folder).and_then(|()| Segment::create(&self.folder)) {
+            Ok(segment) => *self.current() = Some(Arc::new(segment)),
+            Err(error) => tracing::debug!(%error, "no segment of the audit journal can be begun"),
+        }
+    }
+
+    /// Ends this process's segment: what is pushed from now on goes to the tables.
+    pub(super) fn close(&self) {
+        self.current().take();
+    }
+
+    /// Notes how many bytes of payload the tables hold.
+    pub(super) fn holds(&self, journal_bytes: u64) {
+        self.journal_bytes.store(journal_bytes, Ordering::Relaxed);
+    }
+
+    fn collected_of(&self, name: &str) -> u64 {
+        self.collected_so_far().get(name).copied().unwrap_or(0)
+    }
+
+    fn current(&self) -> MutexGuard<'_, Option<Arc<Segment>>> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn collected_so_far(&self) -> MutexGuard<'_, HashMap<String, u64>> {
+        self.collected
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Makes the folder where it is not there.
+fn make(folder: &Path) -> io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    match builder.create(folder) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
+    }
+}

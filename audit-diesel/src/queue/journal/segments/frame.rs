@@ -1,0 +1,161 @@
+//! How a push stands in a segment: a mark, the length and number of its payloads, a checksum, and
+//! then each payload after its length. Numbers are little-endian and have four bytes.
+
+use audit_core::Payload;
+
+/// What a segment begins with. The number is the version of all that follows.
+pub(super) const FILE_HEAD: &[u8] = b"audit-journal segment 1\n";
+
+/// What a segment of any version begins with.
+pub(super) const ANY_VERSION: &[u8] = b"audit-journal segment ";
+
+/// The longest frame: 64 KiB. A larger push gains nothing by being in a segment first.
+pub(super) const LONGEST: usize = 64 << 10;
+
+/// Not UTF-8, so that no JSON holds it.
+const MARK: [u8; 4] = [0xff, b'A', b'J', 0xfe];
+const HEAD: usize = 16;
+const NUMBER: usize = 4;
+
+/// What bytes begin with.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    Frame {
+        payloads: Vec<Payload>,
+        length: usize,
+    },
+    /// It may be a frame, and its end is not there.
+    Cut,
+    Wrong,
+}
+
+/// The frame of these payloads, unless it is too long.
+pub(super) fn encode(payloads: &[Payload]) -> Option<Vec<u8>> {
+    let body: usize = payloads.iter().map(|p| NUMBER + p.as_bytes().len()).sum();
+    if HEAD + body > LONGEST {
+        return None;
+    }
+    let mut frame = Vec::with_capacity(HEAD + body);
+    frame.extend(MARK);
+    frame.extend((body as u32).to_le_bytes());
+    frame.extend((payloads.len() as u32).to_le_bytes());
+    frame.extend([0; NUMBER]);
+    for payload in payloads {
+        frame.extend((payload.as_bytes().len() as u32).to_le_bytes());
+        frame.extend(payload.as_bytes());
+    }
+    let sum = checksum(&frame);
+    frame[HEAD - NUMBER..HEAD].copy_from_slice(&sum.to_le_bytes());
+    Some(frame)
+}
+
+/// What the bytes begin with.
+pub(super) fn decode(bytes: &[u8]) -> Found {
+    let known = bytes.len().min(MARK.len());
+    if bytes[..known] != MARK[..known] {
+        return Found::Wrong;
+    }
+    let (Some(body), Some(count), Some(sum)) =
+        (number(bytes, 4), number(bytes, 8), number(bytes, 12))
+    else {
+        return Found::Cut;
+    };
+    let length = HEAD + body as usize;
+    if length > LONGEST {
+        return Found::Wrong;
+    }
+    let Some(frame) = bytes.get(..length) else {
+        return Found::Cut;
+    };
+    match (checksum(frame) == sum).then(|| payloads(&frame[HEAD..], count as usize)) {
+        Some(Some(payloads)) => Found::Frame { payloads, length },
+        _ => Found::Wrong,
+    }
+}
+
+/// Where the next whole frame begins.
+pub(super) fn find(bytes: &[u8]) -> Option<usize> {
+    let places = bytes.windows(MARK.len()).enumerate();
+    let mut marked = places.filter(|(_, window)| *window == MARK);
+    marked
+        .find(|(place, _)| matches!(decode(&bytes[*place..]), Found::Frame { .. }))
+        .map(|(place, _)| place)
+}
+
+fn checksum(frame: &[u8]) -> u32 {
+    let mut sum = crc32fast::Hasher::new();
+    sum.update(&frame[MARK.len()..HEAD - NUMBER]);
+    sum.update(&frame[HEAD..]);
+    sum.finalize()
+}
+
+fn payloads(mut body: &[u8], count: usize) -> Option<Vec<Payload>> {
+    let mut payloads = Vec::new();
+    for _ in 0..count {
+        let length = number(body, 0)? as usize;
+        let (payload, rest) = body[NUMBER..].split_at_checked(length)?;
+        payloads.push(Payload::from(payload.to_vec()));
+        body = rest;
+    }
+    body.is_empty().then_some(payloads)
+}
+
+fn number(bytes: &[u8], at: usize) -> Option<u32> {
+    let bytes = bytes.get(at..at + NUMBER)?;
+    bytes.try_into().ok().map(u32::from_le_bytes)
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    fn some() -> Vec<Payload> {
+        [&b"{}"[..], b"", b"\xff\x00AJ"]
+            .map(|bytes| Payload::from(bytes.to_vec()))
+            .to_vec()
+    }
+
+    #[test]
+    fn a_frame_comes_back_as_it_was() {
+        let mut bytes = encode(&some()).unwrap();
+        let length = bytes.len();
+        bytes.extend(b"more");
+        let payloads = some();
+        assert_eq!(decode(&bytes), Found::Frame { payloads, length });
+    }
+
+    #[test]
+    fn a_frame_that_is_cut_anywhere_is_no_frame() {
+        let bytes = encode(&some()).unwrap();
+        for end in 0..bytes.len() {
+            assert_eq!(decode(&bytes[..end]), Found::Cut, "{end}");
+        }
+    }
+
+    #[test]
+    fn no_bit_of_a_frame_can_change_unseen() {
+        let bytes = encode(&some()).unwrap();
+        for bit in 0..bytes.len() * 8 {
+            let mut changed = bytes.clone();
+            changed[bit / 8] ^= 1 << (bit % 8);
+            let found = decode(&changed);
+            assert!(!matches!(found, Found::Frame { .. }), "{bit}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn the_next_frame_is_found_behind_anything() {
+        let frame = encode(&some()).unwrap();
+        let torn = &frame[..frame.len() - 1];
+        let bytes = [b"\xff", torn, &frame].concat();
+        assert_eq!(find(&bytes), Some(1 + torn.len()));
+        assert_eq!(find(torn), None);
+    }
+
+    #[test]
+    fn what_is_too_long_makes_no_frame() {
+        assert!(encode(&[Payload::from(vec![0; LONGEST - HEAD - NUMBER])]).is_some());
+        assert!(encode(&[Payload::from(vec![0; LONGEST - HEAD - NUMBER + 1])]).is_none());
+    }
+}
