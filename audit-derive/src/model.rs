@@ -96,6 +96,12 @@ impl<'a> Model<'a> {
         self.key.clone().unwrap_or_else(default)
     }
 
+    /// The fields of the key's columns, as far as there are any.
+    pub(crate) fn key_fields(&self) -> impl Iterator<Item = &Field<'a>> {
+        let columns = self.key_columns().into_iter();
+        columns.filter_map(|column| self.field_of_column(&column))
+    }
+
     pub(crate) fn field_of_column(&self, column: &Ident) -> Option<&Field<'a>> {
         self.fields
             .iter()

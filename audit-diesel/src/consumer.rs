@@ -28,6 +28,8 @@ pub(crate) use refusal::is_outage;
 pub(crate) use rulings::{Judge, PoolJudge, Question, Ruling};
 pub use stats::ConsumerStats;
 pub use store::AuditStore;
+#[cfg(feature = "journal")]
+pub(crate) use store::TransactionStatus;
 pub(crate) use worker::{Control, Delivery, Settings, Sink, Tally, Undelivered, Worker};
 
 use std::sync::Arc;

@@ -25,7 +25,7 @@ use crate::store::EntryToStore;
 /// | Redis, consumer or `audit_logs` away | the operation succeeds | the operation succeeds | without `audit_logs` the operation fails |
 /// | The journal cannot be written | the operation succeeds; Redis gets the record, or it waits in memory | the operation fails | does not matter |
 /// | Needs | a queue and a consumer | PostgreSQL, a journal, `confirm_in`, a consumer | `audit_logs` in the same database |
-/// | Statements in a transaction | none | none | one INSERT for each audited statement; on SQLite a savepoint around both |
+/// | Statements in a transaction | none | a question in each savepoint that something is recorded in | one INSERT for each audited statement; on SQLite a savepoint around both |
 /// | Statements outside of one | none | BEGIN, COMMIT | BEGIN, INSERT, COMMIT |
 /// | On the caller's time | one write to the journal (or to Redis) for each transaction | two, and one more for each further statement | those round trips, and the indexes of `audit_logs` |
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -42,6 +42,12 @@ pub enum Delivery {
     /// asks PostgreSQL (`pg_xact_status`) whether the transaction was committed. Committed: the
     /// record is sent. Aborted: it is dropped. In progress: it waits. Any process that shares the
     /// journal does that, also at its next start.
+    ///
+    /// In a savepoint the record is of the subtransaction that the savepoint has begun, and
+    /// PostgreSQL is asked about that one. Its id is read from `pg_locks`, once for each savepoint,
+    /// which takes the longer the more locks the server holds. Where an event is recorded in a
+    /// savepoint that nothing was written in, an empty logical message `audit-diesel` makes
+    /// PostgreSQL give it an id; those who decode logical messages see it.
     ///
     /// What PostgreSQL cannot say goes into `audit_quarantine` with that reason: an id that is too
     /// old, that it has not given out (it was restored to a time before), or that another cluster
@@ -100,8 +106,7 @@ fn prepare<C: RawConnection>(
         Some(xid) => Some(xid),
         None => missing_xid(conn)?,
     };
-    let recorder = Recorder::of(conn).ok_or(AuditError::NoAuditor)?;
-    recorder.prepare(payloads, xid)
+    write_down(conn, payloads, xid)
 }
 
 /// Writes an event down; see [`prepare`].
@@ -109,7 +114,41 @@ fn prepare_event<C: RawConnection>(conn: &mut C, record: Record) -> Result<(), A
     let xid = missing_xid(conn)?;
     let recorder = Recorder::of(conn).ok_or(AuditError::NoAuditor)?;
     let payload = recorder.number(record)?;
-    recorder.prepare(vec![payload], xid)
+    write_down(conn, vec![payload], xid)
+}
+
+fn write_down<C: RawConnection>(
+    conn: &mut C,
+    payloads: Vec<Payload>,
+    xid: Option<i64>,
+) -> Result<(), AuditError> {
+    let recorder = Recorder::of(conn).ok_or(AuditError::NoAuditor)?;
+    let first = recorder.next_place();
+    recorder.pass(payloads.len(), xid);
+    if payloads.is_empty() {
+        return Ok(());
+    }
+    let writer = writer(conn)?;
+    let recorder = Recorder::of(conn).ok_or(AuditError::NoAuditor)?;
+    recorder.prepare(first, payloads, writer)
+}
+
+/// By which id the database knows what is written now.
+fn writer<C: RawConnection>(conn: &mut C) -> Result<i64, AuditError> {
+    let recorder = Recorder::of(conn).ok_or(AuditError::NoAuditor)?;
+    if let Some(writer) = recorder.writer() {
+        return Ok(writer);
+    }
+    let depth = recorder.depth();
+    let writer = own(conn, |conn| {
+        <C::Backend as AuditedBackend>::writer(conn, depth)
+    });
+    let writer = writer.map_err(AuditError::Database)?;
+    let writer = writer.ok_or(AuditError::PreparedNeedsPostgres)?;
+    if let Some(recorder) = Recorder::of(conn) {
+        recorder.set_writer(writer);
+    }
+    Ok(writer)
 }
 
 /// Delivers the records of a statement.

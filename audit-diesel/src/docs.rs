@@ -6,5 +6,11 @@ pub mod guarantees {}
 #[doc = include_str!("../docs/nobody-forgets.md")]
 pub mod nobody_forgets {}
 
+// The first definition of a link counts, and here the plots are on the page itself.
+#[doc = "[latency plot]: #plots\n[drain plot]: #plots\n"]
 #[doc = include_str!("../docs/performance.md")]
+#[doc = "\n# Plots\n"]
+#[doc = include_str!("../docs/latency.svg")]
+#[doc = ""]
+#[doc = include_str!("../docs/drain.svg")]
 pub mod performance {}

@@ -26,7 +26,13 @@ pub trait AuditedColumns {
     fn columns() -> Self::Columns;
 
     /// Calls `visit` with the SQL name of each column, in the same order.
-    fn visit_columns(visit: &mut dyn FnMut(&'static str));
+    fn visit_columns(visit: &mut dyn FnMut(&'static str)) {
+        ColumnDecision::visit(Self::COLUMNS, &mut |name, decided| {
+            if decided != Decided::LeftOut {
+                visit(name);
+            }
+        });
+    }
 }
 
 /// An embedded struct that may be missing, as Diesel selects it.
@@ -41,10 +47,6 @@ where
 
     fn columns() -> Self::Columns {
         T::columns().nullable()
-    }
-
-    fn visit_columns(visit: &mut dyn FnMut(&'static str)) {
-        T::visit_columns(visit);
     }
 }
 

@@ -131,6 +131,26 @@ impl Recorder {
         self.transaction.note_write_lock();
     }
 
+    /// By which id the database knows what is written now, where that is known.
+    pub(crate) fn writer(&self) -> Option<i64> {
+        self.transaction.writer()
+    }
+
+    /// How many savepoints are in force, as far as that is known.
+    pub(crate) fn depth(&self) -> Option<usize> {
+        self.transaction.depth()
+    }
+
+    /// Notes by which id the database knows what is written now.
+    pub(crate) fn set_writer(&mut self, writer: i64) {
+        self.transaction.set_writer(writer);
+    }
+
+    /// The number of the record that comes next in the transaction.
+    pub(crate) fn next_place(&self) -> u32 {
+        self.transaction.next_place()
+    }
+
     /// The records that wait for COMMIT.
     pub(crate) fn pending(&self) -> impl Iterator<Item = &Payload> {
         self.transaction.pending()

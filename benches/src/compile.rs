@@ -1,111 +1,116 @@
-//! How long the compiler takes: a crate of many models with and without the derive.
+//! How long the compiler takes: `cargo check` of a crate of models with and without the derive, and
+//! of a crate with and without `audit_schema!`.
+//!
+//! Everything that these crates depend on is compiled before, and what counts is processor time:
+//! the compiler does the same work each time, and the clock shows what else the machine does.
 
-use std::fmt::Write;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+mod generated;
+mod sources;
 
-use crate::measure::{Contender, race_after};
-use crate::report::Row;
+use std::cell::RefCell;
+use std::time::Instant;
+
+use crate::measure::{Contender, Samples, race_after};
+use crate::report::{Row, number};
 use crate::{Effort, Fallible};
+use generated::{Generated, Workplace};
 
-const MODELS: usize = 100;
+/// What stands beside `Auditable` where a model is only read.
+const DERIVES_OF_A_READER: &str = "Queryable, Selectable, Identifiable";
+/// What stands there where it is written as well.
+const ALL_DERIVES: &str = "Queryable, Selectable, Identifiable, Insertable, AsChangeset";
 
 pub(crate) fn rows(effort: Effort) -> Fallible<Vec<Row>> {
-    // Its dependencies have to be compiled first, which takes longer than all else.
-    if effort != Effort::Full {
-        return Ok(Vec::new());
+    let place = Workplace::new()?;
+    // What all of them depend on is compiled with the first one.
+    place.crate_of("empty", sources::EMPTY)?.check()?;
+    let rounds = effort.rounds(1, 1, 3);
+    let models = effort.rounds(2, 100, 100);
+    let mut rows = Vec::new();
+    for derives in [ALL_DERIVES, DERIVES_OF_A_READER] {
+        rows.push(models_row(&place, models, derives, rounds)?);
     }
-    let folder = tempfile::tempdir()?;
-    let [with, without] = [true, false].map(|audited| Generated::new(folder.path(), audited));
-    let (with, without) = (with?, without?);
-    let samples = race_after(
-        1,
-        7,
-        vec![
-            Contender::new(|round| with.check(round)),
-            Contender::new(|round| without.check(round)),
-        ],
+    rows.extend(schema_rows(&place, effort.rounds(2, 200, 200), rounds + 2)?);
+    Ok(rows)
+}
+
+fn models_row(place: &Workplace, models: usize, derives: &str, rounds: usize) -> Fallible<Row> {
+    let with = place.crate_of("audited", &sources::models(models, derives, true))?;
+    let without = place.crate_of("plain", &sources::models(models, derives, false))?;
+    let [with, without] = race(rounds, [&with, &without])?;
+    let how_many = derives.split(',').count();
+    let what = format!(
+        "compile time of {models} models with {how_many} of Diesel's derives, with `Auditable` ÷ without"
     );
-    Ok(vec![
-        Row::compare(
-            format!("cargo check of {MODELS} models, with the derive ÷ Diesel's derives alone"),
-            &samples[0],
-            &samples[1],
-        )
-        .at_most(1.25),
-    ])
-}
-
-/// A crate of its own, in a workspace of its own.
-struct Generated {
-    folder: PathBuf,
-    target: PathBuf,
-    source: String,
-}
-
-impl Generated {
-    fn new(parent: &Path, audited: bool) -> Fallible<Self> {
-        let name = if audited { "audited" } else { "plain" };
-        let folder = parent.join(name);
-        std::fs::create_dir_all(folder.join("src"))?;
-        let workspace = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("..")
-            .canonicalize()?;
-        let library = workspace.join("audit-diesel");
-        std::fs::copy(workspace.join("Cargo.lock"), folder.join("Cargo.lock"))?;
-        std::fs::write(
-            folder.join("Cargo.toml"),
-            format!(
-                "[package]\nname = \"{name}\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\
-                 [workspace]\n[dependencies]\n\
-                 audit-diesel = {{ path = {library:?}, features = [\"postgres\"] }}\n\
-                 diesel = {{ version = \"2.3\", default-features = false, features = [\"postgres\"] }}\n"
-            ),
-        )?;
-        Ok(Self {
-            folder,
-            target: parent.join("target"),
-            source: source(audited),
-        })
-    }
-
-    /// Compiles the crate, and nothing else after the first time.
-    fn check(&self, round: usize) {
-        let text = format!("{}// {round}\n", self.source);
-        std::fs::write(self.folder.join("src/lib.rs"), text).expect("a file");
-        let output = Command::new("cargo")
-            .args(["check", "--quiet", "--offline"])
-            .current_dir(&self.folder)
-            .env("CARGO_TARGET_DIR", &self.target)
-            .output()
-            .expect("cargo runs");
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{said}");
-    }
-}
-
-/// Tables of ten columns with their models.
-fn source(audited: bool) -> String {
-    let mut source = String::from("#![allow(dead_code)]\nuse diesel::prelude::*;\n");
-    let derive = if audited {
-        ", audit_diesel::Auditable"
-    } else {
-        ""
+    let ratio = crate::measure::ratio(&with.processor, &without.processor);
+    let row = Row {
+        p99: None,
+        ..Row::ratio(what, ratio)
     };
-    for model in 0..MODELS {
-        let mut columns = String::new();
-        let mut fields = String::new();
-        for column in 0..9 {
-            let _ = write!(columns, "column_{column} -> Text, ");
-            let _ = write!(fields, "column_{column}: String, ");
-        }
-        let _ = writeln!(
-            source,
-            "diesel::table! {{ table_{model} (id) {{ id -> BigInt, {columns} }} }}\n\
-             #[derive(Queryable, Selectable, Identifiable, Insertable, AsChangeset{derive})]\n\
-             #[diesel(table_name = table_{model})]\n\
-             struct Model{model} {{ id: i64, {fields} }}"
+    Ok(row.at_most(1.25).detail(format!(
+        "{} against {}; by the clock {} against {}",
+        seconds(with.processor.p50()),
+        seconds(without.processor.p50()),
+        seconds(with.clock.p50()),
+        seconds(without.clock.p50()),
+    )))
+}
+
+fn schema_rows(place: &Workplace, tables: usize, rounds: usize) -> Fallible<Vec<Row>> {
+    // A crate of their own, so that only the macro's own time is left.
+    let models = place.crate_of(
+        "tables",
+        &sources::models(tables, DERIVES_OF_A_READER, true),
+    )?;
+    let without = place.crate_with("without_macro", sources::EMPTY, &models)?;
+    without.check()?;
+    let mut rows = Vec::new();
+    for audited in [true, false] {
+        let source = sources::schema(&models.source(), tables, audited);
+        let with = place.crate_with("with_macro", &source, &models)?;
+        let [with, without] = race(rounds, [&with, &without])?;
+        let list = if audited { "audited" } else { "exempt" };
+        let what = format!("compile time of `audit_schema!` over {tables} tables, all {list}");
+        let took = |with: &Samples, without: &Samples| (with.p50() - without.p50()) / 1e6;
+        let clock = took(&with.clock, &without.clock);
+        rows.push(
+            Row::new(what, took(&with.processor, &without.processor), "s")
+                .at_most(1.0)
+                .detail(format!("by the clock {}", number(clock, "s"))),
         );
     }
-    source
+    Ok(rows)
+}
+
+fn seconds(micros: f64) -> String {
+    number(micros / 1e6, "s")
+}
+
+/// What compiling a crate takes.
+#[derive(Default)]
+struct Times {
+    processor: Samples,
+    clock: Samples,
+}
+
+/// Compiles the crates in turns.
+fn race(rounds: usize, crates: [&Generated; 2]) -> Fallible<[Times; 2]> {
+    let clocks: [RefCell<Vec<_>>; 2] = Default::default();
+    let contenders = crates.iter().zip(&clocks).map(|(generated, clock)| {
+        Contender::timed(move |_| {
+            let start = Instant::now();
+            let took = generated.check().expect("a crate that compiles");
+            clock.borrow_mut().push(start.elapsed());
+            took
+        })
+    });
+    let processor = race_after(0, rounds, contenders.collect());
+    let clocks = clocks.map(|clock| clock.into_inner().into_iter().collect());
+    let times = processor.into_iter().zip(clocks);
+    let times: Vec<_> = times
+        .map(|(processor, clock)| Times { processor, clock })
+        .collect();
+    times
+        .try_into()
+        .map_err(|_| "as many times as crates".into())
 }

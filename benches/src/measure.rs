@@ -36,6 +36,11 @@ const WARM_UP: usize = 50;
 /// So many stretches of a run are compared to say how far its result can be trusted.
 const STRETCHES: usize = 10;
 
+/// A race that has gone on for so long is over, once it has run so many rounds: a slow disk must not
+/// keep it for an hour.
+const LONGEST: Duration = Duration::from_secs(30);
+const FEWEST: usize = 100;
+
 /// Lets the contenders take turns; who is first changes from round to round.
 pub(crate) fn race(rounds: usize, contenders: Vec<Contender<'_>>) -> Vec<Samples> {
     race_after(WARM_UP.min(rounds), rounds, contenders)
@@ -48,7 +53,11 @@ pub(crate) fn race_after(
     mut contenders: Vec<Contender<'_>>,
 ) -> Vec<Samples> {
     let mut samples = vec![Samples::default(); contenders.len()];
+    let start = Instant::now();
     for round in 0..warm_up + rounds {
+        if round >= warm_up + FEWEST && start.elapsed() > LONGEST {
+            break;
+        }
         for place in 0..contenders.len() {
             let turn = (place + round) % contenders.len();
             let took = (contenders[turn].turn)(round);
@@ -58,6 +67,17 @@ pub(crate) fn race_after(
         }
     }
     samples
+}
+
+impl FromIterator<Duration> for Samples {
+    fn from_iter<I: IntoIterator<Item = Duration>>(times: I) -> Self {
+        Self(
+            times
+                .into_iter()
+                .map(|time| time.as_secs_f64() * 1e6)
+                .collect(),
+        )
+    }
 }
 
 impl Samples {

@@ -20,6 +20,8 @@ pub(crate) struct Row {
     pub(crate) target: Option<Target>,
     /// The absolute numbers behind it.
     pub(crate) detail: String,
+    /// The heading on the page under which it is explained that the target is missed.
+    pub(crate) explained: &'static str,
 }
 
 /// What the value should be.
@@ -56,6 +58,7 @@ impl Row {
             p99: None,
             target: None,
             detail: String::new(),
+            explained: "",
         }
     }
 
@@ -93,11 +96,17 @@ impl Row {
         self
     }
 
-    fn cells(&self) -> [String; 6] {
-        let verdict = self.target.map(|target| match target.holds(self.value) {
-            true => "yes",
-            false => "no",
-        });
+    pub(crate) fn explained(mut self, heading: &'static str) -> Self {
+        self.explained = heading;
+        self
+    }
+
+    /// Its cells; `pointer` says where a heading is found.
+    fn cells(&self, pointer: fn(&str) -> String) -> [String; 6] {
+        let verdict = |target: Target| match target.holds(self.value) {
+            true => "yes".to_owned(),
+            false => format!("no, {}", pointer(self.explained)),
+        };
         let spread = self.spread.map_or(String::new(), |(low, high)| {
             format!("{}–{}", number(low, ""), number(high, ""))
         });
@@ -106,10 +115,9 @@ impl Row {
             number(self.value, self.unit),
             spread,
             self.p99.map_or(String::new(), |p99| number(p99, "")),
-            match (self.target, verdict) {
-                (Some(target), Some(verdict)) => format!("{}: {verdict}", target.text(self.unit)),
-                _ => String::new(),
-            },
+            self.target.map_or(String::new(), |target| {
+                format!("{}: {}", target.text(self.unit), verdict(target))
+            }),
             self.detail.clone(),
         ]
     }
@@ -161,7 +169,8 @@ const TITLES: [&str; 6] = ["what", "result", "spread", "p99", "target: met", "me
 
 /// The table for a terminal.
 pub(crate) fn text(rows: &[Row]) -> String {
-    let cells: Vec<_> = rows.iter().map(Row::cells).collect();
+    let pointer = |heading: &str| format!("see \"{heading}\"");
+    let cells: Vec<_> = rows.iter().map(|row| row.cells(pointer)).collect();
     let widths: [usize; 6] = std::array::from_fn(|column| {
         let titles = TITLES[column].chars().count();
         let longest = cells.iter().map(|row| row[column].chars().count()).max();
@@ -183,9 +192,14 @@ pub(crate) fn text(rows: &[Row]) -> String {
 pub(crate) fn markdown(rows: &[Row]) -> String {
     let mut out = format!("| {} |\n|{}\n", TITLES.join(" | "), "---|".repeat(6));
     for row in rows {
-        let _ = writeln!(out, "| {} |", row.cells().join(" | "));
+        let _ = writeln!(out, "| {} |", row.cells(link).join(" | "));
     }
     out
+}
+
+/// A link to a heading of the same page, as GitHub and rustdoc name it.
+fn link(heading: &str) -> String {
+    format!("[why](#{})", heading.to_lowercase().replace(' ', "-"))
 }
 
 const TABLE_BEGINS: &str = "<!-- table: written by `scripts/bench --docs` -->\n";
@@ -198,4 +212,17 @@ pub(crate) fn with_table(page: &str, table: &str) -> Option<String> {
     Some(format!(
         "{before}{TABLE_BEGINS}\n{table}\n{TABLE_ENDS}{after}"
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Row, markdown, text};
+
+    #[test]
+    fn a_missed_target_leads_to_its_explanation() {
+        let row = |value| Row::new("a", value, "").at_most(1.0).explained("The parts");
+        assert!(markdown(&[row(1.1)]).contains("| ≤ 1.00: no, [why](#the-parts) |"));
+        assert!(text(&[row(1.1)]).contains("≤ 1.00: no, see \"The parts\""));
+        assert!(markdown(&[row(1.0)]).contains("| ≤ 1.00: yes |"));
+    }
 }

@@ -15,7 +15,7 @@ use crate::{Effort, Fallible};
 const ROWS: usize = 10_000;
 
 /// The same row for all contenders of a round, and another one in the next.
-fn row(round: usize) -> i64 {
+pub(crate) fn row(round: usize) -> i64 {
     (1 + round.wrapping_mul(7919) % ROWS) as i64
 }
 
@@ -77,7 +77,7 @@ pub(crate) fn rows(world: &World, effort: Effort) -> Fallible<Vec<Row>> {
     Ok(rows)
 }
 
-fn plain_update(conn: &mut PgConnection, id: i64, role: &str, round: usize) {
+pub(crate) fn plain_update(conn: &mut PgConnection, id: i64, role: &str, round: usize) {
     diesel::update(accounts::table.find(id))
         .set((
             accounts::role.eq(role),
@@ -87,7 +87,7 @@ fn plain_update(conn: &mut PgConnection, id: i64, role: &str, round: usize) {
         .expect("an update");
 }
 
-fn audited_update(conn: &mut PgConnection, id: i64, role: &str, round: usize) {
+pub(crate) fn audited_update(conn: &mut PgConnection, id: i64, role: &str, round: usize) {
     audited::update(accounts::table.find(id))
         .set((
             accounts::role.eq(role),
@@ -208,17 +208,18 @@ fn deletes(world: &World, rounds: usize) -> Fallible<Vec<Row>> {
 const WRITES: usize = 10;
 
 /// Ten updates of different rows in one transaction.
+pub(crate) fn ten(conn: &mut PgConnection, round: usize, name: &str, one: Update) {
+    conn.transaction(|conn| {
+        for write in 0..WRITES {
+            let at = round * WRITES + write;
+            one(conn, row(at), &role(at, name), round);
+        }
+        QueryResult::Ok(())
+    })
+    .expect("a transaction");
+}
+
 fn transactions(world: &World, rounds: usize) -> Fallible<Vec<Row>> {
-    fn ten(conn: &mut PgConnection, round: usize, name: &str, one: Update) {
-        conn.transaction(|conn| {
-            for write in 0..WRITES {
-                let at = round * WRITES + write;
-                one(conn, row(at), &role(at, name), round);
-            }
-            QueryResult::Ok(())
-        })
-        .expect("a transaction");
-    }
     let [plain, journal, straight] = Ways::new(world, "transaction")?.race(
         rounds,
         [
@@ -234,4 +235,4 @@ fn transactions(world: &World, rounds: usize) -> Fallible<Vec<Row>> {
     ])
 }
 
-type Update = fn(&mut PgConnection, i64, &str, usize);
+pub(crate) type Update = fn(&mut PgConnection, i64, &str, usize);

@@ -260,7 +260,8 @@ impl Scene<'_> {
     /// Payloads that nobody can store, in the midst of those that everybody can.
     fn poison(&mut self) {
         let Some(path) = self.journal else { return };
-        let journal = Journal::builder(path).busy_timeout(LONG).open();
+        let patient = Duration::from_secs(60);
+        let journal = Journal::builder(path).busy_timeout(patient).open();
         let journal = journal.expect("the journal");
         for _ in 0..5 {
             let number = self.random.next();

@@ -70,7 +70,7 @@ pub fn breaks(args: &Args) -> ExitCode {
 }
 
 /// On a slow machine few consumers die while they hold records.
-const CONTROLS: u64 = 4;
+const CONTROLS: u64 = 20;
 
 /// What has to fail fails, and what takes no rounds is done.
 fn before(args: &Args, servers: &mut Servers, seconds: u64, total: &mut Result) {

@@ -92,8 +92,15 @@ impl Result {
     }
 }
 
-/// How long what is left may take to be stored once all is calm.
-const DRAIN: Duration = Duration::from_secs(60);
+/// How long what is left may take to be stored once all is calm, on a machine that has much else
+/// to do.
+pub const DRAIN: Duration = Duration::from_secs(300);
+
+/// The control pushes back for ever what was delivered twice.
+const CONTROL_DRAIN: Duration = Duration::from_secs(10);
+
+/// As long as processes may take to end.
+const END: Duration = Duration::from_secs(60);
 
 /// Plays a round.
 ///
@@ -142,16 +149,17 @@ pub fn play(plan: &Plan, servers: &mut Servers) -> Result {
         scene.pass(Duration::from_millis(pause));
     }
     let poisoned = scene.poisoned;
-    result.stopped_in = fleet.stop(Duration::from_secs(10));
+    result.stopped_in = fleet.stop(END);
     fleet.become_calm();
     let started = Instant::now();
-    let left = drain(&mut fleet, servers, journal);
+    let patience = if plan.control { CONTROL_DRAIN } else { DRAIN };
+    let left = drain(&mut fleet, servers, journal, patience);
     result.drained_in = started.elapsed();
-    fleet.stop(Duration::from_secs(10));
+    fleet.stop(END);
     if let Some(left) = left {
         fleet
             .problems
-            .push(format!("after {DRAIN:?} not drained: {left}"));
+            .push(format!("after {patience:?} not drained: {left}"));
     }
     let told = Told {
         outcomes: outcomes::read(folder.path()),
@@ -207,9 +215,15 @@ pub fn faketime() -> Option<PathBuf> {
 }
 
 /// Waits until journal and Redis are empty; says what is left if that does not happen.
-pub fn drain(fleet: &mut Fleet, servers: &Servers, journal: Option<&Path>) -> Option<String> {
-    let journal = journal.map(|path| Journal::builder(path).open().expect("the journal"));
-    let end = Instant::now() + DRAIN;
+pub fn drain(
+    fleet: &mut Fleet,
+    servers: &Servers,
+    journal: Option<&Path>,
+    patience: Duration,
+) -> Option<String> {
+    let journal = journal.map(|path| Journal::builder(path).busy_timeout(DRAIN).open());
+    let journal = journal.map(|journal| journal.expect("the journal"));
+    let end = Instant::now() + patience;
     // Twice in a row: between the two looks something may move from the one to the other.
     let mut empty = 0;
     loop {

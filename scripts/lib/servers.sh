@@ -124,7 +124,7 @@ start_postgres() {
         port=$(random_port)
         # `exec` makes the process that we know PostgreSQL itself.
         (cd "$folder" && exec "${as_server_user[@]}" "$bin/postgres" -D "$folder/data" -p "$port" \
-            -k "$folder" -c listen_addresses=127.0.0.1 -c max_connections=300 \
+            -k "$folder" -c listen_addresses=127.0.0.1 -c max_connections=1000 \
             "${postgres_settings[@]}") \
             </dev/null >"$1/postgres.log" 2>&1 &
         postgres_pid=$!

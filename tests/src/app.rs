@@ -173,7 +173,7 @@ pub mod sqlite {
 
     impl CustomizeConnection<Conn, r2d2::Error> for Pragmas {
         fn on_acquire(&self, conn: &mut Conn) -> Result<(), r2d2::Error> {
-            conn.batch_execute("PRAGMA busy_timeout = 10000; PRAGMA journal_mode = WAL;")
+            conn.batch_execute("PRAGMA busy_timeout = 120000; PRAGMA journal_mode = WAL;")
                 .map_err(r2d2::Error::QueryError)
         }
     }

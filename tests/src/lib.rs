@@ -18,7 +18,7 @@ pub use database::{PgPool, TestDatabase, pg_pool};
 pub use hooked::{Call, Hooked};
 pub use postgres::{OnSmallDisk, PostgresServer};
 pub use redis::{RedisServer, TestRedis};
-pub use server::{send_signal, wait_until};
+pub use server::{LONG, flush_fails, send_signal, wait_until};
 pub use small_disk::SmallDisk;
 
 #[doc = include_str!("../../audit-derive/src/auditable.md")]

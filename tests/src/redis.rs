@@ -5,8 +5,9 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Command;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
+
+use uuid::Uuid;
 
 use crate::server::{Server, find_program, folder, free_port};
 
@@ -20,11 +21,9 @@ impl TestRedis {
     /// A key that nobody else uses; removed on drop.
     #[expect(clippy::new_without_default, reason = "it does more than a default")]
     pub fn new() -> Self {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
         Self {
             url: shared_url().to_owned(),
-            key: format!("audit:test:{}:{number}", std::process::id()),
+            key: format!("audit:test:{}", Uuid::now_v7()),
         }
     }
 
@@ -64,7 +63,7 @@ fn shared_url() -> &'static str {
 fn connect(url: &str) -> redis::Connection {
     let client = redis::Client::open(url).expect("a Redis URL");
     client
-        .get_connection_with_timeout(Duration::from_secs(10))
+        .get_connection_with_timeout(Duration::from_secs(60))
         .expect("Redis answers")
 }
 
@@ -161,7 +160,8 @@ impl RedisServer {
     /// When it does not start.
     pub fn restart(&mut self) {
         self.server.stop("TERM");
-        assert!(self.launch(), "redis-server: {}", self.server.log_text());
+        let started = (0..5).any(|_| self.launch());
+        assert!(started, "redis-server: {}", self.server.log_text());
     }
 }
 

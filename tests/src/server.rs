@@ -2,17 +2,25 @@
 
 use std::fs;
 use std::net::TcpListener;
+use std::ops::RangeInclusive;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use audit_diesel::Consumer;
+
 use crate::guard::Guard;
 
-const START_TIMEOUT: Duration = Duration::from_secs(60);
-const STOP_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long to wait for what has to come, on a machine that has much else to do.
+pub const LONG: Duration = Duration::from_secs(120);
+
+/// Below the ports that a system gives to who asks for any: nobody gets one of these by chance
+/// while its server is away, neither to listen at nor to connect from.
+const PORTS: RangeInclusive<u16> = 20_000..=31_999;
 
 /// Looks every few milliseconds until the condition holds.
 ///
@@ -27,10 +35,30 @@ pub fn wait_until(what: &str, timeout: Duration, mut condition: impl FnMut() -> 
     }
 }
 
-/// A port that nobody listens on, for now.
+/// Flushes until the consumer says these words about its latest try.
+///
+/// # Panics
+///
+/// When it says something else for too long, or nothing.
+pub fn flush_fails(consumer: &Consumer, words: &str) {
+    wait_until(words, LONG, || {
+        let flushed = consumer.flush_within(Duration::from_millis(100));
+        flushed.is_err_and(|error| error.to_string().contains(words))
+    });
+}
+
+/// A port that nobody listens on, for now, and that this process gives out once.
 pub(crate) fn free_port() -> u16 {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
-    listener.local_addr().expect("its address").port()
+    static GIVEN: AtomicU32 = AtomicU32::new(0);
+    // Several test processes begin at places far from each other.
+    let first = std::process::id().wrapping_mul(7_919);
+    let count = u32::from(PORTS.end() - PORTS.start()) + 1;
+    let ports = (0..count).map(|_| {
+        let place = first.wrapping_add(GIVEN.fetch_add(1, Ordering::Relaxed)) % count;
+        PORTS.start() + place as u16
+    });
+    let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    ports.into_iter().find(is_free).expect("a free port")
 }
 
 /// A server process in a folder of its own.
@@ -59,7 +87,7 @@ impl Server {
             .unwrap_or_else(|error| panic!("{command:?} does not start: {error}"));
         let guard = Guard::over(child.id(), &self.folder);
         let mut ended = false;
-        wait_until("the server's start", START_TIMEOUT, || {
+        wait_until("the server's start", LONG, || {
             ended = child.try_wait().expect("its state").is_some();
             ended || ready()
         });
@@ -82,7 +110,7 @@ impl Server {
     pub(crate) fn stop(&mut self, signal: &str) {
         if let Some((mut child, _guard)) = self.running.take() {
             send_signal(signal, &[child.id()]);
-            wait_until("the server's end", STOP_TIMEOUT, || {
+            wait_until("the server's end", LONG, || {
                 child.try_wait().expect("its state").is_some()
             });
         }
@@ -105,10 +133,11 @@ impl Server {
             send_signal("STOP", &[child.id()]);
             let children = children_of(child.id());
             let _ = child.kill();
-            send_signal("KILL", &children);
+            let numbers: Vec<_> = children.iter().map(|process| process.number).collect();
+            send_signal("KILL", &numbers);
             let _ = child.wait();
-            wait_until("the end of the server's processes", STOP_TIMEOUT, || {
-                !children.iter().any(|process| parent_of(*process).is_some())
+            wait_until("the end of the server's processes", LONG, || {
+                !children.iter().any(Process::lives)
             });
         }
     }
@@ -129,23 +158,42 @@ pub fn send_signal(signal: &str, processes: &[u32]) -> bool {
     status.expect("a shell starts").success()
 }
 
-fn children_of(parent: u32) -> Vec<u32> {
-    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let numbers = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    numbers
-        .filter(|process| parent_of(*process) == Some(parent))
-        .collect()
+/// A process of this machine, as it was when we looked.
+struct Process {
+    number: u32,
+    parent: u32,
+    /// When it began: its number may be given again.
+    begun: u64,
 }
 
-/// The parent of a process that lives; one that only waits to be collected does not.
-fn parent_of(process: u32) -> Option<u32> {
-    let text = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
-    // The name before it, in parentheses, may hold spaces and parentheses.
-    let (_, rest) = text.rsplit_once(')')?;
-    let mut fields = rest.split_whitespace();
-    let lives = !matches!(fields.next()?, "Z" | "X");
-    let parent = fields.next()?.parse().ok()?;
-    lives.then_some(parent)
+impl Process {
+    /// The process of this number, if it lives: one that only waits to be collected does not.
+    fn read(number: u32) -> Option<Self> {
+        let text = fs::read_to_string(format!("/proc/{number}/stat")).ok()?;
+        // The name before it, in parentheses, may hold spaces and parentheses.
+        let (_, rest) = text.rsplit_once(')')?;
+        let fields: Vec<_> = rest.split_whitespace().collect();
+        let process = Self {
+            number,
+            parent: fields.get(1)?.parse().ok()?,
+            begun: fields.get(19)?.parse().ok()?,
+        };
+        let lives = !matches!(*fields.first()?, "Z" | "X");
+        lives.then_some(process)
+    }
+
+    fn lives(&self) -> bool {
+        Self::read(self.number).is_some_and(|now| now.begun == self.begun)
+    }
+}
+
+fn children_of(parent: u32) -> Vec<Process> {
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let numbers = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let processes = numbers.filter_map(Process::read);
+    processes
+        .filter(|process| process.parent == parent)
+        .collect()
 }
 
 impl Drop for Server {

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use audit_diesel::{AuditLog, Auditor, Consumer, Journal, Queue, RedisQueue, audited};
 use audit_tests::app::{Account, NewAccount, accounts};
-use audit_tests::{TestRedis, wait_until};
+use audit_tests::{LONG, TestRedis, wait_until};
 use diesel::prelude::*;
 use diesel::r2d2::{ConnectionManager, Pool};
 use diesel::result::Error;
@@ -196,6 +196,7 @@ fn ten_thousand_writes_through_journal_and_redis() {
     let list = || {
         RedisQueue::builder(redis.url())
             .key(redis.key())
+            .io_timeout(LONG)
             .build()
             .unwrap()
     };
@@ -219,17 +220,18 @@ fn ten_thousand_writes_through_journal_and_redis() {
     let started = Instant::now();
     let done = postgres::run(&pool, 8, 10_000);
     let written = started.elapsed();
-    mine.flush().unwrap();
+    mine.flush_within(LONG).unwrap();
     let flushed = started.elapsed();
     assert_eq!(done.called.into_inner(), 10_000);
     let kept = done.kept.into_inner();
     assert_eq!(kept, 5_000 + ROWS as usize);
     postgres::check(&mut app.pool.get().unwrap(), kept);
-    let stats = [mine.stats(), others[0].stats(), others[1].stats()];
-    let stored: u64 = stats.iter().map(|stats| stats.stored).sum();
-    assert_eq!(stored, kept as u64, "{stats:?}");
+    // Who has stored and acknowledged counts it a moment later.
+    wait_until("all to be counted", LONG, || {
+        let stats = [mine.stats(), others[0].stats(), others[1].stats()];
+        stats.iter().map(|stats| stats.stored).sum::<u64>() == kept as u64
+    });
     println!("10,000 writes of 8 threads: {written:?}; stored after {flushed:?}");
-    assert!(flushed < Duration::from_secs(60));
 }
 
 #[test]
@@ -254,7 +256,7 @@ fn two_thousand_writes_with_a_journal_alone() {
     let started = Instant::now();
     let done = sqlite::run(&pool, 4, 2_000);
     let written = started.elapsed();
-    consumer.flush().unwrap();
+    consumer.flush_within(LONG).unwrap();
     let kept = done.kept.into_inner();
     assert_eq!(
         (done.called.into_inner(), kept),
@@ -265,7 +267,6 @@ fn two_thousand_writes_with_a_journal_alone() {
         "2,000 writes of 4 threads: {written:?}; stored after {:?}",
         started.elapsed()
     );
-    assert!(started.elapsed() < Duration::from_secs(60));
 }
 
 const CHILD_DATABASE: &str = "AUDIT_TEST_CHILD_DATABASE";
@@ -345,9 +346,7 @@ fn a_process_that_is_killed_loses_nothing_that_it_acknowledged() {
         .spawn()
         .unwrap();
     consumer.flush().unwrap();
-    wait_until("an empty journal", Duration::from_secs(10), || {
-        journal.is_empty().unwrap()
-    });
+    wait_until("an empty journal", LONG, || journal.is_empty().unwrap());
     let conn = &mut app.pool.get().unwrap();
     let rows: Vec<AuditLog> = audit_diesel::postgres::audit_logs::table
         .select(AuditLog::as_select())

@@ -2,9 +2,8 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
-use audit_tests::{PostgresServer, RedisServer, TestDatabase, TestRedis, wait_until};
+use audit_tests::{LONG, PostgresServer, RedisServer, TestDatabase, TestRedis, wait_until};
 use diesel::prelude::*;
 
 fn one(connection: &mut PgConnection) -> QueryResult<i32> {
@@ -118,10 +117,10 @@ fn servers_end_with_a_test_that_is_killed() {
         .map_while(Result::ok)
         .filter(|line| line.contains("://"));
     let (postgres, redis) = (urls.next().unwrap(), urls.next().unwrap());
-    assert!(PgConnection::establish(&postgres).is_ok());
+    drop(PgConnection::establish(&postgres).unwrap());
     child.kill().unwrap();
     child.wait().unwrap();
-    wait_until("the servers' end", Duration::from_secs(10), || {
+    wait_until("the servers' end", LONG, || {
         let client = redis::Client::open(redis.as_str()).unwrap();
         PgConnection::establish(&postgres).is_err() && client.get_connection().is_err()
     });

@@ -2,11 +2,12 @@
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use audit_diesel::{Payload, Queue, QueueError, RedisQueue};
-use audit_tests::{RedisServer, TestRedis, wait_until};
+use audit_tests::{LONG, RedisServer, TestRedis, wait_until};
 
 const PASSWORD: &str = "s3cr3t-w0rd";
 
@@ -24,9 +25,13 @@ fn texts(queue: &RedisQueue) -> Vec<String> {
 }
 
 fn queue(url: impl Into<String>) -> RedisQueue {
+    with_timeout(url, LONG)
+}
+
+fn with_timeout(url: impl Into<String>, timeout: Duration) -> RedisQueue {
     RedisQueue::builder(url)
-        .connect_timeout(Duration::from_millis(300))
-        .io_timeout(Duration::from_millis(400))
+        .connect_timeout(timeout)
+        .io_timeout(timeout)
         .build()
         .unwrap()
 }
@@ -116,19 +121,12 @@ fn an_unreachable_server_is_an_outage_and_noticed_at_once() {
     let mut server = RedisServer::start(&[]);
     let url = server.url();
     server.kill9();
-    let queue = RedisQueue::builder(url)
-        .connect_timeout(Duration::from_secs(30))
-        .build();
-    let queue = queue.unwrap();
+    let queue = queue(url);
     let start = Instant::now();
     for error in errors(&queue) {
         assert_away(&error, "refused");
     }
-    assert!(
-        start.elapsed() < Duration::from_secs(5),
-        "{:?}",
-        start.elapsed()
-    );
+    assert!(start.elapsed() < LONG / 2, "{:?}", start.elapsed());
     server.restart();
     queue.push(&payloads(&["a"])).unwrap();
 }
@@ -142,17 +140,11 @@ fn a_silent_server_holds_nobody_up() {
         format!("redis://{address}/"),
         format!("redis://ada:{PASSWORD}@{address}/2"),
     ] {
-        let queue = queue(url);
+        let queue = with_timeout(url, Duration::from_millis(400));
         for _ in 0..2 {
-            let start = Instant::now();
             for error in errors(&queue) {
                 assert_away(&error, "no answer within 400ms");
             }
-            assert!(
-                start.elapsed() < Duration::from_secs(8),
-                "{:?}",
-                start.elapsed()
-            );
         }
     }
 }
@@ -162,40 +154,35 @@ fn waiting_for_a_connection_is_bounded() {
     let server = RedisServer::start(&[]);
     let queue = RedisQueue::builder(server.url())
         .pool_size(1)
-        .connect_timeout(Duration::from_millis(200))
-        .io_timeout(Duration::from_secs(3))
+        .connect_timeout(Duration::from_millis(500))
+        .io_timeout(LONG)
         .build()
         .unwrap();
     queue.push(&payloads(&["a"])).unwrap();
     server.suspend();
+    let (answered, answers) = mpsc::channel();
     thread::scope(|scope| {
-        let calls = [(); 4].map(|()| {
-            scope.spawn(|| {
-                let start = Instant::now();
-                (queue.len().unwrap_err().to_string(), start.elapsed())
-            })
-        });
-        let answers = calls.map(|call| call.join().unwrap());
-        let busy = answers.iter().filter(|(error, _)| error.contains("busy"));
-        assert_eq!(busy.count(), 3, "{answers:?}");
-        for (error, took) in &answers {
-            assert!(*took < Duration::from_secs(8), "{error}: {took:?}");
+        for _ in 0..4 {
+            scope.spawn(|| answered.send(queue.len()).unwrap());
         }
+        // Whoever has the connection waits for the server, and the others for the connection.
+        for answer in answers.iter().take(3) {
+            assert_away(&answer.unwrap_err(), "busy");
+        }
+        server.resume();
+        assert_eq!(answers.recv().unwrap(), Ok(1));
     });
-    server.resume();
 }
 
 #[test]
 fn an_answer_that_comes_late_is_not_taken_for_the_next_one() {
     let server = RedisServer::start(&[]);
-    let queue = queue(server.url());
+    let queue = with_timeout(server.url(), Duration::from_secs(3));
     queue.push(&payloads(&["a"])).unwrap();
     server.suspend();
     assert_away(&queue.push(&payloads(&["b"])).unwrap_err(), "no answer");
     server.resume();
-    wait_until("the late push", Duration::from_secs(10), || {
-        queue.len() == Ok(2)
-    });
+    wait_until("the late push", LONG, || queue.len() == Ok(2));
     assert_eq!(texts(&queue), ["a", "b"]);
 }
 
@@ -204,7 +191,8 @@ fn half_a_command_is_not_completed_by_the_next_one() {
     let server = RedisServer::start(&[]);
     let queue = RedisQueue::builder(server.url())
         .max_record_bytes(64 << 20)
-        .io_timeout(Duration::from_millis(400))
+        .connect_timeout(LONG)
+        .io_timeout(Duration::from_secs(3))
         .build()
         .unwrap();
     queue.push(&payloads(&["a"])).unwrap();
@@ -339,7 +327,17 @@ fn a_replica_is_an_outage() {
 #[test]
 fn too_many_clients_are_an_outage() {
     let server = RedisServer::start(&["--maxclients", "1"]);
-    let _only_one = server.connection();
+    // Whoever asked whether it is ready may not be gone yet.
+    let client = redis::Client::open(server.url()).unwrap();
+    let mut only_one = None;
+    wait_until("the only place", LONG, || {
+        let conn = client.get_connection().and_then(|mut conn| {
+            redis::cmd("PING").exec(&mut conn)?;
+            Ok(conn)
+        });
+        only_one = conn.ok();
+        only_one.is_some()
+    });
     let open = queue(server.url());
     let locked = queue(format!("redis://:{PASSWORD}@127.0.0.1:{}/1", server.port()));
     for queue in [open, locked] {

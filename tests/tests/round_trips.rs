@@ -9,7 +9,7 @@ use std::thread;
 use audit_diesel::{Auditor, RedisQueue, audited};
 use audit_tests::app::postgres::{Conn, app};
 use audit_tests::app::{Account, NewAccount, accounts};
-use audit_tests::{RedisServer, TestDatabase};
+use audit_tests::{LONG, RedisServer, TestDatabase};
 use diesel::prelude::*;
 
 /// Passes on what a client and PostgreSQL say to each other, and counts how often the client asks
@@ -169,7 +169,8 @@ fn a_transaction_is_a_round_trip_a_statement_and_two_for_itself() {
 fn records_are_handed_to_redis_at_once() {
     let app = app();
     let redis = RedisServer::start(&[]);
-    let queue = RedisQueue::builder(redis.url()).build().unwrap();
+    let queue = RedisQueue::builder(redis.url()).io_timeout(LONG);
+    let queue = queue.build().unwrap();
     let auditor = Auditor::builder()
         .redis_queue(queue)
         .without_journal()

@@ -1,5 +1,8 @@
 //! What the auditor has to know of a database.
 
+#[cfg(feature = "postgres")]
+mod subtransaction;
+
 use diesel::connection::LoadConnection;
 #[cfg(feature = "postgres")]
 use diesel::dsl::sql;
@@ -21,6 +24,14 @@ pub trait AuditedBackend: diesel::backend::Backend {
     /// The database's id of the running transaction, by which it can be asked later.
     #[doc(hidden)]
     fn transaction_id<C: LoadConnection<Backend = Self>>(conn: &mut C) -> Option<i64>;
+
+    /// The database's id of what is written now: the transaction's, or that of the subtransaction
+    /// which the innermost of `depth` savepoints has begun, where it can be asked about that one.
+    #[doc(hidden)]
+    fn writer<C: LoadConnection<Backend = Self>>(
+        conn: &mut C,
+        depth: Option<usize>,
+    ) -> QueryResult<Option<i64>>;
 
     /// How many rows this transaction (on SQLite: this connection) has written so far.
     #[doc(hidden)]
@@ -78,6 +89,13 @@ impl AuditedBackend for diesel::pg::Pg {
             .flatten()
     }
 
+    fn writer<C: LoadConnection<Backend = Self>>(
+        conn: &mut C,
+        depth: Option<usize>,
+    ) -> QueryResult<Option<i64>> {
+        subtransaction::writer(conn, depth)
+    }
+
     fn rows_written<C: LoadConnection<Backend = Self>>(conn: &mut C) -> QueryResult<i64> {
         RowsWritten.get_result(conn)
     }
@@ -89,6 +107,13 @@ impl AuditedBackend for diesel::sqlite::Sqlite {
 
     fn transaction_id<C: LoadConnection<Backend = Self>>(_: &mut C) -> Option<i64> {
         None
+    }
+
+    fn writer<C: LoadConnection<Backend = Self>>(
+        _: &mut C,
+        _: Option<usize>,
+    ) -> QueryResult<Option<i64>> {
+        Ok(None)
     }
 
     fn rows_written<C: LoadConnection<Backend = Self>>(conn: &mut C) -> QueryResult<i64> {

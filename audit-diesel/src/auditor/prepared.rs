@@ -13,6 +13,9 @@ pub(crate) struct PreparedFor<'a> {
     pub(crate) transaction: Uuid,
     /// PostgreSQL's id of it.
     pub(crate) xid: i64,
+    /// PostgreSQL's id of the part of it that the records belong to: a rollback to a savepoint
+    /// takes back what was written under some of these.
+    pub(crate) writer: i64,
     /// Which server can be asked about it.
     pub(crate) origin: &'a str,
 }

@@ -8,12 +8,12 @@ use diesel::dsl::sql;
 use diesel::prelude::*;
 use diesel::r2d2::R2D2Connection;
 use diesel::result::QueryResult;
-use diesel::sql_types::{BigInt, Binary, Bool, Text};
+use diesel::sql_types::{Array, BigInt, Binary, Bool, Nullable, Text};
 
 use super::fates::{self, Answered, Asked};
 use super::poison::{self, ControlRows, Poison};
 use super::refusal::is_outage;
-use super::rulings::{self, Questions, Rulings, SetAside};
+use super::rulings::{self, Ids, Questions, Rulings, SetAside, Statuses};
 use super::store::{self, AuditStore, Backend, BatchToStore, StoredBatch, TransactionStatus};
 use super::{ConsumerError, store::missing_migration};
 use crate::connection::RawConnection;
@@ -69,6 +69,10 @@ impl AuditStore for PgConnection {
 
     fn rule(conn: &mut Self, questions: Questions) -> QueryResult<Rulings> {
         rulings::rule(conn, questions)
+    }
+
+    fn statuses(conn: &mut Self, ids: Ids) -> QueryResult<Statuses> {
+        rulings::statuses(conn, ids)
     }
 
     fn set_aside(conn: &mut Self, refused: SetAside) -> QueryResult<()> {
@@ -194,16 +198,29 @@ impl Backend for PgConnection {
         let status = self.transaction(|conn| {
             diesel::select(txid_status(xid)).get_result::<Option<String>>(conn)
         });
-        Ok(match status {
-            Ok(status) => match status.as_deref() {
-                Some("committed") => TransactionStatus::Committed,
-                Some("aborted") => TransactionStatus::Aborted,
-                Some("in progress") => TransactionStatus::InProgress,
-                _ => TransactionStatus::Unknown,
-            },
-            Err(error) if is_outage(&error) => return Err(error),
-            Err(_) => TransactionStatus::Unknown,
-        })
+        match status {
+            Ok(status) => Ok(status_of(status)),
+            Err(error) if is_outage(&error) => Err(error),
+            Err(_) => Ok(TransactionStatus::Unknown),
+        }
+    }
+
+    fn transaction_statuses(&mut self, xids: &[i64]) -> QueryResult<Vec<(i64, TransactionStatus)>> {
+        if xids.is_empty() {
+            return Ok(Vec::new());
+        }
+        // An id that this server has not given out yet would be an error.
+        let statuses = sql::<(BigInt, Nullable<Text>)>(
+            "id, CASE WHEN id < txid_snapshot_xmax(txid_current_snapshot()) THEN txid_status(id) END \
+             FROM unnest(",
+        )
+        .bind::<Array<BigInt>, _>(xids)
+        .sql(") AS id");
+        let statuses: Vec<(i64, Option<String>)> = diesel::select(statuses).load(self)?;
+        let statuses = statuses.into_iter();
+        Ok(statuses
+            .map(|(id, status)| (id, status_of(status)))
+            .collect())
     }
 
     /// Recovery from a crash resets the statistics, and a restart in order keeps them.
@@ -214,5 +231,14 @@ impl Backend for PgConnection {
         .bind::<BigInt, _>(micros)
         .sql(" * interval '1 microsecond', true)");
         diesel::select(crashed).get_result(self)
+    }
+}
+
+fn status_of(answer: Option<String>) -> TransactionStatus {
+    match answer.as_deref() {
+        Some("committed") => TransactionStatus::Committed,
+        Some("aborted") => TransactionStatus::Aborted,
+        Some("in progress") => TransactionStatus::InProgress,
+        _ => TransactionStatus::Unknown,
     }
 }

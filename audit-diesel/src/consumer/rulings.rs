@@ -7,6 +7,8 @@
     )
 )]
 
+use std::collections::HashMap;
+
 use diesel::r2d2::{ConnectionManager, Pool, PooledConnection};
 use diesel::result::QueryResult;
 
@@ -17,7 +19,10 @@ use crate::store::Refused;
 /// What became of a transaction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Ruling {
-    Committed,
+    Committed {
+        /// The subtransactions of it that were rolled back to a savepoint, as far as was asked.
+        undone: Vec<i64>,
+    },
     Aborted,
     InProgress,
     /// Nobody can tell (any more), for this reason.
@@ -38,6 +43,9 @@ pub(crate) struct Question {
 pub(crate) trait Judge: Send + 'static {
     /// The rulings, one for each question.
     fn rule(&mut self, questions: Vec<Question>) -> Result<Vec<Ruling>, String>;
+
+    /// What became of subtransactions of committed transactions.
+    fn statuses(&mut self, ids: Vec<i64>) -> Result<HashMap<i64, TransactionStatus>, String>;
 
     /// Puts records into quarantine.
     fn quarantine(&mut self, refused: Vec<Refused>) -> Result<(), String>;
@@ -60,6 +68,11 @@ impl<C: AuditStore> Judge for PoolJudge<C> {
         rulings.map(|r| r.0).map_err(|error| error.to_string())
     }
 
+    fn statuses(&mut self, ids: Vec<i64>) -> Result<HashMap<i64, TransactionStatus>, String> {
+        let statuses = C::statuses(&mut *self.connection()?, Ids(ids));
+        statuses.map(|s| s.0).map_err(|error| error.to_string())
+    }
+
     fn quarantine(&mut self, refused: Vec<Refused>) -> Result<(), String> {
         C::set_aside(&mut *self.connection()?, SetAside(refused)).map_err(|error| error.to_string())
     }
@@ -72,6 +85,14 @@ pub struct Questions(Vec<Question>);
 #[doc(hidden)]
 #[derive(Debug)]
 pub struct Rulings(Vec<Ruling>);
+
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Ids(Vec<i64>);
+
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Statuses(HashMap<i64, TransactionStatus>);
 
 #[doc(hidden)]
 #[derive(Debug)]
@@ -105,7 +126,7 @@ fn ruling(status: TransactionStatus, question: &Question, since_crash: bool) -> 
             "PostgreSQL crashed or was restored after transaction {xid} had written: one with this \
              id was committed, and it may be another one"
         )),
-        TransactionStatus::Committed => Ruling::Committed,
+        TransactionStatus::Committed => Ruling::Committed { undone: Vec::new() },
         // If the id was given again, the first one was not committed either.
         TransactionStatus::Aborted => Ruling::Aborted,
         TransactionStatus::InProgress => Ruling::InProgress,
@@ -126,6 +147,12 @@ fn foreign(question: &Question) -> Ruling {
          asked, so nobody can tell whether it was committed",
         question.xid, question.origin
     ))
+}
+
+/// Asks what became of subtransactions, on any backend.
+pub(super) fn statuses<C: Backend>(conn: &mut C, ids: Ids) -> QueryResult<Statuses> {
+    let statuses = conn.bounded(|conn| conn.transaction_statuses(&ids.0))?;
+    Ok(Statuses(statuses.into_iter().collect()))
 }
 
 /// Puts records into quarantine, on any backend.

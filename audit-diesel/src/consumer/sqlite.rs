@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::fates::{self, Answered, Asked};
 use super::poison::{self, ControlRows, Poison};
-use super::rulings::{self, Questions, Rulings, SetAside};
+use super::rulings::{self, Ids, Questions, Rulings, SetAside, Statuses};
 use super::store::{self, AuditStore, Backend, BatchToStore, StoredBatch, TransactionStatus};
 use super::{ConsumerError, store::missing_migration};
 use crate::connection::RawConnection;
@@ -53,6 +53,10 @@ impl AuditStore for SqliteConnection {
 
     fn rule(conn: &mut Self, questions: Questions) -> QueryResult<Rulings> {
         rulings::rule(conn, questions)
+    }
+
+    fn statuses(conn: &mut Self, ids: Ids) -> QueryResult<Statuses> {
+        rulings::statuses(conn, ids)
     }
 
     fn set_aside(conn: &mut Self, refused: SetAside) -> QueryResult<()> {
@@ -125,6 +129,13 @@ impl Backend for SqliteConnection {
     /// SQLite's COMMIT cannot be lost halfway: nothing is in doubt.
     fn transaction_status(&mut self, _xid: i64) -> QueryResult<TransactionStatus> {
         Ok(TransactionStatus::Unknown)
+    }
+
+    fn transaction_statuses(
+        &mut self,
+        _xids: &[i64],
+    ) -> QueryResult<Vec<(i64, TransactionStatus)>> {
+        Ok(Vec::new())
     }
 
     fn crashed_since(&mut self, _micros: i64) -> QueryResult<bool> {

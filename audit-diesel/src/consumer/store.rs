@@ -15,7 +15,7 @@ use super::error::discreet;
 use super::fates::{Answered, Asked};
 use super::poison::{ControlRows, Poison};
 use super::refusal::{Verdict, harmless, is_outage, verdict};
-use super::rulings::{Questions, Rulings, SetAside};
+use super::rulings::{Ids, Questions, Rulings, SetAside, Statuses};
 use super::{ConsumerError, Control, Delivery, Sink, Tally, Undelivered};
 use crate::failpoint::failpoint;
 use crate::store::{EntryToStore, Refused};
@@ -48,6 +48,10 @@ pub trait AuditStore: Connection + R2D2Connection + 'static {
     /// Says what became of transactions.
     #[doc(hidden)]
     fn rule(conn: &mut Self, questions: Questions) -> QueryResult<Rulings>;
+
+    /// Says what became of subtransactions.
+    #[doc(hidden)]
+    fn statuses(conn: &mut Self, ids: Ids) -> QueryResult<Statuses>;
 
     /// Puts records into quarantine.
     #[doc(hidden)]
@@ -94,6 +98,9 @@ pub(super) trait Backend: Connection {
     /// What became of a transaction whose COMMIT nobody saw the end of.
     fn transaction_status(&mut self, xid: i64) -> QueryResult<TransactionStatus>;
 
+    /// What became of transactions and subtransactions that this server gave the ids of.
+    fn transaction_statuses(&mut self, xids: &[i64]) -> QueryResult<Vec<(i64, TransactionStatus)>>;
+
     /// Whether the server crashed since this time, in microseconds since 1970: an id that was not
     /// on disk is given again after that, to a transaction that may commit.
     fn crashed_since(&mut self, micros: i64) -> QueryResult<bool>;
@@ -105,7 +112,7 @@ pub(super) trait Backend: Connection {
     not(feature = "postgres"),
     expect(dead_code, reason = "only PostgreSQL can leave a transaction in doubt")
 )]
-pub(super) enum TransactionStatus {
+pub(crate) enum TransactionStatus {
     Committed,
     Aborted,
     InProgress,

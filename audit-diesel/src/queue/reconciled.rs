@@ -1,5 +1,7 @@
 //! Prepared records, and the thread that settles those whose transaction nobody saw the end of.
 
+mod parts;
+
 use std::collections::HashMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,6 +17,7 @@ use crate::consumer::{
     Delivery, Judge, Question, Ruling, Settings, Sink, Tally, Undelivered, Worker,
 };
 use crate::store::Refused;
+use parts::Parts;
 
 /// What a transaction gets for its COMMIT and the note of it, before a server that does not know
 /// it is believed: it may be one of another application that shares the journal.
@@ -189,9 +192,14 @@ impl Sink for Reconcile {
             return Ok(Delivery::Done(tally));
         }
         let rulings = self.judge.rule(questions)?;
+        let is_committed = |ruling: &Ruling| matches!(ruling, Ruling::Committed { .. });
+        let judged = asked.iter().zip(&rulings);
+        let committed = judged.filter(|(_, ruling)| is_committed(ruling));
+        let committed: Vec<_> = committed.map(|((e, _), _)| &*e.transaction).collect();
+        let parts = Parts::ask(&self.journal, &mut *self.judge, &committed)?;
         for ((entry, payload), ruling) in asked.into_iter().zip(rulings) {
-            match ruling {
-                Ruling::Committed => tally.stored += self.release(entry)?,
+            match parts.refine(&entry.transaction, ruling) {
+                Ruling::Committed { undone } => tally.stored += self.release(entry, &undone)?,
                 Ruling::Aborted => {
                     self.undo(entry)?;
                     tally.rolled_back += 1;
@@ -216,9 +224,9 @@ impl Reconcile {
         Ok(payloads.len())
     }
 
-    fn release(&self, entry: &Entry) -> Result<usize, String> {
+    fn release(&self, entry: &Entry, undone: &[i64]) -> Result<usize, String> {
         self.journal
-            .release_prepared(&entry.transaction)
+            .release_prepared(&entry.transaction, undone)
             .map_err(|error| error.to_string())
     }
 

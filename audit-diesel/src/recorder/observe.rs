@@ -20,7 +20,6 @@ impl Recorder {
                 self.raw_writes.clear();
                 if !self.is_own() {
                     self.read(*query);
-                    self.about_to_commit();
                 }
                 #[cfg(feature = "failpoints")]
                 if matches!(self.running[..], [Control::Commit { .. }]) {

@@ -91,18 +91,15 @@ impl Recorder {
         Ok(payload)
     }
 
-    /// Writes the records of one statement down, before it returns: an open transaction's COMMIT
-    /// cannot be refused any more where that fails.
+    /// Writes the records of one statement down, the first of which is numbered `first`, before it
+    /// returns: an open transaction's COMMIT cannot be refused any more where that fails. `writer`
+    /// is by which id the database knows what they belong to.
     pub(crate) fn prepare(
         &mut self,
+        first: u32,
         payloads: Vec<Payload>,
-        xid: Option<i64>,
+        writer: i64,
     ) -> Result<(), AuditError> {
-        let first = self.transaction.next_place();
-        self.pass(payloads.len(), xid);
-        if payloads.is_empty() {
-            return Ok(());
-        }
         let identified = self.transaction.identified();
         let (Some((transaction, xid)), Some(origin)) = (identified, &self.server) else {
             return Err(AuditError::PreparedNeedsPostgres);
@@ -110,6 +107,7 @@ impl Recorder {
         let owner = PreparedFor {
             transaction,
             xid,
+            writer,
             origin,
         };
         let undo_from = self.transaction.stale_from();

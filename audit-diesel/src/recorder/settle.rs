@@ -3,7 +3,6 @@
 use audit_core::{Payload, Unsettled};
 
 use super::Recorder;
-use super::control::Control;
 use super::transaction::{Ended, Open, Undone};
 use crate::failpoint::failpoint;
 
@@ -49,19 +48,6 @@ impl Recorder {
             let done = self.auditor.undo_prepared(undone.transaction, from);
             self.transaction
                 .set_stale_from(Some(from).filter(|_| !done));
-        }
-    }
-
-    /// The last moment to take back what could not be taken back before.
-    pub(super) fn about_to_commit(&mut self) {
-        let commits = |control: &Control| matches!(control, Control::Commit { .. });
-        let (Some(from), Some((transaction, _))) =
-            (self.transaction.stale_from(), self.transaction.identified())
-        else {
-            return;
-        };
-        if self.running.iter().any(commits) && self.auditor.undo_prepared(transaction, from) {
-            self.transaction.set_stale_from(None);
         }
     }
 

@@ -85,6 +85,23 @@ impl TransactionBuffer {
         self.open.as_ref().map_or(0, |open| open.records)
     }
 
+    /// By which id the database knows what is written now, where that is known.
+    pub(super) fn writer(&self) -> Option<i64> {
+        self.open.as_ref().and_then(Open::writer)
+    }
+
+    /// How many savepoints are in force, as far as that is known.
+    pub(super) fn depth(&self) -> Option<usize> {
+        self.open.as_ref().map_or(Some(0), Open::depth)
+    }
+
+    /// Notes by which id the database knows what is written now.
+    pub(super) fn set_writer(&mut self, writer: i64) {
+        if let Some(open) = &mut self.open {
+            open.set_writer(writer);
+        }
+    }
+
     /// The running transaction, as far as it can be asked about.
     pub(super) fn identified(&self) -> Option<(Uuid, i64)> {
         let open = self.open.as_ref()?;

@@ -50,7 +50,7 @@ pub fn run(args: &Args) -> bool {
     }
     fleet.stop(Duration::from_secs(10));
     fleet.become_calm();
-    if let Some(left) = round::drain(&mut fleet, &servers, Some(&journal)) {
+    if let Some(left) = round::drain(&mut fleet, &servers, Some(&journal), round::DRAIN) {
         fleet.problems.push(format!("not drained: {left}"));
     }
     fleet.stop(Duration::from_secs(10));

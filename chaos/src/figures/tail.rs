@@ -2,11 +2,10 @@
 //! block, and Redis started twice. What was acknowledged after the cut has to be there.
 
 use audit_diesel::{Payload, Queue, RedisQueue};
-use audit_tests::RedisServer;
+use audit_tests::{LONG, RedisServer};
 
 use crate::args::Args;
 use crate::servers::append_only_file;
-use crate::writer::redis_queue;
 
 use super::{line, record};
 
@@ -40,7 +39,8 @@ pub fn cut(step: usize) -> bool {
 
 fn cut_everywhere(last: Last, step: usize) -> (usize, usize) {
     let mut server = RedisServer::start(&["--appendonly", "yes", "--appendfsync", "always"]);
-    let queue = redis_queue(&server.url(), KEY);
+    let queue = RedisQueue::builder(server.url()).key(KEY);
+    let queue = queue.io_timeout(LONG).build().expect("a Redis queue");
     let push = |numbers: std::ops::Range<usize>| {
         let payloads: Vec<_> = numbers.map(payload).collect();
         queue.push(&payloads).expect("a push");

@@ -1,6 +1,7 @@
 //! One operation of a writer: a statement by itself, or a transaction.
 
 use audit_diesel::{AuditedSaveChangesDsl, Auditor, audited};
+use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::result::Error;
 
@@ -35,7 +36,7 @@ impl<'a> Operation<'a> {
 
     /// Does one of the things that applications do.
     pub fn run(mut self, conn: &mut PgConnection) -> Outcome {
-        let kind = self.random.within(0..16);
+        let kind = self.random.within(0..17);
         if kind < 5 {
             return match self.alone(kind, conn) {
                 Ok(()) => Outcome::Returned,
@@ -121,6 +122,15 @@ impl<'a> Operation<'a> {
             14 => {
                 self.delete(conn)?;
                 self.update(conn)
+            }
+            15 => {
+                // Nobody hears between the two that anything was undone; Diesel's own COMMIT ends
+                // a transaction in which nothing was done.
+                self.update(conn)?;
+                conn.batch_execute("SAVEPOINT undone")?;
+                self.update(conn)?;
+                self.insert(conn)?;
+                conn.batch_execute("ROLLBACK TO undone; COMMIT; BEGIN")
             }
             _ => self.save(conn),
         }

@@ -3,7 +3,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use audit_diesel::{MemoryQueue, Queue};
-use audit_tests::{Call, Hooked, wait_until};
+use audit_tests::{Call, Hooked, LONG, wait_until};
 use diesel::prelude::*;
 
 use super::helpers::*;
@@ -47,9 +47,7 @@ fn each_time_it_goes_on_until_the_queue_is_empty() {
         .unwrap();
     for round in 1..=3 {
         queue.push(&payloads(7)).unwrap();
-        wait_until("all of it", Duration::from_secs(10), || {
-            consumer.stats().stored == 7 * round
-        });
+        wait_until("all of it", LONG, || consumer.stats().stored == 7 * round);
     }
     assert!(queue.is_empty().unwrap());
     let stats = consumer.stats();
@@ -70,9 +68,7 @@ fn it_looks_at_the_queue_at_its_interval_only() {
     });
     let interval = Duration::from_millis(100);
     let _consumer = builder(&app, hooked).interval(interval).spawn().unwrap();
-    wait_until("some peeks", Duration::from_secs(10), || {
-        peeks.lock().unwrap().len() >= 4
-    });
+    wait_until("some peeks", LONG, || peeks.lock().unwrap().len() >= 4);
     let peeks = peeks.lock().unwrap();
     for pair in peeks.windows(2) {
         assert!(pair[1] - pair[0] >= interval, "{pair:?}");

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use audit_diesel::{Consumer, MemoryQueue, Payload, Queue};
-use audit_tests::wait_until;
+use audit_tests::{LONG, wait_until};
 use diesel::connection::{Connection, SimpleConnection};
 use diesel::r2d2::{ConnectionManager, Pool};
 
@@ -23,12 +23,12 @@ fn a_locked_database_is_waited_for() {
     let consumer = consumer.spawn().unwrap();
     let mut other = diesel::SqliteConnection::establish(&path).unwrap();
     other
-        .batch_execute("PRAGMA busy_timeout = 10000; BEGIN IMMEDIATE")
+        .batch_execute("PRAGMA busy_timeout = 120000; BEGIN IMMEDIATE")
         .unwrap();
     queue.push(&payloads(20)).unwrap();
     queue.push(&[Payload::from(b"?".to_vec())]).unwrap();
     let before = consumer.stats().outages;
-    wait_until("two failures", Duration::from_secs(20), || {
+    wait_until("two failures", LONG, || {
         let _ = consumer.flush_within(Duration::from_millis(10));
         consumer.stats().outages >= before + 2
     });

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use audit_diesel::{AuditContext, Consumer, MemoryQueue, Payload, Queue, Record};
 use audit_tests::app::postgres::app;
-use audit_tests::{Call, Hooked, PgPool, PostgresServer, TestDatabase, pg_pool, wait_until};
+use audit_tests::{
+    Call, Hooked, LONG, PgPool, PostgresServer, TestDatabase, flush_fails, pg_pool, wait_until,
+};
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel_migrations::MigrationHarness;
@@ -15,7 +17,7 @@ use crate::on_postgres::helpers::*;
 /// Waits until the consumer has failed to store, and checks that nothing was quarantined.
 fn fails(consumer: &Consumer, words: &str) {
     let before = consumer.stats().outages;
-    wait_until("two failures", Duration::from_secs(20), || {
+    wait_until("two failures", LONG, || {
         let _ = consumer.flush_within(Duration::from_millis(10));
         consumer.stats().outages >= before + 2
     });
@@ -95,10 +97,11 @@ fn terminate_others(database: &TestDatabase) {
 /// Statement and lock time-outs have no kind of their own in Diesel.
 #[test]
 fn time_outs_quarantine_nothing() {
-    for setting in ["lock_timeout", "statement_timeout"] {
+    // What is not in the way has to be done in time, on a slow machine as well.
+    for (setting, millis) in [("lock_timeout", 50), ("statement_timeout", 2_000)] {
         let app = app();
         let queue = MemoryQueue::new();
-        let url = format!("{}?options=-c%20{setting}%3D50", app.guard.url());
+        let url = format!("{}?options=-c%20{setting}%3D{millis}", app.guard.url());
         let pool = pg_pool(&url);
         let consumer = Consumer::builder(std::sync::Arc::new(queue.clone()), pool);
         let consumer = consumer.interval(NEVER).spawn().unwrap();
@@ -168,7 +171,8 @@ fn its_backend_is_killed_before_the_commit_and_after_it() {
         if let Call::Ack(_) = call
             && first()
         {
-            let sql = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+            // Gone before the next try, which would meet one that is about to go.
+            let sql = "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity
                        WHERE datname = current_database() AND pid <> pg_backend_pid()";
             PgConnection::establish(&url)
                 .unwrap()
@@ -223,18 +227,9 @@ fn postgres_stops_dies_and_comes_back() {
         } else {
             server.stop();
         }
-        // After a kill the processes of old connections may live for a moment.
-        let error = loop {
-            queue.push(&payloads(50)).unwrap();
-            pushed += 50;
-            if let Err(error) = consumer.flush_within(Duration::from_secs(4)) {
-                break error;
-            }
-        };
-        assert!(
-            error.to_string().contains("no database connection"),
-            "{error}"
-        );
+        queue.push(&payloads(50)).unwrap();
+        pushed += 50;
+        flush_fails(&consumer, "no database connection");
         server.restart();
         consumer.flush().unwrap();
     }
@@ -246,9 +241,7 @@ fn postgres_stops_dies_and_comes_back() {
     let stats = consumer.stats();
     assert_eq!((stats.stored, stats.quarantined), (pushed as u64, 0));
     server.stop();
-    let started = std::time::Instant::now();
     consumer.stop().unwrap();
-    assert!(started.elapsed() < Duration::from_secs(5));
 }
 
 /// While one is at work the others wait; the work goes on with the others when it ends.

@@ -59,6 +59,11 @@ impl Way {
         self.shared.ended.load(SeqCst)
     }
 
+    /// Ends connections again, as from the beginning.
+    pub fn close(&self) {
+        self.shared.open.store(false, SeqCst);
+    }
+
     /// Ends none any more.
     pub fn open(&self) {
         self.shared.open.store(true, SeqCst);

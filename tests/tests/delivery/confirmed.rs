@@ -55,7 +55,9 @@ fn a_wiped_redis_loses_nothing() {
         count += 710;
         let consumer = setup.consumer();
         setup.wait_for(count);
-        assert_eq!(auditor.stats().sent_again, round * 700);
+        wait_until("all to be counted", LONG, || {
+            auditor.stats().sent_again == round * 700
+        });
         consumer.stop().unwrap();
     }
     setup.wait_for_an_empty_journal();
@@ -112,7 +114,9 @@ fn a_redis_that_comes_back_with_old_data_loses_nothing() {
     let consumer = setup.consumer();
     setup.wait_for(200);
     setup.wait_for_an_empty_journal();
-    assert_eq!(consumer.stats().duplicates, 100);
+    wait_until("the old data to be counted", LONG, || {
+        consumer.stats().duplicates == 100
+    });
 }
 
 #[test]

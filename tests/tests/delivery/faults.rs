@@ -14,11 +14,8 @@ use super::support::*;
 fn stops_in_time(consumer: &Consumer) {
     let started = Instant::now();
     let _ = consumer.stop();
-    assert!(
-        started.elapsed() < Duration::from_millis(5_500),
-        "{:?}",
-        started.elapsed()
-    );
+    let took = started.elapsed();
+    assert!(took < LONG / 2, "{took:?}");
 }
 
 /// Waits until the consumer says these words about its latest try.
@@ -112,8 +109,10 @@ fn redis_is_full() {
     auditor.queue().settle(LONG).unwrap();
     setup.redis("CONFIG SET maxmemory 1");
     record(&auditor, 300..400);
-    let refused = auditor.queue().settle(Duration::from_millis(500));
-    assert!(refused.unwrap_err().to_string().contains("maxmemory"));
+    wait_until("a refusal", LONG, || {
+        let refused = auditor.queue().settle(Duration::from_millis(100));
+        refused.is_err_and(|error| error.to_string().contains("maxmemory"))
+    });
     let consumer = setup.consumer();
     setup.wait_for(300);
     assert_eq!(consumer.stats().outages, 0);
@@ -124,7 +123,7 @@ fn redis_is_full() {
 
 #[test]
 fn redis_is_silent_for_a_while() {
-    let setup = Setup::new(&[]);
+    let setup = Setup::impatient(&[]);
     let auditor = setup.confirmed().build().unwrap();
     record(&auditor, 0..100);
     auditor.queue().settle(LONG).unwrap();
@@ -137,7 +136,7 @@ fn redis_is_silent_for_a_while() {
             stops_in_time(&consumers[0]);
             let started = Instant::now();
             drop(auditor);
-            assert!(started.elapsed() < Duration::from_secs(6));
+            assert!(started.elapsed() < LONG / 2);
             setup.server.resume();
             break;
         }
@@ -153,7 +152,7 @@ fn redis_is_silent_for_a_while() {
 /// Every answer comes late, some of them too late.
 #[test]
 fn redis_is_slow() {
-    let setup = Setup::new(&[]);
+    let setup = Setup::impatient(&[]);
     let auditor = setup.confirmed().build().unwrap();
     let consumer = setup.consumer();
     for round in 0..20 {
@@ -168,9 +167,10 @@ fn redis_is_slow() {
 
 #[test]
 fn redis_is_loading_its_data() {
+    // It stays so until the test has seen it.
     let slow = [
         "--key-load-delay",
-        "50000",
+        "100000",
         "--loading-process-events-interval-bytes",
         "1024",
     ];
@@ -179,18 +179,26 @@ fn redis_is_loading_its_data() {
     record(&auditor, 0..100);
     auditor.queue().settle(LONG).unwrap();
     let filling = "x".repeat(2_000);
-    for n in 0..60 {
-        setup.redis(&format!("SET filling:{n} {filling}"));
+    let conn = &mut setup.server.connection();
+    for n in 0..2_000 {
+        let mut set = redis::cmd("SET");
+        let set = set.arg(format!("filling:{n}")).arg(&filling);
+        set.exec(conn).unwrap();
     }
     setup.redis("SAVE");
     let consumer = setup.consumer();
     setup.wait_for(100);
     setup.server.kill9();
     record(&auditor, 100..200);
+    let url = setup.server.url();
     std::thread::scope(|scope| {
         let server = &mut setup.server;
         let restarted = scope.spawn(|| server.restart());
         complains(&consumer, "loading its data");
+        let at_once = &mut redis::cmd("CONFIG");
+        at_once.arg(&["SET", "key-load-delay", "0"]);
+        let conn = redis::Client::open(url).unwrap().get_connection();
+        at_once.exec(&mut conn.unwrap()).unwrap();
         restarted.join().unwrap();
     });
     setup.wait_for(200);
@@ -236,7 +244,10 @@ fn a_stale_consumer_removes_nothing() {
     list.push(&payloads(50..100)).unwrap();
     wake.store(true, Ordering::SeqCst);
     setup.wait_for(100);
-    assert_eq!(stale.stats().stored + fresh.stats().stored, 100);
+    // What is stored is acknowledged and counted a moment later.
+    wait_until("all to be counted", LONG, || {
+        stale.stats().stored + fresh.stats().stored == 100
+    });
     assert!(list.is_empty().unwrap());
 }
 
@@ -258,7 +269,7 @@ fn a_consumer_that_waits_for_a_lock_can_be_stopped() {
     stops_in_time(&consumer);
     let started = Instant::now();
     drop(auditor);
-    assert!(started.elapsed() < Duration::from_secs(11));
+    assert!(started.elapsed() < LONG / 2);
     locker.batch_execute("COMMIT").unwrap();
     let _auditor = setup.confirmed().build().unwrap();
     let _consumer = setup.consumer();

@@ -11,13 +11,18 @@ use audit_tests::{RedisServer, wait_until};
 use diesel::prelude::*;
 use tempfile::TempDir;
 
-pub const LONG: Duration = Duration::from_secs(60);
+pub use audit_tests::LONG;
+
+/// For servers that do not answer; one that does may take longer on a slow machine.
+const IMPATIENT: Duration = Duration::from_millis(300);
+
 pub const GRACE: Duration = Duration::from_millis(200);
 
 pub struct Setup {
     pub app: postgres::App,
     pub server: RedisServer,
     pub folder: TempDir,
+    timeout: Duration,
 }
 
 impl Setup {
@@ -26,6 +31,15 @@ impl Setup {
             app: postgres::app(),
             server: RedisServer::start(redis_args),
             folder: TempDir::new().unwrap(),
+            timeout: LONG,
+        }
+    }
+
+    /// Where Redis does not answer in time.
+    pub fn impatient(redis_args: &[&str]) -> Self {
+        Self {
+            timeout: IMPATIENT,
+            ..Self::new(redis_args)
         }
     }
 
@@ -34,7 +48,7 @@ impl Setup {
     }
 
     pub fn list(&self) -> RedisQueue {
-        list(&self.server.url())
+        list(&self.server.url(), self.timeout)
     }
 
     /// Journal and Redis; what the database has is dropped from the journal.
@@ -102,10 +116,10 @@ impl Setup {
     }
 }
 
-pub fn list(url: &str) -> RedisQueue {
+pub fn list(url: &str, timeout: Duration) -> RedisQueue {
     RedisQueue::builder(url)
-        .connect_timeout(Duration::from_millis(300))
-        .io_timeout(Duration::from_millis(300))
+        .connect_timeout(timeout)
+        .io_timeout(timeout)
         .build()
         .unwrap()
 }

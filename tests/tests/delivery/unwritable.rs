@@ -28,7 +28,11 @@ fn hide(setup: &Setup) -> impl FnOnce() + use<> {
 #[test]
 fn records_go_straight_to_redis_meanwhile() {
     let setup = Setup::new(&[]);
-    let auditor = builder(&setup).build().unwrap();
+    let auditor = Auditor::builder()
+        .redis_queue(setup.list())
+        .journal_queue(setup.journal())
+        .build()
+        .unwrap();
     let unhide = hide(&setup);
     for n in 0..50 {
         record(&auditor, n..n + 1);

@@ -19,7 +19,7 @@ pub struct Patient;
 impl diesel::r2d2::CustomizeConnection<Conn, diesel::r2d2::Error> for Patient {
     fn on_acquire(&self, conn: &mut Conn) -> Result<(), diesel::r2d2::Error> {
         use diesel::connection::SimpleConnection;
-        conn.batch_execute("PRAGMA busy_timeout = 20000")
+        conn.batch_execute("PRAGMA busy_timeout = 120000")
             .map_err(diesel::r2d2::Error::QueryError)
     }
 }

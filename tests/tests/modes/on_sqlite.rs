@@ -6,7 +6,7 @@ use diesel::prelude::*;
 fn plain(app: &App) -> Conn {
     let path = app.guard.path().join("app.db");
     let mut conn = Conn::establish(path.to_str().unwrap()).unwrap();
-    conn.batch_execute("PRAGMA busy_timeout = 10000").unwrap();
+    conn.batch_execute("PRAGMA busy_timeout = 120000").unwrap();
     conn
 }
 

@@ -4,15 +4,18 @@
 use audit_diesel::{AuditEvent, Consumer, Queue, Unsettled, audited};
 use audit_tests::app::postgres::{App, Conn, app, app_on};
 use audit_tests::app::{NewAccount, accounts};
-use audit_tests::{PostgresServer, TestDatabase, wait_until};
+use audit_tests::{LONG, PostgresServer, TestDatabase, wait_until};
 use diesel::connection::SimpleConnection;
 use diesel::dsl::sql;
 use diesel::prelude::*;
+use diesel::r2d2::{ConnectionManager, PooledConnection};
 use diesel::result::Error;
 use diesel::sql_types::{BigInt, Bool, Integer, Text};
 use std::time::Duration;
 
 use crate::support::{add, added};
+
+type Pooled = PooledConnection<ConnectionManager<Conn>>;
 
 fn insert(conn: &mut Conn, email: &str) -> QueryResult<usize> {
     audited::insert_into(accounts::table)
@@ -40,18 +43,14 @@ fn terminate(app: &App, backend: i32) {
 fn wait_for_commit_of(app: &App, backend: i32) {
     let conn = &mut app.guard.connection();
     let hangs = format!(
-        "EXISTS (SELECT FROM pg_stat_activity WHERE pid = {backend} AND query = 'COMMIT'
+        "EXISTS (SELECT FROM pg_stat_activity WHERE pid = {backend} AND query LIKE '%COMMIT'
          AND state = 'active' AND wait_event IN ('advisory', 'SyncRep'))"
     );
-    wait_until(
-        "the backend waits in COMMIT",
-        Duration::from_secs(20),
-        || {
-            diesel::select(sql::<Bool>(&hangs))
-                .get_result(conn)
-                .unwrap()
-        },
-    );
+    wait_until("the backend waits in COMMIT", LONG, || {
+        diesel::select(sql::<Bool>(&hangs))
+            .get_result(conn)
+            .unwrap()
+    });
 }
 
 /// What the consumer stores of what is in the queue.
@@ -135,7 +134,9 @@ fn lost_during_commit_and_rolled_back() {
     .unwrap();
     let mut holder = app.guard.connection();
     holder.batch_execute("SELECT pg_advisory_lock(1)").unwrap();
-    commit_and_lose(&app, conn);
+    commit_and_lose(&app, conn, |conn| {
+        conn.transaction(|conn| insert(conn, "ada"))
+    });
     assert!(
         app.records()
             .iter()
@@ -145,12 +146,40 @@ fn lost_during_commit_and_rolled_back() {
     assert_eq!(stored(&app), (vec![], 1));
 }
 
-/// The server waits for a standby that does not exist: the transaction is committed, and nobody
-/// says so.
 #[test]
 fn lost_during_commit_and_committed() {
     let server = PostgresServer::start();
     let app = app_on(TestDatabase::on(&server.url()));
+    let conn = without_answer_to_commit(&app);
+    commit_and_lose(&app, conn, |conn| {
+        conn.transaction(|conn| insert(conn, "ada"))
+    });
+    let records = app.records();
+    assert_eq!(added(&records), ["ada"]);
+    assert!(records[0].unsettled.is_some());
+    assert_eq!(stored(&app), (vec!["insert".to_owned()], 0));
+}
+
+/// If there was a COMMIT, there was a rollback to the savepoint before.
+#[test]
+fn lost_during_a_batch_that_undoes_and_commits() {
+    let server = PostgresServer::start();
+    let app = app_on(TestDatabase::on(&server.url()));
+    let conn = without_answer_to_commit(&app);
+    commit_and_lose(&app, conn, |conn| {
+        conn.batch_execute("BEGIN")?;
+        insert(conn, "ada")?;
+        conn.batch_execute("SAVEPOINT a")?;
+        insert(conn, "undone")?;
+        conn.batch_execute("ROLLBACK TO a; COMMIT")
+    });
+    assert_eq!(added(&app.records()), ["ada"]);
+    assert_eq!(stored(&app), (vec!["insert".to_owned()], 0));
+}
+
+/// The server waits for a standby that does not exist: what is committed is committed, and nobody
+/// says so.
+fn without_answer_to_commit(app: &App) -> Pooled {
     let mut admin = app.guard.connection();
     let rest = [
         "ALTER ROLE postgres SET synchronous_commit = local",
@@ -162,21 +191,21 @@ fn lost_during_commit_and_committed() {
     }
     let mut conn = app.pool.get().unwrap();
     conn.batch_execute("SET synchronous_commit = on").unwrap();
-    wait_until("the setting is in force", Duration::from_secs(20), || {
+    wait_until("the setting is in force", LONG, || {
         let now = sql::<Bool>("current_setting('synchronous_standby_names') = 'nobody'");
         diesel::select(now).get_result(&mut conn).unwrap()
     });
-    commit_and_lose(&app, conn);
-    let records = app.records();
-    assert_eq!(added(&records), ["ada"]);
-    assert!(records[0].unsettled.is_some());
-    assert_eq!(stored(&app), (vec!["insert".to_owned()], 0));
+    conn
 }
 
-fn commit_and_lose(app: &App, mut conn: impl std::ops::DerefMut<Target = Conn> + Send) {
+fn commit_and_lose<T: Send>(
+    app: &App,
+    mut conn: Pooled,
+    run: impl FnOnce(&mut Conn) -> QueryResult<T> + Send,
+) {
     let backend = backend_of(&mut conn);
     std::thread::scope(|threads| {
-        let committing = threads.spawn(move || conn.transaction(|conn| insert(conn, "ada")));
+        let committing = threads.spawn(move || run(&mut conn));
         wait_for_commit_of(app, backend);
         terminate(app, backend);
         assert!(committing.join().unwrap().is_err());
@@ -187,13 +216,31 @@ fn commit_and_lose(app: &App, mut conn: impl std::ops::DerefMut<Target = Conn> +
 /// transaction that commits.
 #[test]
 fn lost_in_a_crash_and_the_id_given_again() {
+    let (_server, app) = (0..20).find_map(|_| crashed()).expect("a crash in time");
+    assert_eq!(added(&app.records()), ["ada"]);
+
+    let consumer = Consumer::builder(app.auditor.queue(), app.pool.clone())
+        .spawn()
+        .unwrap();
+    consumer.flush().unwrap();
+    let stats = consumer.stats();
+    assert_eq!((stats.stored, stats.quarantined), (0, 1), "{stats:?}");
+    let reason = sql::<Text>("(SELECT reason FROM audit_quarantine)");
+    let reason: String = diesel::select(reason)
+        .get_result(&mut app.guard.connection())
+        .unwrap();
+    assert!(reason.contains("crashed"), "{reason}");
+}
+
+/// `None` where PostgreSQL had written the id to disk before it was killed, and so knows it.
+fn crashed() -> Option<(PostgresServer, App)> {
     let mut server = PostgresServer::start();
     let app = app_on(TestDatabase::on(&server.url()));
     let mut conn = app.pool.get().unwrap();
     conn.batch_execute("ALTER SYSTEM SET wal_writer_delay = '10s'")
         .unwrap();
     conn.batch_execute("SELECT pg_reload_conf()").unwrap();
-    wait_until("the setting is in force", Duration::from_secs(20), || {
+    wait_until("the setting is in force", LONG, || {
         let now = sql::<Bool>("current_setting('wal_writer_delay') = '10s'");
         diesel::select(now).get_result(&mut conn).unwrap()
     });
@@ -205,19 +252,12 @@ fn lost_in_a_crash_and_the_id_given_again() {
     drop(conn);
     server.restart();
     let mut admin = app.guard.connection();
-    while next_id(&mut admin) != id {}
-    assert_eq!(added(&app.records()), ["ada"]);
-
-    let consumer = Consumer::builder(app.auditor.queue(), app.pool.clone())
-        .spawn()
-        .unwrap();
-    consumer.flush().unwrap();
-    let stats = consumer.stats();
-    assert_eq!((stats.stored, stats.quarantined), (0, 1), "{stats:?}");
-    let reason: String = diesel::select(sql::<Text>("(SELECT reason FROM audit_quarantine)"))
-        .get_result(&mut admin)
-        .unwrap();
-    assert!(reason.contains("crashed"), "{reason}");
+    let mut next = 0;
+    while next < id {
+        next = next_id(&mut admin);
+    }
+    drop(admin);
+    (next == id).then_some((server, app))
 }
 
 /// The id of the open transaction, or of one that commits.
@@ -263,12 +303,10 @@ fn a_transaction_that_still_runs_is_waited_for() {
         .interval(Duration::from_millis(50))
         .spawn()
         .unwrap();
-    wait_until("the consumer looked twice", Duration::from_secs(20), || {
+    wait_until("the consumer looked twice", LONG, || {
         consumer.stats().batches > 1
     });
     assert_eq!(consumer.stats().stored, 0);
     conn.batch_execute("COMMIT").unwrap();
-    wait_until("it is stored", Duration::from_secs(20), || {
-        consumer.stats().stored == 1
-    });
+    wait_until("it is stored", LONG, || consumer.stats().stored == 1);
 }

@@ -5,7 +5,7 @@ use audit_diesel::{
     Actor, AuditContext, AuditError, AuditEvent, AuditLog, Auditor, AuditorBuilder, Consumer,
     GuardMode, Journal, Payload, QuarantinedRecord, RedisQueue, audited, exempt,
 };
-use audit_tests::TestRedis;
+use audit_tests::{LONG, TestRedis};
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::result::{Error, QueryResult};
@@ -206,6 +206,7 @@ fn a_secret_is_nowhere() {
     let redis = TestRedis::new();
     let list = RedisQueue::builder(redis.url())
         .key(redis.key())
+        .io_timeout(LONG)
         .build()
         .unwrap();
     places.add_debug(&list);

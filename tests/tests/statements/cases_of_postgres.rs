@@ -2,7 +2,6 @@
 
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
 
 use audit_diesel::{Auditable, audited};
 use audit_tests::app::{Account, accounts};
@@ -128,7 +127,7 @@ fn an_open_update_does_not_block_who_refers_to_the_row() {
     other
         .batch_execute(
             "CREATE TABLE orders (account integer REFERENCES accounts);
-             SET lock_timeout = '5s'",
+             SET lock_timeout = '60s'",
         )
         .unwrap();
     one.transaction(|one| {
@@ -182,7 +181,7 @@ fn wait_for_lock(conn: &mut Conn, pid: i32) {
         "cardinality(pg_blocking_pids({pid})) > 0"
     )));
     let waits = || blocked.clone().get_result::<bool>(conn).unwrap();
-    audit_tests::wait_until("a writer that waits", Duration::from_secs(10), waits);
+    audit_tests::wait_until("a writer that waits", audit_tests::LONG, waits);
 }
 
 #[test]

@@ -238,7 +238,7 @@ fn json_that_rust_cannot_read_does_not_hide_the_trail() {
         .unwrap();
     assert!(text.contains("1e400") || text.contains("10000"), "{text}");
     assert_eq!(rows[1].changes, Some(json!({"n": {"new": 1}})));
-    let waited = Duration::from_secs(60);
+    let waited = Duration::from_secs(3_600);
     assert!(
         rows[0].stored_at > Utc::now() - waited,
         "the database's own clock"

@@ -19,6 +19,8 @@ CREATE TABLE audit_journal_prepared (
     txn BLOB NOT NULL,
     place INTEGER NOT NULL,
     xid INTEGER NOT NULL,
+    -- The transaction's id, or that of the subtransaction that a savepoint has begun.
+    writer INTEGER NOT NULL,
     origin TEXT NOT NULL,
     -- In milliseconds since 1970.
     prepared_at INTEGER NOT NULL,
@@ -32,6 +34,7 @@ diesel::table! {
         txn -> Binary,
         place -> BigInt,
         xid -> BigInt,
+        writer -> BigInt,
         origin -> Text,
         prepared_at -> BigInt,
         payload -> Binary,
@@ -48,6 +51,9 @@ pub(crate) struct Unsettled {
     pub(crate) origin: String,
     pub(crate) prepared_at: i64,
 }
+
+/// A subtransaction that prepared records belong to, and its transaction.
+type Writer = (Vec<u8>, i64);
 
 impl Journal {
     pub(crate) fn prepare(
@@ -104,11 +110,16 @@ impl Journal {
         Ok(())
     }
 
-    /// Puts the transaction's prepared records at the journal's end, and says how many.
-    pub(crate) fn release_prepared(&self, transaction: &[u8]) -> Result<usize, QueueError> {
+    /// Puts the transaction's prepared records at the journal's end, but for those of these
+    /// writers, and says how many.
+    pub(crate) fn release_prepared(
+        &self,
+        transaction: &[u8],
+        undone: &[i64],
+    ) -> Result<usize, QueueError> {
         self.run(&self.0.writer, |connection| {
             connection.immediate_transaction(|connection| {
-                let payloads = payloads(connection, transaction)?;
+                let payloads = payloads_without(connection, transaction, undone)?;
                 undo(connection, transaction, 0)?;
                 append(connection, &payloads)?;
                 Ok(payloads.len())
@@ -118,7 +129,7 @@ impl Journal {
 
     pub(crate) fn prepared_payloads(&self, transaction: &[u8]) -> Result<Vec<Payload>, QueueError> {
         self.run(&self.0.reader, |connection| {
-            payloads(connection, transaction)
+            payloads_without(connection, transaction, &[])
         })
     }
 
@@ -135,6 +146,18 @@ impl Journal {
                 ))
                 .order(prepared::txn)
                 .limit(limit as i64)
+                .load(connection)
+        })
+    }
+
+    /// The subtransactions that prepared records of these transactions belong to.
+    pub(crate) fn writers(&self, transactions: &[&[u8]]) -> Result<Vec<Writer>, QueueError> {
+        self.run(&self.0.reader, |connection| {
+            prepared::table
+                .filter(prepared::txn.eq_any(transactions))
+                .filter(prepared::writer.ne(prepared::xid))
+                .select((prepared::txn, prepared::writer))
+                .distinct()
                 .load(connection)
         })
     }
@@ -159,6 +182,7 @@ fn insert(
             prepared::txn.eq(owner.transaction.as_bytes().as_slice()),
             prepared::place.eq(place),
             prepared::xid.eq(owner.xid),
+            prepared::writer.eq(owner.writer),
             prepared::origin.eq(owner.origin),
             prepared::prepared_at.eq(now_ms()),
             prepared::payload.eq(payload.as_bytes()),
@@ -187,13 +211,20 @@ fn undo(connection: &mut SqliteConnection, transaction: &[u8], from: i64) -> Que
     Ok(())
 }
 
-fn payloads(connection: &mut SqliteConnection, transaction: &[u8]) -> QueryResult<Vec<Payload>> {
-    let payloads: Vec<Vec<u8>> = prepared::table
+fn payloads_without(
+    connection: &mut SqliteConnection,
+    transaction: &[u8],
+    undone: &[i64],
+) -> QueryResult<Vec<Payload>> {
+    let payloads: Vec<(i64, Vec<u8>)> = prepared::table
         .filter(prepared::txn.eq(transaction))
         .order(prepared::place)
-        .select(prepared::payload)
+        .select((prepared::writer, prepared::payload))
         .load(connection)?;
-    Ok(payloads.into_iter().map(Payload::from).collect())
+    let kept = payloads
+        .into_iter()
+        .filter(|(writer, _)| !undone.contains(writer));
+    Ok(kept.map(|(_, payload)| Payload::from(payload)).collect())
 }
 
 /// Whatever room there is: what is released had room before.

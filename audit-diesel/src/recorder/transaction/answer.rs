@@ -38,6 +38,21 @@ impl From<Option<&Error>> for Answer {
     }
 }
 
+impl Open {
+    /// What is left of it if the batch was run up to its COMMIT.
+    fn run_to_commit(mut self, controls: &[Control], dialect: Dialect) -> Self {
+        for control in controls {
+            match control {
+                Control::Commit { .. } | Control::Prepare => break,
+                Control::Savepoint(name) => self.savepoint(name),
+                Control::RollbackTo(name) => drop(self.rollback_to(name, dialect)),
+                _ => {}
+            }
+        }
+        self
+    }
+}
+
 impl TransactionBuffer {
     /// A query without transaction control was answered.
     pub(in crate::recorder) fn answered(&mut self, answer: Answer, own: bool) -> Option<Ended> {
@@ -69,11 +84,15 @@ impl TransactionBuffer {
         }
         let open = self.open.as_mut()?;
         open.had_failure = true;
+        open.unsure_of_savepoints = true;
         let commits = has(|c| matches!(c, Control::Commit { .. } | Control::Prepare))
             || (open.opened_by_savepoint && has(|c| matches!(c, Control::Release(_))));
         match answer {
             Answer::Local => return None,
-            Answer::Lost if commits => return self.open.take().map(Ended::InDoubt),
+            Answer::Lost if commits => {
+                let open = self.open.take();
+                return open.map(|open| Ended::InDoubt(open.run_to_commit(controls, self.dialect)));
+            }
             Answer::Lost => return None,
             Answer::Refused | Answer::Done => open.aborted = true,
         }

@@ -33,6 +33,9 @@ impl TransactionBuffer {
         control: &Control,
         answer: Answer,
     ) -> Option<Ended> {
+        if let (Answer::Local, Some(open)) = (answer, &mut self.open) {
+            open.unsure_of_savepoints = true;
+        }
         match control {
             Control::Commit { chain } => self.commit(answer, *chain),
             Control::Rollback { chain } => self.rollback(answer, *chain),
@@ -106,7 +109,9 @@ impl TransactionBuffer {
     fn release(&mut self, name: &str) -> Option<Ended> {
         let dialect = self.dialect;
         let open = self.open.as_mut()?;
-        let at = open.find(name, dialect)?;
+        let at = open
+            .find(name, dialect)
+            .or_else(|| open.unknown_savepoint())?;
         open.savepoints.truncate(at);
         if at == 0 && open.opened_by_savepoint {
             return self.open.take().map(Ended::Committed);

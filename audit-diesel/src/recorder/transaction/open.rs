@@ -23,6 +23,8 @@ pub(in crate::recorder) struct Open {
     /// How many records there are, those included that are not held here.
     pub(super) records: u32,
     pub(super) savepoints: Vec<Savepoint>,
+    /// Set where the database may have other savepoints than these.
+    pub(super) unsure_of_savepoints: bool,
     /// PostgreSQL refuses everything until a rollback, and turns COMMIT into one.
     pub(super) aborted: bool,
     /// SQLite: opened by a savepoint, so releasing that one commits.
@@ -42,6 +44,8 @@ pub(super) struct Savepoint {
     payloads: usize,
     prepared: usize,
     records: u32,
+    /// The database's id of the subtransaction, once it was asked.
+    writer: Option<i64>,
 }
 
 impl Open {
@@ -57,6 +61,7 @@ impl Open {
             bytes: 0,
             records: 0,
             savepoints: Vec::new(),
+            unsure_of_savepoints: false,
             aborted: false,
             opened_by_savepoint,
             #[cfg(feature = "sqlite")]
@@ -71,6 +76,7 @@ impl Open {
         for outer in 1..depth {
             open.savepoint(&format!("diesel_savepoint_{outer}"));
         }
+        open.unsure_of_savepoints = true;
         open
     }
 
@@ -80,7 +86,32 @@ impl Open {
             payloads: self.payloads.len(),
             prepared: self.prepared.len(),
             records: self.records,
+            writer: None,
         });
+    }
+
+    /// How many savepoints are in force, as far as that is known.
+    pub(super) fn depth(&self) -> Option<usize> {
+        (!self.unsure_of_savepoints).then_some(self.savepoints.len())
+    }
+
+    /// By which id the database knows what is written now: the transaction's own, or that of the
+    /// subtransaction that the innermost savepoint has begun.
+    pub(super) fn writer(&self) -> Option<i64> {
+        if self.unsure_of_savepoints {
+            return None;
+        }
+        match self.savepoints.last() {
+            Some(savepoint) => savepoint.writer,
+            None => self.xid,
+        }
+    }
+
+    /// Notes by which id the database knows what is written now.
+    pub(super) fn set_writer(&mut self, writer: i64) {
+        if let Some(savepoint) = self.savepoints.last_mut() {
+            savepoint.writer = Some(writer);
+        }
     }
 
     /// The place of the innermost savepoint of that name.
@@ -96,10 +127,14 @@ impl Open {
     pub(super) fn rollback_to(&mut self, name: &str, dialect: Dialect) -> Option<Undone> {
         self.aborted = false;
         self.doubt = None;
-        let at = self.find(name, dialect)?;
+        let at = self
+            .find(name, dialect)
+            .or_else(|| self.unknown_savepoint())?;
         let (held, prepared) = (self.payloads.len(), self.prepared.len());
         self.savepoints.truncate(at + 1);
-        let savepoint = &self.savepoints[at];
+        let savepoint = &mut self.savepoints[at];
+        // The savepoint stays in force, and begins another subtransaction.
+        savepoint.writer = None;
         self.payloads.truncate(savepoint.payloads);
         self.prepared.truncate(savepoint.prepared);
         self.records = savepoint.records;
@@ -110,6 +145,12 @@ impl Open {
             transaction: self.id,
             prepared_from: (prepared > 0).then_some(self.records),
         })
+    }
+
+    /// The database has a savepoint that is not known here.
+    pub(super) fn unknown_savepoint<T>(&mut self) -> Option<T> {
+        self.unsure_of_savepoints = true;
+        None
     }
 
     pub(super) fn pending(&self) -> impl Iterator<Item = &Payload> {

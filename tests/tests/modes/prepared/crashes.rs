@@ -2,9 +2,6 @@
 //! it, and anywhere.
 
 use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -15,73 +12,18 @@ use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::result::Error;
 
+use super::process::{Part, Process};
 use super::setup::{
-    Conn, HANG_IN_COMMIT, LONG, Setup, builder, emails, holds, insert, quarantined, recorded,
+    Conn, HANG_IN_COMMIT, LONG, Setup, emails, holds, insert, quarantined, recorded,
 };
 
-const ROLE: &str = "AUDIT_TEST_PREPARED_ROLE";
-const DATABASE: &str = "AUDIT_TEST_PREPARED_DATABASE";
-const JOURNAL: &str = "AUDIT_TEST_PREPARED_JOURNAL";
-
-/// This test binary again, with a part to play.
-fn start(setup: &Setup, role: &str) -> Child {
-    Command::new(std::env::current_exe().unwrap())
-        .args([
-            "prepared::crashes::child",
-            "--exact",
-            "--ignored",
-            "--nocapture",
-        ])
-        .env(ROLE, role)
-        .env(DATABASE, setup.app.guard.url())
-        .env(JOURNAL, setup.journal_path())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap()
-}
-
-/// Waits until the child has its connections.
-fn wait_for(child: &mut Child) {
-    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let mut lines = lines.map_while(Result::ok);
-    assert!(lines.any(|line| line.contains("ready")), "it did not start");
-}
-
-fn kill(mut child: Child) {
-    child.kill().unwrap();
-    child.wait().unwrap();
-}
-
-#[test]
-#[ignore = "it is the process that the other tests kill"]
-fn child() {
-    let Ok(role) = std::env::var(ROLE) else {
-        return;
-    };
-    let (url, journal) = (std::env::var(DATABASE), std::env::var_os(JOURNAL));
-    let (url, journal) = (url.unwrap(), PathBuf::from(journal.unwrap()));
-    let auditor = builder(&url, &journal).build().unwrap();
-    let connect = || {
-        let mut conn = Conn::establish(&url).unwrap();
-        auditor.attach(&mut conn);
-        conn
-    };
-    if let Some(email) = role.strip_prefix("insert ") {
-        let mut conn = connect();
-        println!("ready");
-        insert(&mut conn, email).unwrap();
-        return;
-    }
-    let connections: Vec<Conn> = (0..3).map(|_| connect()).collect();
-    println!("ready");
+/// Writes until it is killed.
+pub(super) fn write_on(connections: Vec<Conn>, name: &str) {
     thread::scope(|threads| {
         for (number, mut conn) in connections.into_iter().enumerate() {
-            let role = &role;
             threads.spawn(move || {
-                // Until it is killed.
                 for n in 0_u64.. {
-                    write(&mut conn, &format!("{role}.{number}.{n}"));
+                    write(&mut conn, &format!("{name}.{number}.{n}"));
                 }
             });
         }
@@ -121,8 +63,8 @@ fn before_the_journals_write() {
     holder
         .batch_execute("BEGIN; LOCK TABLE accounts IN ACCESS EXCLUSIVE MODE")
         .unwrap();
-    let mut child = start(&setup, "insert ada");
-    wait_for(&mut child);
+    let mut child = Process::start(&setup, &Part::Insert("ada".to_owned()));
+    child.ready();
     wait_until("the insert waits", LONG, || {
         let waits = format!(
             "EXISTS (SELECT FROM pg_stat_activity WHERE {AUDITED_INSERT}
@@ -139,7 +81,7 @@ fn before_the_journals_write() {
         );
         holds(admin, &waits)
     });
-    kill(child);
+    child.kill();
     drop(lock);
     setup.assert_trail(&setup.auditor(), &[]);
 }
@@ -153,7 +95,7 @@ fn after_it_and_during_commit() {
         admin.batch_execute(HANG_IN_COMMIT).unwrap();
         let mut holder = setup.app.guard.connection();
         holder.batch_execute("SELECT pg_advisory_lock(1)").unwrap();
-        let child = start(&setup, "insert ada");
+        let child = Process::start(&setup, &Part::Insert("ada".to_owned()));
         wait_until("it waits in COMMIT", LONG, || {
             holds(
                 admin,
@@ -162,11 +104,12 @@ fn after_it_and_during_commit() {
             )
         });
         assert_eq!(setup.prepared(), 1);
-        kill(child);
+        child.kill();
+        setup.leave_rolled_back("marker");
         // Another process looks, and the transaction is in progress.
         let auditor = setup.auditor();
-        thread::sleep(Duration::from_millis(600));
-        assert_eq!(setup.prepared(), 1, "it is not stolen");
+        wait_until("it has looked", LONG, || setup.prepared() == 1);
+        assert_eq!(setup.prepared_for("marker"), 0, "it is not stolen");
         if commits {
             drop(holder);
             setup.assert_trail(&auditor, &["ada"]);
@@ -190,12 +133,12 @@ fn after_commit_and_before_the_note() {
     admin.batch_execute(HANG_IN_COMMIT).unwrap();
     let mut holder = setup.app.guard.connection();
     holder.batch_execute("SELECT pg_advisory_lock(1)").unwrap();
-    let child = start(&setup, "insert ada");
+    let child = Process::start(&setup, &Part::Insert("ada".to_owned()));
     wait_until("it is written down", LONG, || setup.prepared() == 1);
     let lock = setup.lock_journal();
     drop(holder);
     wait_until("it is committed", LONG, || emails(admin) == ["ada"]);
-    kill(child);
+    child.kill();
     drop(lock);
     assert_eq!(setup.prepared(), 1);
     setup.assert_trail(&setup.auditor(), &["ada"]);
@@ -209,12 +152,7 @@ fn the_other_process_settles_it() {
     let mut conn = setup.connection(&other);
     conn.batch_execute("BEGIN").unwrap();
     insert(&mut conn, "of the other").unwrap();
-    assert!(
-        start(&setup, "insert of the child")
-            .wait()
-            .unwrap()
-            .success()
-    );
+    assert!(Process::start(&setup, &Part::Insert("of the child".to_owned())).has_ended_well());
     assert_eq!(setup.prepared(), 1, "what runs is let alone");
     conn.batch_execute("COMMIT").unwrap();
     setup.assert_trail(&other, &["of the other", "of the child"]);
@@ -238,11 +176,11 @@ fn killed_anywhere() {
     let started = Instant::now();
     let mut left = 0;
     for crash in 0..crashes() {
-        let mut child = start(&setup, &crash.to_string());
-        wait_for(&mut child);
+        let mut child = Process::start(&setup, &Part::Write(crash.to_string()));
+        child.ready();
         // Any moment of the first of the transactions, and sometimes later.
         thread::sleep(Duration::from_micros((crash as u64 * 7_919) % 60_000));
-        kill(child);
+        child.kill();
         left += setup.prepared();
     }
     let took = started.elapsed();

@@ -89,48 +89,56 @@ fn during_commit_and_committed() {
 /// transaction that commits.
 #[test]
 fn the_server_is_killed() {
-    for given_again in [false, true] {
-        let mut server = PostgresServer::start();
-        let setup = Setup::of(app_on(TestDatabase::on(&server.url())));
-        let mut admin = setup.app.guard.connection();
-        admin
-            .batch_execute("ALTER SYSTEM SET wal_writer_delay = '10s'")
+    killed_server(false);
+    // PostgreSQL may write the id to disk before it is killed, and so know it.
+    assert!((0..20).any(|_| killed_server(true)));
+}
+
+/// False where the id was not given again.
+fn killed_server(given_again: bool) -> bool {
+    let mut server = PostgresServer::start();
+    let setup = Setup::of(app_on(TestDatabase::on(&server.url())));
+    let mut admin = setup.app.guard.connection();
+    admin
+        .batch_execute("ALTER SYSTEM SET wal_writer_delay = '10s'")
+        .unwrap();
+    admin.batch_execute("SELECT pg_reload_conf()").unwrap();
+    let auditor = setup.auditor();
+    let mut conn = setup.connection(&auditor);
+    wait_until("the setting is in force", LONG, || {
+        holds(&mut conn, "current_setting('wal_writer_delay') = '10s'")
+    });
+    insert(&mut conn, "kept").unwrap();
+    conn.batch_execute("BEGIN").unwrap();
+    insert(&mut conn, "open").unwrap();
+    let id = sql::<BigInt>("txid_current()");
+    let id: i64 = diesel::select(id).get_result(&mut conn).unwrap();
+    server.kill9();
+    conn.batch_execute("COMMIT").unwrap_err();
+    drop((conn, auditor));
+    assert_eq!(setup.prepared(), 1);
+    server.restart();
+    let mut admin = setup.app.guard.connection();
+    let mut next = if given_again { 0 } else { id };
+    while next != id {
+        next = diesel::select(sql::<BigInt>("txid_current()"))
+            .get_result(&mut admin)
             .unwrap();
-        admin.batch_execute("SELECT pg_reload_conf()").unwrap();
-        let auditor = setup.auditor();
-        let mut conn = setup.connection(&auditor);
-        wait_until("the setting is in force", LONG, || {
-            holds(&mut conn, "current_setting('wal_writer_delay') = '10s'")
-        });
-        insert(&mut conn, "kept").unwrap();
-        conn.batch_execute("BEGIN").unwrap();
-        insert(&mut conn, "open").unwrap();
-        let id = sql::<BigInt>("txid_current()");
-        let id: i64 = diesel::select(id).get_result(&mut conn).unwrap();
-        server.kill9();
-        conn.batch_execute("COMMIT").unwrap_err();
-        drop((conn, auditor));
-        assert_eq!(setup.prepared(), 1);
-        server.restart();
-        let mut admin = setup.app.guard.connection();
-        let mut next = if given_again { 0 } else { id };
-        while next != id {
-            next = diesel::select(sql::<BigInt>("txid_current()"))
-                .get_result(&mut admin)
-                .unwrap();
-            assert!(next <= id, "the crash was not in time");
+        if next > id {
+            return false;
         }
-        let auditor = setup.auditor();
-        setup.wait_until_settled();
-        setup.consume(&auditor);
-        assert_eq!(emails(&mut admin), ["kept"]);
-        assert_eq!(recorded(&mut admin), ["kept"]);
-        let reasons = quarantined(&mut admin);
-        assert!(
-            reasons
-                .iter()
-                .all(|reason| reason.contains("crashed or was restored")),
-            "{reasons:?}"
-        );
     }
+    let auditor = setup.auditor();
+    setup.wait_until_settled();
+    setup.consume(&auditor);
+    assert_eq!(emails(&mut admin), ["kept"]);
+    assert_eq!(recorded(&mut admin), ["kept"]);
+    let reasons = quarantined(&mut admin);
+    assert!(
+        reasons
+            .iter()
+            .all(|reason| reason.contains("crashed or was restored")),
+        "{reasons:?}"
+    );
+    true
 }

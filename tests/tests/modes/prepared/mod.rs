@@ -3,5 +3,8 @@
 mod crashes;
 mod doubts;
 mod ends;
+mod process;
+mod programs;
+mod savepoints;
 pub(crate) mod setup;
 mod unknowable;

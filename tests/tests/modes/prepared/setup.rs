@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use audit_diesel::{AuditLog, Auditor, AuditorBuilder, Consumer, Delivery, Journal, audited};
 use audit_tests::app::{NewAccount, accounts, postgres};
@@ -15,7 +14,7 @@ use tempfile::TempDir;
 
 pub(crate) use audit_tests::app::postgres::{Conn, app_on, trail};
 
-pub(crate) const LONG: Duration = Duration::from_secs(30);
+pub(crate) use audit_tests::LONG;
 
 pub(crate) struct Setup {
     pub(crate) app: postgres::App,
@@ -57,9 +56,36 @@ impl Setup {
     pub(crate) fn prepared(&self) -> i64 {
         let path = self.journal_path();
         let mut conn = SqliteConnection::establish(path.to_str().unwrap()).unwrap();
-        conn.batch_execute("PRAGMA busy_timeout = 10000").unwrap();
+        conn.batch_execute("PRAGMA busy_timeout = 120000").unwrap();
         let count = sql::<BigInt>("count(*) FROM audit_journal_prepared");
         diesel::select(count).get_result(&mut conn).unwrap()
+    }
+
+    /// How many of them are of the insert of this address.
+    pub(crate) fn prepared_for(&self, email: &str) -> i64 {
+        let path = self.journal_path();
+        let mut conn = SqliteConnection::establish(path.to_str().unwrap()).unwrap();
+        conn.batch_execute("PRAGMA busy_timeout = 10000").unwrap();
+        let count = sql::<BigInt>(
+            "count(*) FROM audit_journal_prepared WHERE instr(CAST(payload AS TEXT), ",
+        )
+        .bind::<Text, _>(format!("\"{email}\""))
+        .sql(") > 0");
+        diesel::select(count).get_result(&mut conn).unwrap()
+    }
+
+    /// A record whose transaction was rolled back by the server, as of a process that is gone:
+    /// once a process has taken it back, it has looked at all that are older.
+    pub(crate) fn leave_rolled_back(&self, email: &str) {
+        let auditor = self.auditor();
+        let mut conn = self.connection(&auditor);
+        conn.batch_execute("BEGIN").unwrap();
+        insert(&mut conn, email).unwrap();
+        assert_eq!(self.prepared_for(email), 1);
+        let backend = backend_of(&mut conn);
+        terminate(&mut self.app.guard.connection(), backend);
+        // Its process knows nothing of that, and will not say what became of it.
+        std::mem::forget(conn);
     }
 
     pub(crate) fn wait_until_settled(&self) {
@@ -70,7 +96,7 @@ impl Setup {
     pub(crate) fn lock_journal(&self) -> SqliteConnection {
         let path = self.journal_path();
         let mut conn = SqliteConnection::establish(path.to_str().unwrap()).unwrap();
-        conn.batch_execute("PRAGMA busy_timeout = 10000; BEGIN IMMEDIATE")
+        conn.batch_execute("PRAGMA busy_timeout = 120000; BEGIN IMMEDIATE")
             .unwrap();
         conn
     }

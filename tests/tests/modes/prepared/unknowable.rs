@@ -1,9 +1,7 @@
 //! What PostgreSQL cannot tell is not guessed.
 
-use std::time::Duration;
-
 use audit_tests::wait_until;
-use diesel::connection::SimpleConnection;
+use diesel::connection::{Connection, InstrumentationEvent, SimpleConnection};
 
 use super::setup::{Conn, LONG, Setup, insert, quarantined, recorded};
 
@@ -46,6 +44,48 @@ fn an_id_that_was_not_given_out() {
     );
 }
 
+/// PostgreSQL forgets what became of a transaction once no row needs that any more: it says NULL.
+#[test]
+fn an_id_that_is_too_old() {
+    let setup = Setup::new();
+    // Forgotten since the server was made.
+    let admin = &mut setup.app.guard.connection();
+    assert!(super::setup::holds(admin, "txid_status(5) IS NULL"));
+    left_behind(&setup, "UPDATE audit_journal_prepared SET xid = 5");
+    let reasons = reasons(&setup);
+    assert_eq!(reasons.len(), 1);
+    assert!(
+        reasons[0].contains("whether transaction 5 was committed: its id is too old"),
+        "{}",
+        reasons[0]
+    );
+}
+
+/// The transaction was committed, and nobody knows about the part that a savepoint began.
+#[test]
+fn a_part_that_is_too_old() {
+    let setup = Setup::new();
+    let auditor = setup.auditor();
+    let mut conn = setup.connection(&auditor);
+    conn.batch_execute("BEGIN; SAVEPOINT a").unwrap();
+    insert(&mut conn, "ada").unwrap();
+    drop(auditor);
+    let mut lock = setup.lock_journal();
+    lock.batch_execute("UPDATE audit_journal_prepared SET writer = 5")
+        .unwrap();
+    // The connection's own auditor is gone, so that the COMMIT is not noted.
+    conn.set_instrumentation(None::<fn(InstrumentationEvent<'_>)>);
+    conn.batch_execute("COMMIT").unwrap();
+    lock.batch_execute("COMMIT").unwrap();
+    let reasons = reasons(&setup);
+    assert_eq!(reasons.len(), 1);
+    assert!(
+        reasons[0].contains("a part of it, 5, was rolled back to a savepoint"),
+        "{}",
+        reasons[0]
+    );
+}
+
 #[test]
 fn another_server() {
     let setup = Setup::new();
@@ -69,9 +109,10 @@ fn another_server_gets_time() {
         &setup,
         "UPDATE audit_journal_prepared SET origin = '1/00000001'",
     );
+    setup.leave_rolled_back("marker");
     let _auditor = setup.auditor();
-    std::thread::sleep(Duration::from_secs(1));
-    assert_eq!(setup.prepared(), 1);
+    wait_until("it has looked", LONG, || setup.prepared_for("marker") == 0);
+    assert_eq!(setup.prepared_for("ada"), 1);
 }
 
 /// A database that is away is no reason to give up.

@@ -1,0 +1,82 @@
+//! What the tests share.
+
+pub use std::borrow::Cow;
+pub use std::marker::PhantomData;
+
+pub use audit_diesel::{
+    AuditContext, AuditFields, Auditable, AuditedBy, AuditedColumns, AuditedModel, Record,
+};
+pub use bigdecimal::BigDecimal;
+pub use chrono::{DateTime, NaiveDate, Utc};
+pub use diesel::prelude::*;
+pub use serde::{Serialize, Serializer};
+pub use serde_json::{Value, json};
+pub use uuid::Uuid;
+
+pub use super::schema::*;
+
+pub fn changes(record: Option<Record>) -> Value {
+    let changes = record.and_then(|record| record.changes);
+    changes.map_or(Value::Null, |changes| changes.to_value().unwrap())
+}
+
+pub fn update<M: Auditable>(old: &M, new: &M) -> Value {
+    changes(Record::update(old, new, AuditContext::default()))
+}
+
+pub fn insert<M: Auditable>(new: &M) -> Value {
+    changes(Record::insert(new, AuditContext::default()))
+}
+
+pub fn delete<M: Auditable>(old: &M) -> Value {
+    changes(Record::delete(old, AuditContext::default()))
+}
+
+pub fn columns_of<M: AuditedColumns>() -> Vec<&'static str> {
+    let mut names = vec![];
+    M::visit_columns(&mut |name| names.push(name));
+    names
+}
+
+pub fn key_of<M: AuditedModel>() -> Vec<&'static str> {
+    let mut names = vec![];
+    M::visit_key(&mut |name| names.push(name));
+    names
+}
+
+/// Proves that the table names its model.
+pub fn model_of<T, M>(_table: T) -> &'static str
+where
+    T: AuditedBy<M>,
+    M: AuditedModel<Table = T>,
+{
+    std::any::type_name::<M>()
+}
+
+pub fn selected<M: AuditedColumns>() -> String
+where
+    M::Columns: diesel::query_builder::QueryFragment<diesel::pg::Pg>,
+{
+    diesel::debug_query::<diesel::pg::Pg, _>(&M::columns()).to_string()
+}
+
+pub fn at(seconds: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp(seconds, 0).unwrap()
+}
+
+/// Not `Serialize` at all: the derive cannot even ask for it.
+#[derive(Clone, PartialEq)]
+pub struct Token(pub &'static str);
+
+/// Neither `PartialEq` nor `Serialize`.
+#[derive(Clone)]
+pub struct Opaque;
+
+#[derive(Clone, PartialEq)]
+pub struct Panics;
+
+impl Serialize for Panics {
+    fn serialize<S: Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+        panic!("a value that must stay was serialised")
+    }
+}
