@@ -27,6 +27,12 @@ impl From<Vec<u8>> for Payload {
     }
 }
 
+impl From<&[u8]> for Payload {
+    fn from(bytes: &[u8]) -> Self {
+        Self(bytes.into())
+    }
+}
+
 impl fmt::Debug for Payload {
     /// Shows the length only: what a payload holds belongs in the trail, not in a log.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
