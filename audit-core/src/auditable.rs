@@ -49,7 +49,9 @@ pub trait Auditable: AuditFields {
 /// ```
 #[derive(Debug, Default)]
 pub struct IdWriter {
-    parts: Vec<serde_json::Value>,
+    /// The parts as JSON, with commas between.
+    json: Vec<u8>,
+    parts: usize,
 }
 
 impl IdWriter {
@@ -63,20 +65,34 @@ impl IdWriter {
     /// A value that cannot be serialised becomes `null`, as it must not stop the user's statement.
     #[must_use]
     pub fn part<T: Serialize + ?Sized>(mut self, value: &T) -> Self {
-        self.parts
-            .push(serde_json::to_value(value).unwrap_or(serde_json::Value::Null));
+        if self.parts > 0 {
+            self.json.push(b',');
+        }
+        self.parts += 1;
+        let start = self.json.len();
+        if serde_json::to_writer(&mut self.json, value).is_err() {
+            self.json.truncate(start);
+            self.json.extend_from_slice(b"null");
+        }
         self
     }
 
     /// The id: the bare value of a single part, a JSON array of several.
     pub fn finish(mut self) -> String {
-        if self.parts.len() == 1 {
-            match self.parts.remove(0) {
-                serde_json::Value::String(text) => text,
-                other => other.to_string(),
+        match (self.parts, self.json.first()) {
+            // A text without its quotes.
+            (1, Some(b'"')) => serde_json::from_slice(&self.json).unwrap_or_default(),
+            (1, _) => text(self.json),
+            _ => {
+                self.json.insert(0, b'[');
+                self.json.push(b']');
+                text(self.json)
             }
-        } else {
-            serde_json::Value::Array(self.parts).to_string()
         }
     }
+}
+
+fn text(json: Vec<u8>) -> String {
+    // JSON is always UTF-8.
+    String::from_utf8(json).unwrap_or_default()
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::{Debug, Display};
 
 use serde::de::{MapAccess, Visitor};
+use serde::ser::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
@@ -33,14 +34,13 @@ impl ChangeKind {
 ///
 /// A redacted field is `{"redacted":true}`; a side that does not exist (the old row of an insert)
 /// is left out, and a database NULL is `null`.
-#[derive(Clone, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Changes(Box<RawValue>);
+#[derive(Clone, PartialEq)]
+pub struct Changes(String);
 
 impl Changes {
     /// The JSON text.
     pub fn as_json(&self) -> &str {
-        self.0.get()
+        &self.0
     }
 
     /// The changes as a JSON value, for looking into them.
@@ -50,17 +50,30 @@ impl Changes {
     /// When a number does not fit, or the text holds a lone surrogate: the text is kept as it
     /// came, and only looking into it fails.
     pub fn to_value(&self) -> Result<serde_json::Value, serde_json::Error> {
-        serde_json::from_str(self.0.get())
+        serde_json::from_str(&self.0)
     }
 
     /// Each field in the order of the model, with the JSON texts of what is said about it: `old`,
     /// `new`, or `redacted`. Nothing is looked into, so this cannot fail on a value.
     pub fn fields(&self) -> Vec<(String, BTreeMap<String, String>)> {
-        serde_json::from_str::<FieldsInOrder>(self.0.get()).map_or_else(|_| Vec::new(), |f| f.0)
+        serde_json::from_str::<FieldsInOrder>(&self.0).map_or_else(|_| Vec::new(), |f| f.0)
     }
 
     pub(crate) fn from_raw(raw: Box<RawValue>) -> Self {
-        Self(raw)
+        Self(Box::<str>::from(raw).into())
+    }
+}
+
+impl Serialize for Changes {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let raw: &RawValue = serde_json::from_str(&self.0).map_err(S::Error::custom)?;
+        raw.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Changes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Box::<RawValue>::deserialize(deserializer).map(Self::from_raw)
     }
 }
 
@@ -101,12 +114,6 @@ impl Debug for Changes {
     }
 }
 
-impl PartialEq for Changes {
-    fn eq(&self, other: &Self) -> bool {
-        self.as_json() == other.as_json()
-    }
-}
-
 /// What a redacted field's type has to be, and the type of a field that is recorded in another
 /// form. Every type with `PartialEq` is.
 #[diagnostic::on_unimplemented(
@@ -131,6 +138,9 @@ pub trait Recorded: PartialEq + Serialize {}
 
 #[diagnostic::do_not_recommend]
 impl<T: PartialEq + Serialize + ?Sized> Recorded for T {}
+
+/// What the changes of a row seldom exceed, so that they are written without a second allocation.
+const USUAL_BYTES: usize = 256;
 
 /// Collects the changed fields of one row.
 ///
@@ -219,6 +229,20 @@ impl ChangesWriter {
 
     /// The changes, or `None` where an update changed nothing that makes a record.
     pub fn finish(mut self) -> Option<Changes> {
+        self.end()?;
+        String::from_utf8(self.json).ok().map(Changes)
+    }
+
+    /// Begins with another row, in the same memory.
+    pub(crate) fn begin(&mut self, kind: ChangeKind) {
+        self.kind = kind;
+        self.json.clear();
+        self.significant = kind != ChangeKind::Update;
+        self.unserializable = 0;
+    }
+
+    /// As [`finish`](Self::finish), for a writer that is used again.
+    pub(crate) fn end(&mut self) -> Option<&[u8]> {
         if !self.significant {
             return None;
         }
@@ -226,8 +250,7 @@ impl ChangesWriter {
             self.json.push(b'{');
         }
         self.json.push(b'}');
-        let text = String::from_utf8(self.json).ok()?;
-        RawValue::from_string(text).ok().map(Changes)
+        Some(&self.json)
     }
 
     fn differs<T: PartialEq + ?Sized>(&self, old: Option<&T>, new: Option<&T>) -> bool {
@@ -235,8 +258,12 @@ impl ChangesWriter {
     }
 
     fn write_name(&mut self, name: &str) {
-        self.json
-            .push(if self.json.is_empty() { b'{' } else { b',' });
+        if self.json.is_empty() {
+            self.json.reserve(USUAL_BYTES);
+            self.json.push(b'{');
+        } else {
+            self.json.push(b',');
+        }
         // Writing a string to a `Vec` cannot fail.
         let _ = serde_json::to_writer(&mut self.json, name);
         self.json.push(b':');

@@ -27,6 +27,12 @@ impl From<Vec<u8>> for Payload {
     }
 }
 
+impl From<&[u8]> for Payload {
+    fn from(bytes: &[u8]) -> Self {
+        Self(bytes.into())
+    }
+}
+
 impl fmt::Debug for Payload {
     /// Shows the length only: what a payload holds belongs in the trail, not in a log.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -78,6 +84,19 @@ pub trait Queue: Send + Sync + 'static {
     ///
     /// [`QueueError::Unavailable`] and its like; nothing has changed then.
     fn peek(&self, limit: usize) -> Result<Batch, QueueError>;
+
+    /// Looks at what stands behind a batch that is at the head of the queue and not acknowledged
+    /// yet, so that a consumer can make it ready meanwhile. It is a batch like any other once the
+    /// one before it is acknowledged. A queue that cannot do this, or finds that others took payloads
+    /// away, says that there is nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`peek`](Self::peek).
+    fn peek_behind(&self, batch: &Batch, limit: usize) -> Result<Batch, QueueError> {
+        let _ = (batch, limit);
+        Ok(Batch::default())
+    }
 
     /// Removes the batch if it is still at the head of the queue, and says how many payloads that
     /// were. An acknowledgement that comes twice or too late removes nothing.

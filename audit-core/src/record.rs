@@ -92,7 +92,7 @@ impl Record {
     pub fn new(action: impl Into<String>, context: AuditContext) -> Self {
         Self {
             id: Uuid::now_v7(),
-            occurred_at: micros_since_epoch(SystemTime::now()),
+            occurred_at: micros_now(),
             action: action.into(),
             resource_type: None,
             resource_id: None,
@@ -158,8 +158,9 @@ impl Record {
     }
 }
 
-fn micros_since_epoch(time: SystemTime) -> i64 {
-    let micros = match time.duration_since(UNIX_EPOCH) {
+/// The time in whole microseconds since 1970.
+pub(crate) fn micros_now() -> i64 {
+    let micros = match SystemTime::now().duration_since(UNIX_EPOCH) {
         Ok(since) => i128::try_from(since.as_micros()).unwrap_or(i128::MAX),
         Err(before) => -i128::try_from(before.duration().as_micros()).unwrap_or(i128::MAX),
     };

@@ -1,6 +1,6 @@
 //! A record on its way: JSON with a version, readable with `redis-cli lrange audit:queue 0 0`.
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::{Changes, Payload, Record, Unsettled};
@@ -29,32 +29,12 @@ pub enum DecodeError {
 /// How a record of this version begins: to look for the version would read all of it once more.
 const OWN_VERSION: &[u8] = br#"{"v":1,"#;
 
-#[derive(Serialize)]
-struct Versioned<'a> {
-    v: u32,
-    #[serde(flatten)]
-    record: &'a Record,
-}
-
 #[derive(Deserialize)]
 struct Version {
     v: u32,
 }
 
 impl Record {
-    /// The record as it travels.
-    ///
-    /// # Errors
-    ///
-    /// When a value in `extra` cannot be serialised; changes are serialised already.
-    pub fn encode(&self) -> Result<Payload, serde_json::Error> {
-        let record = Versioned {
-            v: WIRE_VERSION,
-            record: self,
-        };
-        serde_json::to_vec(&record).map(Payload::from)
-    }
-
     /// Reads a payload.
     ///
     /// # Errors

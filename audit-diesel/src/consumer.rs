@@ -15,6 +15,7 @@ mod rulings;
 mod sqlite;
 mod stats;
 mod store;
+mod storing;
 mod worker;
 
 pub use builder::ConsumerBuilder;

@@ -87,20 +87,44 @@ pub(crate) fn ready<C: RawConnection>(
     Ok(delivery)
 }
 
+/// PostgreSQL's id of the open transaction, unless the recorder knows it already.
+fn missing_xid<C: RawConnection>(conn: &mut C) -> Result<Option<i64>, AuditError> {
+    let recorder = Recorder::of(conn).ok_or(AuditError::NoAuditor)?;
+    Ok(match recorder.has_xid() {
+        true => None,
+        false => own(conn, <C::Backend as AuditedBackend>::transaction_id),
+    })
+}
+
 /// Writes records down in the journal, with the id of the transaction that is open.
 fn prepare<C: RawConnection>(
     conn: &mut C,
-    records: impl IntoIterator<Item = Record>,
+    payloads: Vec<Payload>,
+    xid: Option<i64>,
+) -> Result<(), AuditError> {
+    let xid = match xid {
+        Some(xid) => Some(xid),
+        None => missing_xid(conn)?,
+    };
+    write_down(conn, payloads, xid)
+}
+
+/// Writes an event down; see [`prepare`].
+fn prepare_event<C: RawConnection>(conn: &mut C, record: Record) -> Result<(), AuditError> {
+    let xid = missing_xid(conn)?;
+    let recorder = Recorder::of(conn).ok_or(AuditError::NoAuditor)?;
+    let payload = recorder.number(record)?;
+    write_down(conn, vec![payload], xid)
+}
+
+fn write_down<C: RawConnection>(
+    conn: &mut C,
+    payloads: Vec<Payload>,
     xid: Option<i64>,
 ) -> Result<(), AuditError> {
     let recorder = Recorder::of(conn).ok_or(AuditError::NoAuditor)?;
-    let xid = match xid.is_some() || recorder.has_xid() {
-        true => xid,
-        false => own(conn, <C::Backend as AuditedBackend>::transaction_id),
-    };
-    let recorder = Recorder::of(conn).ok_or(AuditError::NoAuditor)?;
     let first = recorder.next_place();
-    let payloads = recorder.number(records, xid)?;
+    recorder.pass(payloads.len(), xid);
     if payloads.is_empty() {
         return Ok(());
     }
@@ -130,7 +154,7 @@ fn writer<C: RawConnection>(conn: &mut C) -> Result<i64, AuditError> {
 /// Delivers the records of a statement.
 pub(crate) fn changes<C>(
     conn: &mut C,
-    records: impl IntoIterator<Item = Record>,
+    payloads: Vec<Payload>,
     xid: Option<i64>,
     delivery: Delivery,
 ) -> Result<(), AuditError>
@@ -139,17 +163,17 @@ where
 {
     let recorder = Recorder::of(conn).ok_or(AuditError::NoAuditor)?;
     match delivery {
-        Delivery::AfterCommit => recorder.record(records, xid),
+        Delivery::AfterCommit => recorder.record(payloads, xid),
         Delivery::Prepared => {
-            let prepared = prepare(conn, records, xid);
+            let prepared = prepare(conn, payloads, xid);
             if prepared.is_err() {
                 own(conn, RawConnection::spoil_transaction);
             }
             prepared
         }
         Delivery::Transactional => {
-            let numbered = recorder.number(records, xid);
-            let stored = numbered.and_then(|payloads| store(conn, &payloads));
+            recorder.pass(payloads.len(), xid);
+            let stored = store(conn, &payloads);
             if stored.is_err() {
                 own(conn, RawConnection::spoil_transaction);
             }
@@ -177,7 +201,7 @@ where
         Delivery::Prepared => {
             // Too large is refused, before anything is opened.
             recorder.auditor().encode_event_record(record.clone())?;
-            conn.run_with_records(|conn| Ok(prepare(conn, [record], None)?))
+            conn.run_with_records(|conn| Ok(prepare_event(conn, record)?))
                 .map_err(AuditError::out_of)
         }
         Delivery::Transactional => {

@@ -106,7 +106,8 @@ where
         .extra
         .insert("statements".to_owned(), statements.into());
     record.extra.insert("rows".to_owned(), rows.into());
-    delivery::changes(conn, [record], None, delivery)
+    let payload = recorder.number(record)?;
+    delivery::changes(conn, vec![payload], None, delivery)
 }
 
 /// Whether a connection is inside an exempt block, and what ran there.

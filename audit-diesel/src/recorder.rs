@@ -119,6 +119,18 @@ impl Recorder {
         self.transaction.has_xid()
     }
 
+    /// Whether the open transaction is known to hold the lock against other writers.
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn has_write_lock(&self) -> bool {
+        self.transaction.has_write_lock()
+    }
+
+    /// Notes that the open transaction holds the lock against other writers.
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn note_write_lock(&mut self) {
+        self.transaction.note_write_lock();
+    }
+
     /// By which id the database knows what is written now, where that is known.
     pub(crate) fn writer(&self) -> Option<i64> {
         self.transaction.writer()

@@ -5,11 +5,13 @@ mod delete;
 mod insert;
 #[cfg(feature = "postgres")]
 mod postgres;
+mod recording;
 mod returning;
 mod row;
 mod save_changes;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+mod texts;
 mod update;
 mod where_clause;
 
@@ -26,14 +28,14 @@ use diesel::query_dsl::methods::ExecuteDsl;
 use diesel::query_dsl::{LoadQuery, RunQueryDsl};
 use diesel::result::QueryResult;
 
+use crate::Delivery;
 use crate::connection::{AuditedConnection, RawConnection};
 use crate::delivery;
-use crate::failpoint::failpoint;
 use crate::model::AuditedModel;
 use crate::recorder::{Recorder, own};
-use crate::{AuditError, Delivery};
+use recording::Recording;
 use returning::{AllColumns, Returning, ReturningClause, WriteMark};
-use row::{Extra, Mark, Output, RowChange};
+use row::{Extra, Loaded, Mark, Output, RowChange};
 
 /// A statement whose changes are recorded when it runs.
 ///
@@ -169,42 +171,23 @@ where
     result
 }
 
-/// What a statement changed, and what else it returned.
-struct Changed<M, X> {
-    rows: Vec<RowChange<M>>,
-    outputs: Vec<X>,
-}
-
-/// Records what a statement changed, and passes on what else it returned.
-fn record_changes<C, M, X>(conn: &mut C, changed: Changed<M, X>) -> QueryResult<Vec<X>>
+/// Records the rows of an insert or a delete, and passes on what else they returned.
+fn record_rows<C, M, X>(
+    conn: &mut C,
+    kind: ChangeKind,
+    rows: Vec<Loaded<M, X>>,
+) -> QueryResult<Vec<X>>
 where
     C: RawConnection,
     M: AuditedModel,
     X: Output,
 {
-    failpoint!("statement.done");
-    let recorder = Recorder::of(conn).ok_or(AuditError::NoAuditor)?;
-    let context = recorder.context()?;
-    let delivery = recorder.auditor().delivery(M::DELIVERY)?;
-    let marks = changed.outputs.iter().map(Output::mark);
-    let xid = marks.clone().next().and_then(Mark::xid);
-    // SQLite says nothing, and can have other changes than rows that it returned.
-    let marks = marks.chain(std::iter::repeat(Mark::default()));
-    let records = changed.rows.into_iter().zip(marks);
-    let records = records.filter_map(|(row, mark)| {
-        let mut record = row.into_record(&context)?;
-        mark.date(&mut record);
-        Some(record)
-    });
-    delivery::changes(conn, records, xid, delivery)?;
-    Ok(changed.outputs)
-}
-
-/// The rows of an insert or a delete.
-fn changed<M, X>(kind: ChangeKind, rows: Vec<row::Loaded<M, X>>) -> Changed<M, X> {
-    let (rows, outputs) = rows
-        .into_iter()
-        .map(|row| (RowChange::of_one(kind, row.change), row.extra))
-        .unzip();
-    Changed { rows, outputs }
+    let mut recording = Recording::begin::<M, C>(conn)?;
+    let mut outputs = Vec::with_capacity(rows.len());
+    for row in rows {
+        recording.add(&RowChange::of_one(kind, row.change), row.extra.mark());
+        outputs.push(row.extra);
+    }
+    recording.finish(conn)?;
+    Ok(outputs)
 }

@@ -11,6 +11,7 @@ use crate::child;
 use crate::measure::{Contender, Samples, race_after};
 use crate::models::context;
 use crate::plot::Plots;
+use crate::processor::Meter;
 use crate::report::{Row, count, number};
 use crate::rows::LogRow;
 use crate::world::{PgPool, World};
@@ -55,13 +56,11 @@ fn drain(list: &RedisQueue, pool: &PgPool, batch: usize) -> Duration {
     took
 }
 
+/// A way to insert a batch.
+type Insert = fn(&mut PgConnection, &[LogRow]) -> QueryResult<()>;
+
 /// A batch a transaction, with one way to insert it.
-fn insert(
-    conn: &mut PgConnection,
-    records: &[Record],
-    batch: fn(&mut PgConnection, &[LogRow]) -> QueryResult<()>,
-) -> Duration {
-    let rows: Vec<LogRow> = records.iter().map(LogRow::new).collect();
+fn insert(conn: &mut PgConnection, rows: &[LogRow], batch: Insert) -> Duration {
     let start = Instant::now();
     for rows in rows.chunks(BATCH) {
         conn.transaction(|conn| batch(conn, rows)).expect("a batch");
@@ -76,18 +75,24 @@ fn against_sql(world: &World, effort: Effort) -> Fallible<Vec<Row>> {
     let conn = std::cell::RefCell::new(world.connection()?);
     conn.borrow_mut()
         .batch_execute("CREATE TABLE copied_logs (LIKE audit_logs INCLUDING ALL)")?;
-    let sql = |batch| {
-        let conn = &conn;
-        Contender::timed(move |_| insert(&mut conn.borrow_mut(), &records(size), batch))
+    let meters: Vec<Meter> = (0..3).map(|_| Meter::new(world)).collect::<Fallible<_>>()?;
+    let sql = |meter: Option<usize>, batch: Insert| {
+        let (conn, meter) = (&conn, meter.map(|at| &meters[at]));
+        Contender::timed(move |_| {
+            let rows: Vec<_> = records(size).iter().map(LogRow::new).collect();
+            let work = || insert(&mut conn.borrow_mut(), &rows, batch);
+            meter.map_or_else(work, |meter| meter.measure(work))
+        })
     };
+    let (warm_up, rounds) = (1, effort.rounds(2, 5, 9));
     let samples = race_after(
-        1,
-        effort.rounds(2, 5, 9),
+        warm_up,
+        rounds,
         vec![
-            sql(LogRow::copy),
+            sql(Some(0), LogRow::copy),
             Contender::timed(|_| {
                 push(&list, &payloads(&records(size)));
-                drain(&list, &pool, BATCH)
+                meters[1].measure(|| drain(&list, &pool, BATCH))
             }),
             Contender::timed(|_| {
                 let payloads = payloads(&records(size / 2));
@@ -95,10 +100,10 @@ fn against_sql(world: &World, effort: Effort) -> Fallible<Vec<Row>> {
                     push(&list, batch);
                     push(&list, batch);
                 }
-                drain(&list, &pool, BATCH)
+                meters[2].measure(|| drain(&list, &pool, BATCH))
             }),
-            sql(LogRow::values),
-            sql(LogRow::one_by_one),
+            sql(None, LogRow::values),
+            sql(None, LogRow::one_by_one),
         ],
     );
     let rate = |samples: &Samples| size as f64 / samples.p50() * 1e6;
@@ -113,11 +118,26 @@ fn against_sql(world: &World, effort: Effort) -> Fallible<Vec<Row>> {
             number(rate(copy), "records/s")
         ))
     };
+    let processor_time = |what: &str, meter: &Meter| {
+        let records = ((warm_up + rounds) * size) as f64;
+        let seconds = meter.spent();
+        let each = |seconds: f64| number(seconds * 1e6 / records, "µs");
+        let all = seconds.this_process + seconds.postgres + seconds.redis;
+        Row::new(what, all * 1e6 / records, "µs").detail(format!(
+            "the process itself {}, PostgreSQL {}, Redis {}",
+            each(seconds.this_process),
+            each(seconds.postgres),
+            each(seconds.redis)
+        ))
+    };
     Ok(vec![
         against_copy("consumer, Redis to table, records/s ÷ bare COPY", ours).at_least(0.80),
         against_copy("the same, half of the batches redelivered", redelivered).at_least(0.50),
         against_copy("multi-row VALUES, records/s ÷ bare COPY", values),
         against_copy("INSERT row by row, records/s ÷ bare COPY", one_by_one),
+        processor_time("processor time a record, bare COPY", &meters[0]),
+        processor_time("processor time a record, consumer", &meters[1]),
+        processor_time("the same, half of the batches redelivered", &meters[2]),
     ])
 }
 

@@ -13,6 +13,7 @@ use diesel::prelude::*;
 use crate::Fallible;
 use crate::micro::{self, change, diff, encode};
 use crate::models::{accounts, context};
+use crate::sqlite;
 
 /// Each path is run so often twice, and the difference counts: starting up is in both.
 const FEW: u64 = 200;
@@ -24,7 +25,7 @@ const MARGIN: f64 = 1.10;
 /// Runs a path so many times.
 type Run = fn(u64) -> Fallible<()>;
 
-const PATHS: [(&str, Run); 9] = [
+const PATHS: [(&str, Run); 11] = [
     ("context_enter_and_read", |times| {
         let context = context();
         repeat(times, || {
@@ -62,6 +63,16 @@ const PATHS: [(&str, Run); 9] = [
                 .set(accounts::role.eq(role))
                 .execute(conn)
         })
+    }),
+    ("update_sqlite_unchanged", |times| {
+        on_sqlite(times, true, |conn, _| {
+            audited::update(accounts::table.find(1))
+                .set(accounts::role.eq("member"))
+                .execute(conn)
+        })
+    }),
+    ("update_sqlite_by_hand", |times| {
+        on_sqlite(times, false, |conn, role| sqlite::by_hand(conn, 1, role))
     }),
     ("select_sqlite_plain", |times| {
         on_sqlite(times, false, |conn, _| select(conn))

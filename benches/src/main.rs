@@ -14,6 +14,7 @@ mod models;
 mod modes;
 mod peers;
 mod plot;
+mod processor;
 mod report;
 mod request;
 mod rows;

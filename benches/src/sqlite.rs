@@ -5,7 +5,7 @@ use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 
 use crate::measure::{Contender, race};
-use crate::models::{accounts, context};
+use crate::models::{Account, accounts, context};
 use crate::report::Row;
 use crate::request::role;
 use crate::world::World;
@@ -25,7 +25,7 @@ pub(crate) fn rows(world: &World, effort: Effort) -> Fallible<Vec<Row>> {
         )?;
         Ok(conn)
     };
-    let (mut plain, mut ours) = (connect()?, connect()?);
+    let (mut plain, mut ours, mut manual) = (connect()?, connect()?, connect()?);
     plain.batch_execute(include_str!("../sql/sqlite.sql"))?;
     auditor.attach(&mut ours);
     let samples = race(
@@ -45,6 +45,9 @@ pub(crate) fn rows(world: &World, effort: Effort) -> Fallible<Vec<Row>> {
                         .expect("an audited update");
                 });
             }),
+            Contender::new(|round| {
+                by_hand(&mut manual, row(round), &role(round, "by hand")).expect("two statements");
+            }),
         ],
     );
     Ok(vec![
@@ -54,5 +57,21 @@ pub(crate) fn rows(world: &World, effort: Effort) -> Fallible<Vec<Row>> {
             &samples[0],
         )
         .at_most(1.5),
+        Row::compare(
+            "SQLite: BEGIN IMMEDIATE, SELECT, UPDATE RETURNING, COMMIT ÷ plain",
+            &samples[2],
+            &samples[0],
+        ),
     ])
+}
+
+/// The old row and the new one, as RETURNING cannot tell the old one there: what is left to do is
+/// to compare them, and to keep the record.
+pub(crate) fn by_hand(conn: &mut SqliteConnection, id: i64, role: &str) -> QueryResult<usize> {
+    let (old, new): (Account, Account) = conn.immediate_transaction(|conn| {
+        let old = accounts::table.find(id).first(conn)?;
+        let update = diesel::update(accounts::table.find(id)).set(accounts::role.eq(role));
+        QueryResult::Ok((old, update.get_result(conn)?))
+    })?;
+    Ok(usize::from(old != new))
 }

@@ -12,6 +12,8 @@ pub enum Call {
     Push(usize),
     /// A peek with this limit.
     Peek(usize),
+    /// A look behind a batch of so many payloads.
+    PeekBehind(usize),
     /// The acknowledgement of so many payloads.
     Ack(usize),
     /// A look at the length.
@@ -55,6 +57,11 @@ impl<Q: Queue> Queue for Hooked<Q> {
     fn peek(&self, limit: usize) -> Result<Batch, QueueError> {
         self.0.1(Call::Peek(limit))?;
         self.0.0.peek(limit)
+    }
+
+    fn peek_behind(&self, batch: &Batch, limit: usize) -> Result<Batch, QueueError> {
+        self.0.1(Call::PeekBehind(batch.len()))?;
+        self.0.0.peek_behind(batch, limit)
     }
 
     fn ack(&self, batch: &Batch) -> Result<usize, QueueError> {

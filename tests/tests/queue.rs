@@ -104,6 +104,11 @@ impl Model {
         let batch = queue.peek(limit).unwrap();
         let seen = batch.payloads.iter().map(Payload::as_bytes);
         assert!(seen.eq(self.payloads.iter().take(limit).map(Vec::as_slice)));
+        let behind = queue.peek_behind(&batch, limit).unwrap();
+        let expected = self.payloads.iter().skip(batch.len()).take(limit);
+        let seen = behind.payloads.iter().map(Payload::as_bytes);
+        // A queue that cannot look there says that there is nothing.
+        assert!(behind.is_empty() || seen.eq(expected.map(Vec::as_slice)));
         self.batches.push((self.removed, batch));
     }
 

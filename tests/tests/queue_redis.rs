@@ -1,13 +1,14 @@
 //! The Redis queue where Redis is away, wrong, full or silent.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
+use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use audit_diesel::{Payload, Queue, QueueError, RedisQueue};
-use audit_tests::{LONG, RedisServer, TestRedis, wait_until};
+use audit_tests::{LONG, RedisServer, TestRedis, send_signal, wait_until};
 
 const PASSWORD: &str = "s3cr3t-w0rd";
 
@@ -219,6 +220,55 @@ fn a_restart_between_two_calls_is_not_noticed() {
     assert_eq!(queue.ack(&batch).unwrap(), 2);
     server.restart();
     assert_eq!(queue.len().unwrap(), 0);
+}
+
+const CHILD: &str = "AUDIT_TEST_CHILD_REDIS";
+
+/// Not a test of its own: it asks Redis twice, over a new connection and over a pooled one.
+#[test]
+#[ignore = "a child process of another test"]
+fn child() {
+    let Ok(url) = std::env::var(CHILD) else {
+        return;
+    };
+    let queue = queue(url);
+    for line in std::io::stdin().lines() {
+        println!("\nasking for {}", line.unwrap());
+        println!("length {}", queue.len().unwrap());
+    }
+}
+
+/// As by a debugger, a terminal, or who freezes containers: the kernel ends its waiting then.
+#[test]
+fn a_process_that_is_suspended_while_it_waits_waits_on() {
+    let server = RedisServer::start(&[]);
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["child", "--exact", "--ignored", "--nocapture"])
+        .env(CHILD, server.url())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut lines = lines.map_while(Result::ok);
+    for _ in 0..2 {
+        server.suspend();
+        writeln!(child.stdin.as_mut().unwrap(), "the length").unwrap();
+        assert!(
+            lines.any(|line| line == "asking for the length"),
+            "it ended"
+        );
+        // There is no event that says that it waits.
+        for _ in 0..5 {
+            thread::sleep(Duration::from_millis(50));
+            assert!(send_signal("STOP", &[child.id()]));
+            assert!(send_signal("CONT", &[child.id()]));
+        }
+        server.resume();
+        assert!(lines.any(|line| line == "length 0"), "it gave up");
+    }
+    drop(child.stdin.take());
+    assert!(child.wait().unwrap().success());
 }
 
 #[test]

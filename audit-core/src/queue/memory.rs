@@ -109,6 +109,18 @@ impl Queue for MemoryQueue {
         })
     }
 
+    fn peek_behind(&self, batch: &Batch, limit: usize) -> Result<Batch, QueueError> {
+        let state = self.lock();
+        if state.removed != batch.receipt {
+            return Ok(Batch::default());
+        }
+        let behind = state.payloads.iter().skip(batch.len()).take(limit);
+        Ok(Batch {
+            payloads: behind.cloned().collect(),
+            receipt: state.removed + batch.len() as u64,
+        })
+    }
+
     fn ack(&self, batch: &Batch) -> Result<usize, QueueError> {
         let mut state = self.lock();
         if state.removed != batch.receipt || state.payloads.len() < batch.len() {

@@ -1,22 +1,36 @@
 //! Writes records as JSON, within the size that one may have.
 
-use audit_core::{Payload, Record};
+use audit_core::{AuditContext, ChangeEncoder, Payload, Record};
 
 use super::Auditor;
 use crate::AuditError;
 
 impl Auditor {
-    /// Encodes the record of a change. The change is done, so this finds a way: a record that is
-    /// too large keeps which fields changed, with their sizes in place of their values.
+    /// What encodes the records of a statement, within [`fitting`](Self::fitting).
+    pub(crate) fn change_encoder(&self, context: AuditContext) -> ChangeEncoder {
+        ChangeEncoder::new(context, &self.shared.settings.secret_words)
+    }
+
+    /// Encodes the record of a change.
     pub(crate) fn encode_change(&self, mut record: Record) -> Result<Payload, AuditError> {
         self.mask_extra(&mut record);
-        let max_bytes = self.shared.settings.max_record_bytes;
         let payload = record.encode().map_err(AuditError::Unserializable)?;
+        Ok(self.fitting(payload))
+    }
+
+    /// The change is done, so this finds a way: a record that is too large keeps which fields
+    /// changed, with their sizes in place of their values.
+    pub(crate) fn fitting(&self, payload: Payload) -> Payload {
+        let max_bytes = self.shared.settings.max_record_bytes;
         let bytes = payload.as_bytes().len();
         if bytes <= max_bytes {
-            return Ok(payload);
+            return payload;
         }
         self.shared.counters.oversized();
+        // What is not read again here is refused by the queue, which counts it.
+        let Ok(record) = Record::decode(payload.as_bytes()) else {
+            return payload;
+        };
         tracing::warn!(
             record = %record.id,
             resource = record.resource_type.as_deref(),
@@ -24,8 +38,7 @@ impl Auditor {
             max_bytes,
             "a record is too large: its values are replaced by their sizes"
         );
-        let shrunk = record.shrunk_to(max_bytes).encode();
-        shrunk.map_err(AuditError::Unserializable)
+        record.shrunk_to(max_bytes).encode().unwrap_or(payload)
     }
 
     /// As [`encode_change`](Self::encode_change), where the change may not fail any more.

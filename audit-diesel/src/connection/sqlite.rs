@@ -7,6 +7,7 @@ use diesel::sqlite::SqliteConnection;
 
 use super::atomic::{in_transaction, uncaught};
 use super::{AuditedConnection, EntriesToStore, RawConnection};
+use crate::recorder::Recorder;
 use crate::store::sqlite::insert;
 
 impl AuditedConnection for SqliteConnection {
@@ -55,7 +56,14 @@ fn in_own_transaction<T>(
     conn: &mut SqliteConnection,
     run: impl FnOnce(&mut SqliteConnection) -> QueryResult<T>,
 ) -> QueryResult<T> {
-    uncaught(|panics| conn.immediate_transaction(|conn| panics.turned_into_errors(|| run(conn))))
+    uncaught(|panics| {
+        conn.immediate_transaction(|conn| {
+            if let Some(recorder) = Recorder::of(conn) {
+                recorder.note_write_lock();
+            }
+            panics.turned_into_errors(|| run(conn))
+        })
+    })
 }
 
 /// A statement that fails leaves the transaction as it was, with what ran before it: so a change

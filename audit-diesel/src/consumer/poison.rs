@@ -9,7 +9,8 @@ use chrono::Utc;
 use diesel::result::{Error, QueryResult};
 
 use super::refusal::{harmless, is_outage};
-use super::store::{Backend, StoredBatch, say_quarantined, takes_rows};
+use super::store::{Backend, StoredBatch, say_quarantined};
+use super::storing::takes_rows;
 use super::{Control, Delivery, Tally};
 use crate::store::Refused;
 

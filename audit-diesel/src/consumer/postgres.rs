@@ -4,7 +4,7 @@ use ::uuid::Uuid;
 use audit_core::Warning;
 use diesel::PgConnection;
 use diesel::connection::SimpleConnection;
-use diesel::dsl::sql;
+use diesel::dsl::{exists, sql};
 use diesel::prelude::*;
 use diesel::r2d2::R2D2Connection;
 use diesel::result::QueryResult;
@@ -118,6 +118,13 @@ impl Backend for PgConnection {
 
     fn try_lock(&mut self, key: i64) -> QueryResult<bool> {
         diesel::select(pg_try_advisory_xact_lock(key)).get_result(self)
+    }
+
+    /// In one round trip. Each record is looked for by itself, so that the statement's plan does
+    /// not depend on the table's size.
+    fn try_lock_and_look(&mut self, key: i64, records: [Uuid; 2]) -> QueryResult<(bool, bool)> {
+        let [first, last] = records.map(|id| exists(audit_logs::table.find(id)));
+        diesel::select((pg_try_advisory_xact_lock(key), first.or(last))).get_result(self)
     }
 
     fn insert_new(&mut self, entries: &[&EntryToStore]) -> QueryResult<usize> {

@@ -78,6 +78,11 @@ impl Backend for SqliteConnection {
         Ok(true)
     }
 
+    /// A redelivered row costs no more than a new one.
+    fn try_lock_and_look(&mut self, key: i64, _: [Uuid; 2]) -> QueryResult<(bool, bool)> {
+        Ok((self.try_lock(key)?, false))
+    }
+
     fn insert_new(&mut self, entries: &[&EntryToStore]) -> QueryResult<usize> {
         self.insert_missing(entries)
     }

@@ -1,21 +1,21 @@
 //! Stores a batch in one transaction: each record once, and a refused one in quarantine with its
 //! reason while the rest flow on.
 
-use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use audit_core::{Payload, Queue, QueueError, Warning};
 use diesel::connection::Connection;
 use diesel::r2d2::{ConnectionManager, Pool, R2D2Connection};
-use diesel::result::{DatabaseErrorKind, Error, QueryResult};
+use diesel::result::{Error, QueryResult};
 use uuid::Uuid;
 
 use super::error::discreet;
 use super::fates::{Answered, Asked};
 use super::poison::{ControlRows, Poison};
-use super::refusal::{Verdict, harmless, is_outage, verdict};
+use super::refusal::is_outage;
 use super::rulings::{Ids, Questions, Rulings, SetAside, Statuses};
+use super::storing::Storing;
 use super::{ConsumerError, Control, Delivery, Sink, Tally, Undelivered};
 use crate::failpoint::failpoint;
 use crate::store::{EntryToStore, Refused};
@@ -69,6 +69,9 @@ pub(super) trait Backend: Connection {
 
     /// Lets one consumer of a queue work at a time; `false` where another one does.
     fn try_lock(&mut self, key: i64) -> QueryResult<bool>;
+
+    /// As [`try_lock`](Self::try_lock), and says whether one of two records is stored already.
+    fn try_lock_and_look(&mut self, key: i64, records: [Uuid; 2]) -> QueryResult<(bool, bool)>;
 
     /// Inserts new rows the fastest way; a row that is there already is an error.
     fn insert_new(&mut self, entries: &[&EntryToStore]) -> QueryResult<usize>;
@@ -175,8 +178,16 @@ impl<C: AuditStore> StoreSink<C> {
 }
 
 impl<C: AuditStore> Sink for StoreSink<C> {
-    fn deliver(&mut self, payloads: &[Payload]) -> Result<Delivery, Undelivered> {
-        let batch = BatchToStore::read(payloads, self.lock);
+    const LOOKS_AHEAD: bool = true;
+
+    type Prepared = BatchToStore;
+
+    fn prepare(payloads: &[Payload]) -> BatchToStore {
+        BatchToStore::read(payloads)
+    }
+
+    fn deliver(&mut self, _: &[Payload], mut batch: BatchToStore) -> Result<Delivery, Undelivered> {
+        batch.lock = self.lock;
         let stored = self.run(|conn| C::store(conn, batch))?;
         Ok(stored.0)
     }
@@ -197,9 +208,9 @@ impl<C: AuditStore> Sink for StoreSink<C> {
 }
 
 impl BatchToStore {
-    fn read(payloads: &[Payload], lock: i64) -> Self {
+    fn read(payloads: &[Payload]) -> Self {
         let mut batch = Self {
-            lock,
+            lock: 0,
             entries: Vec::with_capacity(payloads.len()),
             refused: Vec::new(),
         };
@@ -213,11 +224,26 @@ impl BatchToStore {
     }
 }
 
+/// The smallest batch in which it pays to look for a redelivery before it fails.
+const LOOK_FIRST: usize = 100;
+
+/// Takes the lock, and says whether that worked, and whether the batch looks like a redelivery: those
+/// are whole batches, or begin or end with what is stored already.
+fn begin<C: Backend>(conn: &mut C, batch: &BatchToStore) -> QueryResult<(bool, bool)> {
+    match batch.entries.as_slice() {
+        [first, .., last] if batch.entries.len() >= LOOK_FIRST => {
+            conn.try_lock_and_look(batch.lock, [first.record.id, last.record.id])
+        }
+        _ => Ok((conn.try_lock(batch.lock)?, false)),
+    }
+}
+
 /// Stores a batch, on any backend.
 pub(super) fn store<C: Backend>(conn: &mut C, batch: BatchToStore) -> QueryResult<StoredBatch> {
     let (mut refused, mut cause) = (Vec::new(), None);
     let delivery = conn.batch(|conn| {
-        if !conn.try_lock(batch.lock)? {
+        let (is_locked, is_redelivered) = begin(conn, &batch)?;
+        if !is_locked {
             return Ok(Delivery::StandBy);
         }
         failpoint!("store.begun");
@@ -229,10 +255,13 @@ pub(super) fn store<C: Backend>(conn: &mut C, batch: BatchToStore) -> QueryResul
         let mut entries = storing.settle(conn, batch.entries)?;
         // In the order of the key: two consumers cannot wait for each other.
         entries.sort_by_key(|entry| entry.record.id);
-        storing.insert(conn, &entries.iter().collect::<Vec<_>>())?;
+        storing.insert(conn, entries.iter().collect(), is_redelivered)?;
         // In the same transaction: a record is stored or quarantined, never both or neither. It
         // also tells a refusal from an outage: where nothing can be written, this fails too.
-        let quarantined = conn.quarantine(&storing.refused)?;
+        let quarantined = match storing.refused.is_empty() {
+            true => 0,
+            false => conn.quarantine(&storing.refused)?,
+        };
         storing.tally.quarantined = quarantined;
         storing.tally.duplicates += storing.refused.len() - quarantined;
         refused = storing.refused;
@@ -252,158 +281,6 @@ pub(super) fn say_quarantined(refused: &Refused) {
         reason = refused.reason_without_values(),
         "an audit record went into quarantine"
     );
-}
-
-/// A batch that is being stored.
-/// What became of a transaction that wrote at this time.
-fn status_of<C: Backend>(conn: &mut C, xid: i64, wrote_at: i64) -> QueryResult<TransactionStatus> {
-    let status = conn.transaction_status(xid)?;
-    if status == TransactionStatus::Committed && conn.crashed_since(wrote_at)? {
-        return Ok(TransactionStatus::Unknown);
-    }
-    Ok(status)
-}
-
-struct Storing<'a> {
-    tally: Tally,
-    refused: Vec<Refused>,
-    /// Why the connection is lost: whatever fails after that says only that it is.
-    cause: &'a mut Option<Error>,
-}
-
-impl Storing<'_> {
-    /// Asks the database about transactions whose end nobody saw.
-    fn settle<C: Backend>(
-        &mut self,
-        conn: &mut C,
-        entries: Vec<EntryToStore>,
-    ) -> QueryResult<Vec<EntryToStore>> {
-        let mut known = HashMap::new();
-        let mut waiting = HashSet::new();
-        let mut settled = Vec::with_capacity(entries.len());
-        for entry in entries {
-            let Some(unsettled) = entry.record.unsettled else {
-                settled.push(entry);
-                continue;
-            };
-            let status = match known.get(&unsettled.xid) {
-                Some(status) => *status,
-                None => status_of(conn, unsettled.xid, entry.record.occurred_at)?,
-            };
-            known.insert(unsettled.xid, status);
-            match status {
-                TransactionStatus::Committed => settled.push(entry),
-                TransactionStatus::Aborted => self.tally.rolled_back += 1,
-                // A journal may deliver it again and again meanwhile.
-                TransactionStatus::InProgress if !waiting.insert(entry.payload.clone()) => {
-                    self.tally.duplicates += 1;
-                }
-                TransactionStatus::InProgress => self.tally.put_off.push(entry.payload),
-                TransactionStatus::Unknown => self.refuse(
-                    &entry,
-                    "the connection was lost during COMMIT, and this database cannot tell \
-                     whether the transaction was committed: it crashed or was restored since, \
-                     the id is too old, or the transaction was another server's",
-                ),
-            }
-        }
-        Ok(settled)
-    }
-
-    fn insert<C: Backend>(&mut self, conn: &mut C, entries: &[&EntryToStore]) -> QueryResult<()> {
-        if entries.is_empty() {
-            return Ok(());
-        }
-        match conn.transaction(|conn| self.noting(conn.insert_new(entries))) {
-            Ok(stored) => {
-                self.tally.stored += stored;
-                self.tally.duplicates += entries.len() - stored;
-                Ok(())
-            }
-            Err(error) if is_outage(&error) => Err(error),
-            Err(_) => self.insert_missing(conn, entries),
-        }
-    }
-
-    /// Inserts what is not there; where that is refused, halves the batch until the record that
-    /// cannot be stored is found.
-    fn insert_missing<C: Backend>(
-        &mut self,
-        conn: &mut C,
-        entries: &[&EntryToStore],
-    ) -> QueryResult<()> {
-        match conn.transaction(|conn| self.noting(conn.insert_missing(entries))) {
-            Ok(stored) => {
-                self.tally.stored += stored;
-                self.tally.duplicates += entries.len() - stored;
-                Ok(())
-            }
-            Err(error) if is_outage(&error) => Err(error),
-            Err(error) => match entries {
-                [] => Err(error),
-                [entry] => self.confirm(conn, entry, error),
-                _ => {
-                    let (left, right) = entries.split_at(entries.len() / 2);
-                    self.insert_missing(conn, left)?;
-                    self.insert_missing(conn, right)
-                }
-            },
-        }
-    }
-
-    /// Quarantines a record once it is sure that the record is what cannot be stored: the table
-    /// takes another row of that size, and does not take this one even when asked again.
-    fn confirm<C: Backend>(
-        &mut self,
-        conn: &mut C,
-        entry: &EntryToStore,
-        error: Error,
-    ) -> QueryResult<()> {
-        if verdict(&error) == Verdict::Refused {
-            self.refuse(entry, &error.to_string());
-            return Ok(());
-        }
-        takes_rows(
-            conn,
-            &harmless(entry.payload.as_bytes().len(), entry.occurred_at),
-        )?;
-        match conn.transaction(|conn| conn.insert_missing(&[entry])) {
-            Ok(stored) => {
-                self.tally.stored += stored;
-                self.tally.duplicates += 1 - stored;
-            }
-            Err(error) if is_outage(&error) => return Err(error),
-            Err(error) => self.refuse(entry, &error.to_string()),
-        }
-        Ok(())
-    }
-
-    fn noting(&mut self, inserted: QueryResult<usize>) -> QueryResult<usize> {
-        if let Err(Error::DatabaseError(DatabaseErrorKind::ClosedConnection, said)) = &inserted {
-            let said = Box::new(said.message().to_owned());
-            let kind = DatabaseErrorKind::ClosedConnection;
-            self.cause.get_or_insert(Error::DatabaseError(kind, said));
-        }
-        inserted
-    }
-
-    fn refuse(&mut self, entry: &EntryToStore, reason: &str) {
-        self.refused.push(Refused::new(&entry.payload, reason));
-    }
-}
-
-/// Whether the table takes a row, which is taken back at once.
-pub(super) fn takes_rows<C: Backend>(conn: &mut C, row: &EntryToStore) -> QueryResult<()> {
-    let tried = conn.transaction(|conn| {
-        conn.insert_missing(&[row])?;
-        Err::<(), _>(Error::RollbackTransaction)
-    });
-    match tried {
-        Ok(()) | Err(Error::RollbackTransaction) => Ok(()),
-        // It was checked against a constraint, so the table works.
-        Err(error) if verdict(&error) == Verdict::Refused => Ok(()),
-        Err(error) => Err(error),
-    }
 }
 
 /// Turns the error of looking at a table into the advice to run the migrations.

@@ -1,6 +1,7 @@
 //! The loop that drains a queue into a sink, and its life: the consumer and the journal's
 //! forwarder are both this.
 
+mod ahead;
 mod drain;
 mod isolate;
 mod run;

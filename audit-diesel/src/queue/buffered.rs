@@ -150,6 +150,10 @@ impl Queue for BufferedQueue {
         self.target.queue.peek(limit)
     }
 
+    fn peek_behind(&self, batch: &Batch, limit: usize) -> Result<Batch, QueueError> {
+        self.target.queue.peek_behind(batch, limit)
+    }
+
     fn ack(&self, batch: &Batch) -> Result<usize, QueueError> {
         self.target.queue.ack(batch)
     }

@@ -73,7 +73,11 @@ impl Forward {
 }
 
 impl Sink for Forward {
-    fn deliver(&mut self, payloads: &[Payload]) -> Result<Delivery, Undelivered> {
+    type Prepared = ();
+
+    fn prepare(_: &[Payload]) {}
+
+    fn deliver(&mut self, payloads: &[Payload], (): ()) -> Result<Delivery, Undelivered> {
         let pushed = match self.target.push(payloads) {
             // It was taken before, so it must not stand in the way of all that come after it.
             Err(QueueError::TooLarge { max_bytes, .. }) => {

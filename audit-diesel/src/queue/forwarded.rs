@@ -134,6 +134,10 @@ impl Queue for ForwardedQueue {
         self.target.peek(limit)
     }
 
+    fn peek_behind(&self, batch: &Batch, limit: usize) -> Result<Batch, QueueError> {
+        self.target.peek_behind(batch, limit)
+    }
+
     fn ack(&self, batch: &Batch) -> Result<usize, QueueError> {
         self.target.ack(batch)
     }
@@ -171,17 +175,21 @@ struct Carried {
 }
 
 impl Sink for Carried {
+    type Prepared = ();
+
+    fn prepare(_: &[Payload]) {}
+
     fn begin(&mut self) {
         // So that a process alone need not take over from nobody when it has records.
         let _ = self.carrier.is_it();
     }
 
-    fn deliver(&mut self, payloads: &[Payload]) -> Result<Delivery, Undelivered> {
+    fn deliver(&mut self, payloads: &[Payload], (): ()) -> Result<Delivery, Undelivered> {
         // What was read before it took over may have been carried by another process meanwhile.
         if !self.carrier.was_it().map_err(|error| error.to_string())? {
             return Ok(Delivery::StandBy);
         }
-        let delivered = self.forward.deliver(payloads);
+        let delivered = self.forward.deliver(payloads, ());
         if delivered.is_err() {
             // Another process may reach the target.
             self.carrier.release();

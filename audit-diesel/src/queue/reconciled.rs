@@ -171,7 +171,11 @@ struct Reconcile {
 }
 
 impl Sink for Reconcile {
-    fn deliver(&mut self, payloads: &[Payload]) -> Result<Delivery, Undelivered> {
+    type Prepared = ();
+
+    fn prepare(_: &[Payload]) {}
+
+    fn deliver(&mut self, payloads: &[Payload], (): ()) -> Result<Delivery, Undelivered> {
         let entries = payloads
             .iter()
             .map(|payload| serde_json::from_slice(payload.as_bytes()));

@@ -82,8 +82,7 @@ impl Recorder {
         let writes = std::mem::take(&mut self.raw_writes);
         self.auditor.unaudited_writes(&writes);
         let records: Vec<_> = writes.iter().map(|w| w.record(context.clone())).collect();
-        // The transaction may be full; the trace is in it all the same.
-        let _ = self.record(records, None);
+        self.record_noticed(records);
     }
 
     fn is_own(&self) -> bool {

@@ -1,12 +1,34 @@
 //! Takes the records of a statement, in the way that their delivery asks for.
 
-use audit_core::{Payload, Record};
+use audit_core::{Payload, Record, TransactionRef};
+use uuid::Uuid;
 
 use super::Recorder;
 use crate::AuditError;
 use crate::auditor::PreparedFor;
 
 impl Recorder {
+    /// The place of the record that comes next, once the statement that is about to run has
+    /// succeeded. None where that is a transaction of its own.
+    pub(crate) fn upcoming(&self) -> Option<TransactionRef> {
+        self.transaction.upcoming()
+    }
+
+    /// Encodes a record that stands in the place that comes next.
+    pub(crate) fn number(&self, mut record: Record) -> Result<Payload, AuditError> {
+        record.transaction = Some(self.place());
+        self.auditor.encode_change(record)
+    }
+
+    /// The place of a record that comes now.
+    fn place(&self) -> TransactionRef {
+        let place = self.transaction.place();
+        place.unwrap_or_else(|| TransactionRef {
+            id: Uuid::now_v7(),
+            seq: 0,
+        })
+    }
+
     /// Takes the records of one statement: kept until COMMIT in a transaction, published at once
     /// outside of one, where the statement was a transaction of its own.
     ///
@@ -14,17 +36,11 @@ impl Recorder {
     /// statement fails, and the next one is refused before it writes.
     pub(crate) fn record(
         &mut self,
-        records: impl IntoIterator<Item = Record>,
+        payloads: Vec<Payload>,
         xid: Option<i64>,
     ) -> Result<(), AuditError> {
-        let mut statement = self.transaction.statement(xid);
-        for mut record in records {
-            record.transaction = Some(statement.next_ref());
-            if let Some(payload) = self.auditor.encode_change_or_count(record) {
-                statement.push(payload);
-            }
-        }
-        match statement.finish() {
+        self.transaction.note_xid(xid);
+        match self.transaction.keep(payloads) {
             Some(payloads) => {
                 self.auditor.publish(&payloads);
                 Ok(())
@@ -33,43 +49,45 @@ impl Recorder {
         }
     }
 
+    /// Takes what the guard has noticed.
+    pub(super) fn record_noticed(&mut self, records: Vec<Record>) {
+        let mut place = self.place();
+        let mut payloads = Vec::new();
+        for mut record in records {
+            record.transaction = Some(place);
+            payloads.extend(self.auditor.encode_change_or_count(record));
+            place.seq = place.seq.saturating_add(1);
+        }
+        // The transaction may be full; the trace is in it all the same.
+        let _ = self.record(payloads, None);
+    }
+
     /// Takes an event into the open transaction.
     pub(crate) fn record_event(
         &mut self,
         mut record: Record,
         xid: Option<i64>,
     ) -> Result<(), AuditError> {
-        let mut statement = self.transaction.statement(xid);
-        record.transaction = Some(statement.next_ref());
-        statement.push(self.auditor.encode_event_record(record)?);
-        if let Some(payloads) = statement.finish() {
+        record.transaction = Some(self.place());
+        let payload = self.auditor.encode_event_record(record)?;
+        self.transaction.note_xid(xid);
+        if let Some(payloads) = self.transaction.keep(vec![payload]) {
             self.auditor.publish(&payloads);
         }
         Ok(())
     }
 
-    /// Encodes the records of one statement that are stored now, in the open transaction.
-    pub(crate) fn number(
-        &mut self,
-        records: impl IntoIterator<Item = Record>,
-        xid: Option<i64>,
-    ) -> Result<Vec<Payload>, AuditError> {
-        let mut statement = self.transaction.statement(xid);
-        let mut payloads = Vec::new();
-        for mut record in records {
-            record.transaction = Some(statement.next_ref());
-            payloads.push(self.auditor.encode_change(record)?);
-            statement.pass();
-        }
-        Ok(payloads)
+    /// Counts records that are stored now, in the open transaction.
+    pub(crate) fn pass(&mut self, records: usize, xid: Option<i64>) {
+        self.transaction.note_xid(xid);
+        self.transaction.pass(records);
     }
 
     /// Encodes an event that is stored now.
     pub(crate) fn number_event(&mut self, mut record: Record) -> Result<Payload, AuditError> {
-        let mut statement = self.transaction.statement(None);
-        record.transaction = Some(statement.next_ref());
+        record.transaction = Some(self.place());
         let payload = self.auditor.encode_event_record(record)?;
-        statement.pass();
+        self.transaction.pass(1);
         Ok(payload)
     }
 

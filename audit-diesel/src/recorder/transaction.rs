@@ -61,6 +61,20 @@ impl TransactionBuffer {
         self.open.as_ref().is_some_and(|open| open.xid.is_some())
     }
 
+    /// Whether the open transaction is known to hold the lock against other writers.
+    #[cfg(feature = "sqlite")]
+    pub(super) fn has_write_lock(&self) -> bool {
+        self.open.as_ref().is_some_and(|open| open.write_lock)
+    }
+
+    /// Notes that the open transaction holds the lock against other writers.
+    #[cfg(feature = "sqlite")]
+    pub(super) fn note_write_lock(&mut self) {
+        if let Some(open) = &mut self.open {
+            open.write_lock = true;
+        }
+    }
+
     /// What the open transaction holds.
     pub(super) fn pending(&self) -> impl Iterator<Item = &Payload> {
         self.open.iter().flat_map(Open::pending)

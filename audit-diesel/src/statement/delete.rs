@@ -9,7 +9,7 @@ use diesel::result::QueryResult;
 use diesel::{QuerySource, SelectableExpression, Table};
 
 use super::row::{Loaded, Output};
-use super::{Audited, ChangeStatement, TargetTable, changed, own, record_changes};
+use super::{Audited, ChangeStatement, TargetTable, own, record_rows};
 use crate::connection::RawConnection;
 use crate::model::{AuditedBy, AuditedColumns, AuditedModel};
 
@@ -70,6 +70,6 @@ where
     fn run(self, extra: E, conn: &mut Conn) -> QueryResult<Vec<X>> {
         let statement = self.returning((M::columns(), extra));
         let rows = own(conn, |conn| statement.load(conn))?;
-        record_changes(conn, changed(ChangeKind::Delete, rows))
+        record_rows(conn, ChangeKind::Delete, rows)
     }
 }

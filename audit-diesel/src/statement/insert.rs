@@ -24,7 +24,7 @@ use diesel::result::QueryResult;
 use diesel::{SelectableExpression, Table};
 
 use super::row::{Loaded, Output};
-use super::{Audited, ChangeStatement, TargetTable, changed, own_preparing, record_changes};
+use super::{Audited, ChangeStatement, TargetTable, own_preparing, record_rows};
 use crate::connection::RawConnection;
 use crate::model::{AuditedBy, AuditedModel};
 use select::InsertFromSelect;
@@ -178,7 +178,7 @@ where
             self.prepare &= room;
             self.load(conn)
         })?;
-        record_changes(conn, changed(ChangeKind::Insert, rows))
+        record_rows(conn, ChangeKind::Insert, rows)
     }
 }
 

@@ -13,10 +13,8 @@
 
 mod unique_key;
 
-use std::any::TypeId;
-use std::collections::HashMap;
 use std::marker::PhantomData;
-use std::sync::{Arc, LazyLock, PoisonError, RwLock};
+use std::sync::Arc;
 
 use audit_core::ChangeKind;
 use diesel::PgConnection;
@@ -27,9 +25,11 @@ use diesel::query_dsl::{LoadQuery, RunQueryDsl};
 use diesel::result::QueryResult;
 use diesel::{SelectableExpression, Table};
 
+use super::recording::Recording;
 use super::row::{Loaded, Output, RowChange};
+use super::texts::Texts;
 use super::update::{UpdateStatement, columns};
-use super::{ChangeStatement, Changed, own_preparing, record_changes};
+use super::{ChangeStatement, own_preparing};
 use crate::model::AuditedModel;
 
 /// An update that returns each row as it was and as it is.
@@ -41,30 +41,15 @@ pub struct UpdateReturningOld<T: Table, W, C, M, E> {
     model: PhantomData<fn() -> M>,
 }
 
-/// What of the statement depends on the model alone. Diesel walks a statement several times a run,
-/// and to quote each name anew took longer than all else that is done here.
+/// What of the statement depends on the model alone.
 struct ModelSql {
     columns: String,
     after_where: String,
 }
 
-impl ModelSql {
-    /// Written once for each model.
-    fn of<M: AuditedModel>() -> Arc<Self> {
-        static KNOWN: LazyLock<RwLock<HashMap<TypeId, Arc<ModelSql>>>> =
-            LazyLock::new(Default::default);
-        let model = TypeId::of::<M>();
-        // An entry is complete before it is put there.
-        let known = KNOWN.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(sql) = known.get(&model) {
-            return Arc::clone(sql);
-        }
-        drop(known);
-        let sql = Arc::new(Self::write::<M>());
-        let mut known = KNOWN.write().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(known.entry(model).or_insert(sql))
-    }
+static MODELS: Texts<ModelSql> = Texts::new();
 
+impl ModelSql {
     fn write<M: AuditedModel>() -> Self {
         let names = columns::<M>();
         let columns = listed(names.iter().map(|name| quoted(name)));
@@ -150,26 +135,29 @@ where
 {
     fn run(self, extra: E, conn: &mut PgConnection) -> QueryResult<Vec<X>> {
         unique_key::check::<M>(&self.from_clause, conn)?;
-        let rows: Vec<Loaded<(M, M), X>> = own_preparing::<M, _, _>(conn, |prepare, conn| {
+        let mut recording = Recording::begin::<M, _>(conn)?;
+        let outputs = own_preparing::<M, _, _>(conn, |prepare, conn| {
             let statement = UpdateReturningOld::<T, W, C, M, E> {
                 update: self,
-                sql: ModelSql::of::<M>(),
+                sql: MODELS.of::<M>(ModelSql::write::<M>),
                 extra,
                 prepare,
                 model: PhantomData,
             };
-            statement.load(conn)
-        })?;
-        let (rows, outputs) = rows
-            .into_iter()
-            .map(|row| {
-                let change = match row.change {
+            // Row by row, as the rows of a bulk update take far more memory than their records.
+            let mut outputs = Vec::new();
+            for row in statement.internal_load(conn)? {
+                let Loaded { change, extra } = row?;
+                let change = match change {
                     Ok((old, new)) => RowChange::Update { old, new },
                     Err(_) => RowChange::Unreadable(ChangeKind::Update),
                 };
-                (change, row.extra)
-            })
-            .unzip();
-        record_changes(conn, Changed { rows, outputs })
+                recording.add(&change, extra.mark());
+                outputs.push(extra);
+            }
+            QueryResult::Ok(outputs)
+        })?;
+        recording.finish(conn)?;
+        Ok(outputs)
     }
 }

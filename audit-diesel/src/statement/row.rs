@@ -4,13 +4,11 @@
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::thread;
 
-use audit_core::{AuditContext, ChangeKind, Record};
+use audit_core::ChangeKind;
 use diesel::deserialize::{FromSqlRow, FromStaticSqlRow, Result, StaticallySizedRow};
 use diesel::result::{Error, QueryResult};
 use diesel::row::Row;
 use diesel::sql_types::BigInt;
-
-use crate::model::AuditedModel;
 
 /// The model's part `C` and what was returned beside it.
 #[derive(Debug)]
@@ -48,10 +46,14 @@ impl<U> Extra<U> {
 
 type MarkSt = (BigInt, BigInt);
 
+/// PostgreSQL counts from the year 2000.
+#[cfg(feature = "postgres")]
+const MICROS_TO_2000: i64 = 946_684_800_000_000;
+
 /// Written out for each backend: generic over it, the two would overlap with what a third crate
 /// could implement for a backend of its own.
 macro_rules! load_from {
-    ($backend:ty) => {
+    ($backend:ty, $from_micros:expr) => {
         impl<C, X, ChangeSt, ExtraSt> FromSqlRow<(ChangeSt, ExtraSt), $backend> for Loaded<C, X>
         where
             C: StaticallySizedRow<ChangeSt, $backend>,
@@ -71,6 +73,7 @@ macro_rules! load_from {
             fn build_from_row<'a>(row: &impl Row<'a, $backend>) -> Result<Self> {
                 let (xid, micros) =
                     <(i64, i64) as FromSqlRow<MarkSt, $backend>>::build_from_row(row)?;
+                let micros = micros.saturating_add($from_micros);
                 Ok(Self { xid, micros })
             }
         }
@@ -90,9 +93,9 @@ macro_rules! load_from {
 }
 
 #[cfg(feature = "postgres")]
-load_from!(diesel::pg::Pg);
+load_from!(diesel::pg::Pg, MICROS_TO_2000);
 #[cfg(feature = "sqlite")]
-load_from!(diesel::sqlite::Sqlite);
+load_from!(diesel::sqlite::Sqlite, 0);
 
 /// What a statement returned beside the rows of the model.
 pub trait Output {
@@ -118,11 +121,9 @@ impl Mark {
         Some(self.xid).filter(|xid| *xid != 0)
     }
 
-    /// Gives the record the time that the database named.
-    pub(super) fn date(self, record: &mut Record) {
-        if self.micros != 0 {
-            record.occurred_at = self.micros;
-        }
+    /// The time that the database named, in microseconds since 1970.
+    pub(super) fn micros(self) -> Option<i64> {
+        Some(self.micros).filter(|micros| *micros != 0)
     }
 }
 
@@ -139,18 +140,6 @@ pub(super) enum RowChange<M> {
     Unreadable(ChangeKind),
 }
 
-impl<M: AuditedModel> RowChange<M> {
-    pub(super) fn into_record(self, context: &AuditContext) -> Option<Record> {
-        let context = context.clone();
-        match self {
-            Self::Insert(new) => Record::insert(&new, context),
-            Self::Update { old, new } => Record::update(&old, &new, context),
-            Self::Delete(old) => Record::delete(&old, context),
-            Self::Unreadable(kind) => Some(unreadable::<M>(kind, context)),
-        }
-    }
-}
-
 impl<M> RowChange<M> {
     /// The change of an insert or a delete.
     pub(super) fn of_one(kind: ChangeKind, row: Result<M>) -> Self {
@@ -160,17 +149,4 @@ impl<M> RowChange<M> {
             (kind, Err(_)) => Self::Unreadable(kind),
         }
     }
-}
-
-/// That a row changed is recorded even where the model does not fit the table.
-fn unreadable<M: AuditedModel>(kind: ChangeKind, context: AuditContext) -> Record {
-    tracing::error!(
-        resource = M::resource_type(),
-        action = kind.as_str(),
-        "the audited model does not fit the row that was changed: the change is recorded without values"
-    );
-    let mut record = Record::new(kind.as_str(), context);
-    record.resource_type = Some(M::resource_type().to_owned());
-    record.extra.insert("unreadable".to_owned(), true.into());
-    record
 }

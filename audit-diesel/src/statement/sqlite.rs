@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use audit_core::ChangeKind;
 use diesel::connection::Connection;
@@ -14,11 +15,14 @@ use diesel::sql_types::BigInt;
 use diesel::sqlite::Sqlite;
 use diesel::{SelectableExpression, SqliteConnection, Table};
 
+use super::recording::Recording;
 use super::returning::WriteMark;
 use super::row::{Loaded, Mark, Output, RowChange};
-use super::update::{UpdateStatement, push_columns};
-use super::{ChangeStatement, Changed, own, record_changes};
+use super::texts::Texts;
+use super::update::{self, UpdateStatement};
+use super::{ChangeStatement, own};
 use crate::model::AuditedModel;
+use crate::recorder::Recorder;
 
 /// `UPDATE t SET key = key WHERE 0`: takes the write lock, as the update itself would, before the
 /// old rows are read. A transaction that reads first and writes later could be refused the lock.
@@ -49,9 +53,21 @@ impl<F: QueryFragment<Sqlite>> QueryFragment<Sqlite> for TakeWriteLock<'_, F> {
 /// Both statements of an update read the same one.
 type Shared<T, W, C> = Rc<UpdateStatement<T, W, C>>;
 
+/// The model's columns. Backticks, as SQLite takes an unknown name in double quotes for a text.
+static COLUMNS: Texts<String> = Texts::new();
+
+fn columns<M: AuditedModel>() -> Arc<String> {
+    COLUMNS.of::<M>(|| {
+        let names = update::columns::<M>().into_iter();
+        let quoted = names.map(|name| format!("`{}`", name.replace('`', "``")));
+        quoted.collect::<Vec<_>>().join(", ")
+    })
+}
+
 /// The rows that the update will change, as they are.
 pub struct SelectOld<T: Table, W, C, M> {
     update: Shared<T, W, C>,
+    columns: Arc<String>,
     model: PhantomData<fn() -> M>,
 }
 
@@ -79,7 +95,7 @@ where
 {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
         out.push_sql("SELECT ");
-        push_columns::<Sqlite, M>(&mut out)?;
+        out.push_sql(&self.columns);
         out.push_sql(", ");
         WriteMark.walk_ast(out.reborrow())?;
         self.update.walk_from_where(out)
@@ -87,35 +103,44 @@ where
 }
 
 /// The update, returning the rows as they are after it.
-pub struct UpdateReturning<T: Table, W, C, R> {
+pub struct UpdateReturning<T: Table, W, C, M, E> {
     update: Shared<T, W, C>,
-    returning: R,
+    columns: Arc<String>,
+    extra: E,
+    model: PhantomData<fn() -> M>,
 }
 
-impl<T: Table, W, C, R> QueryId for UpdateReturning<T, W, C, R> {
+impl<T: Table, W, C, M, E> QueryId for UpdateReturning<T, W, C, M, E> {
     type QueryId = ();
     const HAS_STATIC_QUERY_ID: bool = false;
 }
 
-impl<T: Table, W, C, R: Expression> Query for UpdateReturning<T, W, C, R> {
-    type SqlType = R::SqlType;
+impl<T: Table, W, C, M, E> Query for UpdateReturning<T, W, C, M, E>
+where
+    M: AuditedModel,
+    M::Columns: Expression,
+    E: Expression,
+{
+    type SqlType = (<M::Columns as Expression>::SqlType, E::SqlType);
 }
 
-impl<T: Table, W, C, R, Conn> RunQueryDsl<Conn> for UpdateReturning<T, W, C, R> {}
+impl<T: Table, W, C, M, E, Conn> RunQueryDsl<Conn> for UpdateReturning<T, W, C, M, E> {}
 
-impl<T, W, C, R> QueryFragment<Sqlite> for UpdateReturning<T, W, C, R>
+impl<T, W, C, M, E> QueryFragment<Sqlite> for UpdateReturning<T, W, C, M, E>
 where
     T: Table,
     T::FromClause: QueryFragment<Sqlite>,
     W: QueryFragment<Sqlite>,
     C: QueryFragment<Sqlite>,
-    R: QueryFragment<Sqlite>,
+    E: QueryFragment<Sqlite>,
 {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
         self.update.walk_update_set(out.reborrow())?;
         self.update.where_clause.walk_ast(out.reborrow())?;
         out.push_sql(" RETURNING ");
-        self.returning.walk_ast(out.reborrow())
+        out.push_sql(&self.columns);
+        out.push_sql(", ");
+        self.extra.walk_ast(out.reborrow())
     }
 }
 
@@ -127,17 +152,22 @@ where
     C: QueryFragment<Sqlite>,
     M: AuditedModel<Table = T>,
     X: Output,
-    (M::Columns, E): SelectableExpression<T>,
+    E: SelectableExpression<T>,
     SelectOld<T, W, C, M>: LoadQuery<'query, SqliteConnection, Loaded<M, Mark>>,
-    UpdateReturning<T, W, C, (M::Columns, E)>: LoadQuery<'query, SqliteConnection, Loaded<M, X>>,
+    UpdateReturning<T, W, C, M, E>: LoadQuery<'query, SqliteConnection, Loaded<M, X>>,
 {
     fn run(self, extra: E, conn: &mut SqliteConnection) -> QueryResult<Vec<X>> {
         if self.changes.is_noop(&Sqlite)? {
             return Err(Error::QueryBuilderError(Box::new(EmptyChangeset)));
         }
         let update = Rc::new(self);
-        let changes = own(conn, |conn| read_and_update(&update, extra, conn))?;
-        record_changes(conn, changes)
+        let (changes, outputs) = own(conn, |conn| read_and_update(&update, extra, conn))?;
+        let mut recording = Recording::begin::<M, _>(conn)?;
+        for change in changes {
+            recording.add(&change, Mark::default());
+        }
+        recording.finish(conn)?;
+        Ok(outputs)
     }
 }
 
@@ -145,17 +175,18 @@ fn read_and_update<'query, T, W, C, M, E, X>(
     update: &Shared<T, W, C>,
     extra: E,
     conn: &mut SqliteConnection,
-) -> QueryResult<Changed<M, X>>
+) -> QueryResult<(Vec<RowChange<M>>, Vec<X>)>
 where
     T: Table,
     T::FromClause: QueryFragment<Sqlite>,
     M: AuditedModel<Table = T>,
     SelectOld<T, W, C, M>: LoadQuery<'query, SqliteConnection, Loaded<M, Mark>>,
-    UpdateReturning<T, W, C, (M::Columns, E)>: LoadQuery<'query, SqliteConnection, Loaded<M, X>>,
+    UpdateReturning<T, W, C, M, E>: LoadQuery<'query, SqliteConnection, Loaded<M, X>>,
 {
     take_write_lock::<M, _>(&update.from_clause, conn)?;
     let select = SelectOld {
         update: Rc::clone(update),
+        columns: columns::<M>(),
         model: PhantomData,
     };
     // A model that does not fit the table must not stop the update.
@@ -166,17 +197,16 @@ where
         .collect();
     let update = UpdateReturning {
         update: Rc::clone(update),
-        returning: (M::columns(), extra),
+        columns: columns::<M>(),
+        extra,
+        model: PhantomData::<fn() -> M>,
     };
     let (new, outputs): (Vec<_>, Vec<_>) = update
         .load(conn)?
         .into_iter()
         .map(|row: Loaded<M, X>| (row.change.ok(), row.extra))
         .unzip();
-    Ok(Changed {
-        rows: paired(old, new),
-        outputs,
-    })
+    Ok((paired(old, new), outputs))
 }
 
 fn take_write_lock<M, F>(from_clause: &F, conn: &mut SqliteConnection) -> QueryResult<()>
@@ -184,6 +214,9 @@ where
     M: AuditedModel,
     F: QueryFragment<Sqlite>,
 {
+    if Recorder::of(conn).is_some_and(|recorder| recorder.has_write_lock()) {
+        return Ok(());
+    }
     let mut key = None;
     M::visit_key(&mut |column| key = key.or(Some(column)));
     if let Some(key) = key {

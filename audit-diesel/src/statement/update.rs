@@ -177,22 +177,6 @@ impl<T: QuerySource, W, C> QueryId for UpdateStatement<T, W, C> {
     const HAS_STATIC_QUERY_ID: bool = false;
 }
 
-/// Writes the model's columns.
-#[cfg(feature = "sqlite")]
-pub(super) fn push_columns<DB, M>(out: &mut AstPass<'_, '_, DB>) -> QueryResult<()>
-where
-    DB: Backend,
-    M: AuditedModel,
-{
-    for (place, column) in columns::<M>().into_iter().enumerate() {
-        if place > 0 {
-            out.push_sql(", ");
-        }
-        out.push_identifier(column)?;
-    }
-    Ok(())
-}
-
 /// The SQL names of the model's columns.
 pub(super) fn columns<M: AuditedModel>() -> Vec<&'static str> {
     let mut columns = Vec::new();

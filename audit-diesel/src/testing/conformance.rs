@@ -9,7 +9,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use audit_core::{Batch, Payload, Queue, QueueError};
+use audit_core::{AuditContext, Batch, Payload, Queue, QueueError, Record};
 
 /// Checks that a [`Queue`] keeps what the trait promises, and panics where it does not.
 ///
@@ -30,7 +30,9 @@ pub fn queue_conformance<Q: Queue>(make: impl Fn() -> Q) {
     an_acknowledgement_removes_its_batch(&make());
     an_acknowledgement_works_once(&make());
     a_late_acknowledgement_removes_nothing(&make());
-    a_late_acknowledgement_spares_what_nobody_saw(&make());
+    a_late_acknowledgement_spares_what_nobody_saw(&make(), texts(["a", "b", "c", "d"]));
+    a_late_acknowledgement_spares_what_nobody_saw(&make(), records());
+    what_stands_behind_a_batch_is_one_too(&make());
     an_empty_push_does_nothing(&make());
     an_oversized_payload_refuses_the_push(&make());
     bytes_come_back_as_they_were(&make());
@@ -145,19 +147,43 @@ fn a_late_acknowledgement_removes_nothing(queue: &impl Queue) {
 
 /// A push that timed out and was repeated leaves the same payloads twice. A consumer that is late
 /// may then find the head of its batch at the head of the queue again, with others behind it.
-fn a_late_acknowledgement_spares_what_nobody_saw(queue: &impl Queue) {
-    push(queue, &texts(["a", "b"]));
-    push(queue, &texts(["a", "c"]));
+fn a_late_acknowledgement_spares_what_nobody_saw(queue: &impl Queue, payloads: Vec<Payload>) {
+    let [a, b, c, d] = &payloads[..] else {
+        panic!("four payloads");
+    };
+    push(queue, &[a.clone(), b.clone()]);
+    push(queue, &[a.clone(), c.clone()]);
     let late = peek(queue, 3);
     let timely = peek(queue, 2);
     assert_eq!(ack(queue, &timely), 2);
-    push(queue, &texts(["d"]));
+    push(queue, std::slice::from_ref(d));
     ack(queue, &late);
     let left = read(&peek(queue, 10));
     assert!(
-        left.ends_with(&["c".to_owned(), "d".to_owned()]),
+        left.ends_with(&read_all(&[c.clone(), d.clone()])),
         "a late acknowledgement removed what was not in its batch: {left:?} is left"
     );
+}
+
+/// Where the queue can look there; where it cannot, it says that there is nothing.
+fn what_stands_behind_a_batch_is_one_too(queue: &impl Queue) {
+    let behind = |batch: &Batch, limit| queue.peek_behind(batch, limit).expect("peek_behind");
+    push(queue, &numbered(0, 10));
+    let first = peek(queue, 4);
+    let second = behind(&first, 3);
+    if second.is_empty() {
+        return;
+    }
+    assert_eq!(read(&second), read_all(&numbered(4, 3)), "what is behind");
+    assert_eq!(ack(queue, &second), 0, "it is not at the head");
+    assert_eq!(len(queue), 10, "nothing is removed");
+    assert_eq!(ack(queue, &first), 4);
+    let third = behind(&second, 100);
+    assert_eq!(read(&third), read_all(&numbered(7, 3)), "what is behind");
+    assert_eq!(ack(queue, &second), 3, "now it is at the head");
+    assert!(behind(&third, 100).is_empty(), "nothing is behind the last");
+    assert_eq!(ack(queue, &third), 3);
+    assert_eq!(len(queue), 0);
 }
 
 fn an_empty_push_does_nothing(queue: &impl Queue) {
@@ -300,6 +326,12 @@ fn texts<const N: usize>(texts: [&str; N]) -> Vec<Payload> {
     texts
         .map(|text| Payload::from(text.as_bytes().to_vec()))
         .into()
+}
+
+fn records() -> Vec<Payload> {
+    let record = |action| Record::new(action, AuditContext::default()).encode();
+    let records = ["a", "b", "c", "d"].map(|action| record(action).expect("a record"));
+    records.into()
 }
 
 fn numbered(from: usize, count: usize) -> Vec<Payload> {

@@ -17,20 +17,29 @@ fn a_batch_is_bounded_and_acknowledged_after_its_commit() {
     let (pool, seen) = (app.pool.clone(), Arc::new(Mutex::new(Vec::new())));
     let saw = seen.clone();
     let hooked = Hooked::new(queue, move |call| {
-        let rows = || -> i64 {
-            let conn = &mut pool.get().unwrap();
-            trail::audit_logs::table.count().get_result(conn).unwrap()
-        };
         match call {
             Call::Peek(limit) => assert_eq!(limit, 10),
-            Call::Ack(batch) => saw.lock().unwrap().push((batch, rows())),
+            Call::Ack(batch) => saw
+                .lock()
+                .unwrap()
+                .push((batch, rows(&mut pool.get().unwrap()))),
             _ => {}
         }
         Ok(())
     });
     let consumer = builder(&app, hooked).batch_size(10).spawn().unwrap();
     consumer.flush().unwrap();
-    assert_eq!(*seen.lock().unwrap(), [(10, 10), (10, 20), (5, 25)]);
+    let seen = seen.lock().unwrap();
+    assert_eq!(
+        seen.iter().map(|(batch, _)| *batch).collect::<Vec<_>>(),
+        [10, 10, 5]
+    );
+    // The next batch may be stored by then, and never the one that is acknowledged not.
+    let mut acknowledged = 0;
+    for (batch, rows) in &*seen {
+        acknowledged += *batch as i64;
+        assert!(*rows >= acknowledged, "{seen:?}");
+    }
     let stats = consumer.stats();
     assert_eq!((stats.batches, stats.stored, stats.panics), (3, 25, 0));
     assert_eq!(stored(&app), names(25));
@@ -135,7 +144,10 @@ fn what_is_stored_is_a_beginning_of_what_was_pushed() {
     });
     let consumer = builder(&app, hooked).batch_size(5).spawn().unwrap();
     consumer.flush().unwrap();
-    for (actions, length) in ends.lock().unwrap().iter().zip([5, 10, 12]) {
-        assert_eq!(*actions, names(length));
+    let ends = ends.lock().unwrap();
+    assert_eq!(ends.len(), 3);
+    for (actions, length) in ends.iter().zip([5, 10, 12]) {
+        assert!(actions.len() >= length, "{actions:?}");
+        assert_eq!(*actions, names(actions.len()));
     }
 }

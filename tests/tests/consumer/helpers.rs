@@ -45,6 +45,11 @@ pub fn stored(app: &App) -> Vec<String> {
     rows.unwrap().into_iter().map(|row| row.action).collect()
 }
 
+/// How many rows the table has.
+pub fn rows(conn: &mut Conn) -> i64 {
+    audit_logs::table.count().get_result(conn).unwrap()
+}
+
 pub fn quarantined(app: &App) -> Vec<QuarantinedRecord> {
     let rows = audit_quarantine::table
         .select(QuarantinedRecord::as_select())

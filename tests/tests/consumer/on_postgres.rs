@@ -7,6 +7,8 @@ pub const REFUSE_BAD: &str = "
     CREATE TRIGGER refuse BEFORE INSERT ON audit_logs FOR EACH ROW
         WHEN (NEW.action LIKE 'bad%') EXECUTE FUNCTION refuse();";
 
+#[path = "ahead.rs"]
+pub mod ahead;
 #[path = "batches.rs"]
 mod batches;
 #[path = "flushing.rs"]

@@ -5,6 +5,8 @@ pub const REFUSE_BAD: &str = "
     CREATE TRIGGER refuse BEFORE INSERT ON audit_logs FOR EACH ROW
     WHEN NEW.action LIKE 'bad%' BEGIN SELECT RAISE(ABORT, 'the trigger refuses it'); END;";
 
+#[path = "ahead.rs"]
+mod ahead;
 #[path = "batches.rs"]
 mod batches;
 #[path = "flushing.rs"]

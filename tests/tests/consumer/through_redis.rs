@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use audit_diesel::{AuditEvent, Auditor, Consumer, Journal, Queue, Record, RedisQueue};
 use audit_tests::app::postgres::{App, app};
-use audit_tests::{LONG, RedisServer, TestRedis, flush_fails, wait_until};
+use audit_tests::{Call, LONG, RedisServer, TestRedis, flush_fails, wait_until};
 
+use crate::on_postgres::ahead::others_take_away;
 use crate::on_postgres::helpers::*;
 
 fn consumer(app: &App, auditor: &Auditor) -> Consumer {
@@ -125,4 +126,13 @@ fn three_consumers_on_one_list() {
         stored.sum::<u64>() == 2_000
     });
     assert!(queue.is_empty().unwrap());
+}
+
+/// A list does not tell by itself what was taken from its head.
+#[test]
+fn what_others_take_from_a_list_is_not_missed() {
+    for moment in [Call::PeekBehind(10), Call::Ack(10)] {
+        let redis = TestRedis::new();
+        others_take_away(moment, shared_redis(&redis));
+    }
 }

@@ -24,10 +24,14 @@ impl Places {
         self.add("error", format!("{error} {error:?} {error:#?}"));
     }
 
-    /// Every file of a folder: databases with their logs.
+    /// Every file of a folder and of those in it: databases with their logs, a journal's segments.
     pub fn add_files(&mut self, folder: &Path) {
         for file in fs::read_dir(folder).unwrap() {
             let path = file.unwrap().path();
+            if path.is_dir() {
+                self.add_files(&path);
+                continue;
+            }
             let name = path.file_name().unwrap().to_string_lossy().into_owned();
             self.add(&name, fs::read(path).unwrap());
         }

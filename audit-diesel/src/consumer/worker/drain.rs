@@ -2,6 +2,7 @@
 
 use audit_core::{Batch, QueueError};
 
+use super::ahead::{self, Ready};
 use super::run::Run;
 use super::suspicion::Suspicion;
 use super::{Delivery, Sink, Tally};
@@ -15,42 +16,81 @@ pub(super) enum Pass {
     Stopped,
 }
 
+/// What one batch leaves to be done beside the next one.
+struct Carry<P> {
+    /// Delivered, and not acknowledged yet.
+    delivered: Option<Delivered>,
+    /// What stood behind it.
+    next: Option<Ready<P>>,
+}
+
+struct Delivered {
+    batch: Batch,
+    tally: Tally,
+}
+
 impl<S: Sink> Run<S> {
     /// Delivers batch after batch until the queue is empty.
     pub(super) fn drain(&mut self) -> Result<Pass, String> {
         self.flush_seen = self.shared.lock().flush_asked;
+        let mut carry = Carry {
+            delivered: None,
+            next: None,
+        };
         loop {
-            if self.shared.lock().stop {
+            let stop = self.shared.lock().stop;
+            if stop || carry.next.is_none() {
+                self.settle(&mut carry)?;
+            }
+            if stop {
                 return Ok(Pass::Stopped);
             }
-            if let Some(limit) = self.suspicion.limit() {
-                if let Some(end) = self.deliver_few(limit)? {
-                    return Ok(end);
-                }
-                continue;
-            }
-            self.note_flush()?;
-            let batch = self.peek(self.shared.settings.batch_size)?;
-            if batch.is_empty() {
-                return Ok(Pass::Empty);
-            }
-            let delivered = self.sink.deliver(&batch.payloads);
-            let delivered = delivered.map_err(|error| self.suspect(&batch.payloads, error));
-            let tally = match delivered? {
-                Delivery::StandBy => return Ok(Pass::Waiting),
-                Delivery::Done(tally) => tally,
+            let end = match self.suspicion.limit() {
+                Some(limit) => self.deliver_few(limit)?,
+                None => self.step(&mut carry)?,
             };
-            failpoint!(self.shared.settings.name, "delivered");
-            self.acknowledge(&batch, &tally)?;
-            failpoint!(self.shared.settings.name, "acknowledged");
-            self.suspicion = Suspicion::default();
-            self.count(&tally);
-            // Not before it is counted: who waits for a flush may look at the counts.
-            self.flushed();
-            if tally.put_off.len() == batch.len() {
-                return Ok(Pass::Waiting);
+            if let Some(end) = end {
+                return Ok(end);
             }
         }
+    }
+
+    /// Delivers a batch, and says so where the pass ends with it.
+    fn step(&mut self, carry: &mut Carry<S::Prepared>) -> Result<Option<Pass>, String> {
+        self.note_flush()?;
+        let current = match carry.next.take() {
+            Some(next) => next,
+            None => self.peek_and_prepare()?,
+        };
+        if current.batch.is_empty() {
+            return Ok(Some(Pass::Empty));
+        }
+        let before = carry.delivered.as_ref().map(|delivered| &delivered.batch);
+        let outcome = ahead::deliver(&self.shared, &mut self.sink, before, current);
+        let batch = outcome.batch;
+        self.settled(carry, outcome.acknowledged, &batch)?;
+        let delivery = outcome.delivery;
+        let tally = match delivery.map_err(|error| self.suspect(&batch.payloads, error))? {
+            Delivery::StandBy => return Ok(Some(Pass::Waiting)),
+            Delivery::Done(tally) => tally,
+        };
+        failpoint!(self.shared.settings.name, "delivered");
+        self.suspicion = Suspicion::default();
+        let put_off = tally.put_off.len();
+        let all_wait = put_off == batch.len();
+        // What is put off goes into the queue again, before anything else happens to it.
+        carry.next = outcome.next.filter(|_| put_off == 0);
+        carry.delivered = Some(Delivered { batch, tally });
+        if all_wait {
+            self.settle(carry)?;
+            return Ok(Some(Pass::Waiting));
+        }
+        Ok(None)
+    }
+
+    fn peek_and_prepare(&mut self) -> Result<Ready<S::Prepared>, String> {
+        let batch = self.peek(self.shared.settings.batch_size)?;
+        Ok(Ready::new::<S>(batch))
     }
 
     pub(super) fn peek(&mut self, limit: usize) -> Result<Batch, String> {
@@ -61,6 +101,34 @@ impl<S: Sink> Run<S> {
         Ok(batch)
     }
 
+    /// Takes note of what was acknowledged beside the delivery of `current`.
+    fn settled(
+        &mut self,
+        carry: &mut Carry<S::Prepared>,
+        acknowledged: Option<Result<usize, QueueError>>,
+        current: &Batch,
+    ) -> Result<(), String> {
+        let Some(acknowledged) = acknowledged else {
+            return self.settle(carry);
+        };
+        let removed = acknowledged.map_err(text)?;
+        if let Some(Delivered { batch, tally }) = carry.delivered.take() {
+            self.acknowledged(&tally, removed);
+            if removed == batch.len() {
+                self.flushes.peeked(&current.payloads);
+            }
+        }
+        Ok(())
+    }
+
+    /// Acknowledges what is delivered.
+    fn settle(&mut self, carry: &mut Carry<S::Prepared>) -> Result<(), String> {
+        match carry.delivered.take() {
+            Some(Delivered { batch, tally }) => self.acknowledge(&batch, &tally),
+            None => Ok(()),
+        }
+    }
+
     pub(super) fn acknowledge(&mut self, batch: &Batch, tally: &Tally) -> Result<(), String> {
         let queue = &self.shared.queue;
         if !tally.put_off.is_empty() {
@@ -68,8 +136,16 @@ impl<S: Sink> Run<S> {
             queue.push(&tally.put_off).map_err(text)?;
             self.flushes.put_off(queue.len().map_err(text)?);
         }
-        self.flushes.acknowledged(queue.ack(batch).map_err(text)?);
+        let removed = ahead::acknowledge(&self.shared, batch).map_err(text)?;
+        self.acknowledged(tally, removed);
         Ok(())
+    }
+
+    fn acknowledged(&mut self, tally: &Tally, removed: usize) {
+        self.flushes.acknowledged(removed);
+        self.count(tally);
+        // Not before it is counted: who waits for a flush may look at the counts.
+        self.flushed();
     }
 
     /// A flush that is asked for is done once what waits now is gone.
@@ -82,14 +158,14 @@ impl<S: Sink> Run<S> {
         Ok(())
     }
 
-    pub(super) fn flushed(&mut self) {
+    fn flushed(&mut self) {
         if let Some(ticket) = self.flushes.done() {
             self.shared.lock().flush_done = ticket;
             self.shared.changed.notify_all();
         }
     }
 
-    pub(super) fn count(&mut self, tally: &Tally) {
+    fn count(&mut self, tally: &Tally) {
         self.failures = 0;
         let mut state = self.shared.lock();
         let stats = &mut state.stats;

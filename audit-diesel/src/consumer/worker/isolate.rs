@@ -34,7 +34,7 @@ impl<S: Sink> Run<S> {
         let delivery = match self.suspicion.suspect(first).cloned() {
             Some(suspect) => self.examine(suspect)?,
             None => {
-                let delivered = self.sink.deliver(&batch.payloads);
+                let delivered = self.deliver_unprepared(&batch.payloads);
                 delivered.map_err(|error| self.suspect(&batch.payloads, error))?
             }
         };
@@ -43,9 +43,11 @@ impl<S: Sink> Run<S> {
         };
         self.acknowledge(&batch, &tally)?;
         self.suspicion.delivered(batch.len(), usual);
-        self.count(&tally);
-        self.flushed();
         Ok(None)
+    }
+
+    fn deliver_unprepared(&mut self, payloads: &[Payload]) -> Result<Delivery, Undelivered> {
+        self.sink.deliver(payloads, S::prepare(payloads))
     }
 
     /// Payloads were not delivered: one of them may be why.
@@ -110,7 +112,7 @@ impl<S: Sink> Run<S> {
     fn try_alone(&mut self, suspect: &mut Suspect) -> Result<Option<Delivery>, Undelivered> {
         let began = Instant::now();
         self.control(&suspect.payload, Duration::ZERO)?;
-        match self.sink.deliver(std::slice::from_ref(&suspect.payload)) {
+        match self.deliver_unprepared(std::slice::from_ref(&suspect.payload)) {
             Ok(delivery) => Ok(Some(delivery)),
             Err(Undelivered::Cut(problem)) => {
                 suspect.cut_after = Some(began.elapsed());

@@ -6,12 +6,25 @@ use audit_core::{Payload, QueueError, Warning};
 
 /// Where a worker puts what it takes from its queue.
 pub(crate) trait Sink: Send + 'static {
+    /// Whether it is worth a thread to prepare a batch while the one before it is delivered.
+    const LOOKS_AHEAD: bool = false;
+
+    /// What can be done with a batch before its turn comes.
+    type Prepared: Send;
+
+    /// Does that, on any thread.
+    fn prepare(payloads: &[Payload]) -> Self::Prepared;
+
     /// Is called once, on the worker's thread, before anything else.
     fn begin(&mut self) {}
 
     /// Delivers payloads, durably, before it returns. An error means that nothing is known to be
     /// delivered and that trying again later is right.
-    fn deliver(&mut self, payloads: &[Payload]) -> Result<Delivery, Undelivered>;
+    fn deliver(
+        &mut self,
+        payloads: &[Payload],
+        prepared: Self::Prepared,
+    ) -> Result<Delivery, Undelivered>;
 
     /// Sends what changes nothing, over one connection. A sink that never says
     /// [`Cut`](Undelivered::Cut) is not asked.

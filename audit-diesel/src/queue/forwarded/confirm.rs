@@ -19,7 +19,11 @@ pub(super) struct Confirm {
 }
 
 impl Sink for Confirm {
-    fn deliver(&mut self, payloads: &[Payload]) -> Result<Delivery, Undelivered> {
+    type Prepared = ();
+
+    fn prepare(_: &[Payload]) {}
+
+    fn deliver(&mut self, payloads: &[Payload], (): ()) -> Result<Delivery, Undelivered> {
         let arrived: Vec<_> = payloads.iter().map(|p| self.fit.fitting(p)).collect();
         let fates = self.fates.of(&arrived)?;
         let mut tally = Tally::default();

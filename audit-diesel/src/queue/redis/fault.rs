@@ -1,5 +1,8 @@
 //! What an error of Redis means for the queue, in words that hold no secret.
 
+use std::error::Error;
+use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use redis::{ErrorKind, RedisError};
@@ -81,6 +84,14 @@ pub(super) fn of_use(error: &RedisError, waited: Duration) -> Fault {
         Fault::Away(reason) if refused || error.is_connection_dropped() => Fault::Cut(reason),
         fault => fault,
     }
+}
+
+/// Whether a call of the operating system was interrupted, as happens to who waits with a time-out
+/// while its process is suspended and resumed. redis-rs does not go on with such a call.
+pub(super) fn is_interruption(error: &RedisError) -> bool {
+    let source = error.source().and_then(|shared| shared.downcast_ref());
+    let cause = source.and_then(|source: &Arc<dyn Error + Send + Sync>| source.downcast_ref());
+    cause.is_some_and(|cause: &io::Error| cause.kind() == io::ErrorKind::Interrupted)
 }
 
 /// What the error means. `waited` is the time-out that applied.

@@ -111,6 +111,9 @@ fn malformed() -> Fault {
     )
 }
 
+/// So often one call is made again for a process that was suspended in it.
+const INTERRUPTIONS: usize = 10;
+
 /// A bounded number of connections to one server.
 pub(super) struct Links {
     server: Server,
@@ -130,8 +133,8 @@ impl Links {
     }
 
     /// Does the work, and does it again on a new connection if the one at hand turns out to be
-    /// closed: so a restart of Redis fails nobody's call. The work must be such that doing it
-    /// twice is harmless.
+    /// closed, or if this process was suspended meanwhile: so a restart of Redis fails nobody's
+    /// call, nor does a debugger. The work must be such that doing it twice is harmless.
     pub(super) fn run<T>(
         &self,
         work: impl Fn(&mut Connection) -> RedisResult<T>,
@@ -140,13 +143,17 @@ impl Links {
         let mut place = free.map_err(|_| Fault::away("all of its connections are busy"))?;
         if let Some(connection) = place.0.take() {
             match place.attempt(connection, &work) {
-                Err(error) if error.is_connection_dropped() => {}
+                Err(error) if error.is_connection_dropped() || fault::is_interruption(&error) => {}
                 outcome => return outcome.map_err(|error| self.server.fault(&error)),
             }
         }
-        let connection = self.server.connect()?;
-        let outcome = place.attempt(connection, &work);
-        outcome.map_err(|error| self.server.fault(&error))
+        for _ in 0..INTERRUPTIONS {
+            match place.attempt(self.server.connect()?, &work) {
+                Err(error) if fault::is_interruption(&error) => {}
+                outcome => return outcome.map_err(|error| self.server.fault(&error)),
+            }
+        }
+        Err(Fault::away("this process is suspended again and again"))
     }
 }
 

@@ -29,6 +29,10 @@ pub(in crate::recorder) struct Open {
     pub(super) aborted: bool,
     /// SQLite: opened by a savepoint, so releasing that one commits.
     pub(super) opened_by_savepoint: bool,
+    /// SQLite: it began with the lock against other writers, of all files, and only its end gives
+    /// that back.
+    #[cfg(feature = "sqlite")]
+    pub(super) write_lock: bool,
     /// Set while it may have ended unseen, and how it has ended then.
     pub(super) doubt: Option<Doubt>,
 }
@@ -60,6 +64,8 @@ impl Open {
             unsure_of_savepoints: false,
             aborted: false,
             opened_by_savepoint,
+            #[cfg(feature = "sqlite")]
+            write_lock: false,
             doubt: None,
         }
     }

@@ -2,67 +2,56 @@
 
 use audit_core::{Payload, TransactionRef};
 
-use super::TransactionBuffer;
-use super::open::Open;
-
-/// The records of one statement on their way into the buffer.
-pub(in crate::recorder) struct Statement<'a> {
-    buffer: &'a mut TransactionBuffer,
-    /// Outside of a transaction a statement is its own.
-    autocommit: bool,
-}
+use super::{Dialect, TransactionBuffer};
 
 impl TransactionBuffer {
-    /// Collects the records of one statement.
-    pub(in crate::recorder) fn statement(&mut self, xid: Option<i64>) -> Statement<'_> {
-        let autocommit = self.open.is_none();
-        let open = self.open.get_or_insert_with(|| Open::new(false));
-        open.xid = open.xid.or(xid);
-        Statement {
-            buffer: self,
-            autocommit,
+    /// The place of the record that comes next, once the statement that is about to run has
+    /// succeeded. None where that is a transaction of its own.
+    pub(in crate::recorder) fn upcoming(&self) -> Option<TransactionRef> {
+        let doubt = self.open.as_ref().is_some_and(|open| open.doubt.is_some());
+        match (self.dialect, doubt) {
+            // An answer will say that the transaction has ended unseen.
+            (Dialect::Postgres, true) => None,
+            _ => self.place(),
         }
     }
-}
 
-impl Statement<'_> {
-    /// The transaction and the place in it of the record that comes next.
-    pub(in crate::recorder) fn next_ref(&mut self) -> TransactionRef {
-        let open = self.buffer.open.get_or_insert_with(|| Open::new(false));
+    /// The place in the open transaction of a record that comes now.
+    pub(in crate::recorder) fn place(&self) -> Option<TransactionRef> {
         // Counted, so that a rollback to a savepoint leaves no gap.
-        TransactionRef {
+        self.open.as_ref().map(|open| TransactionRef {
             id: open.id,
             seq: open.records,
+        })
+    }
+
+    /// Notes the database's id of the open transaction.
+    pub(in crate::recorder) fn note_xid(&mut self, xid: Option<i64>) {
+        if let Some(open) = &mut self.open {
+            open.xid = open.xid.or(xid);
         }
     }
 
-    /// Counts a record that is written elsewhere.
-    pub(in crate::recorder) fn pass(&mut self) {
-        let open = self.buffer.open.get_or_insert_with(|| Open::new(false));
-        open.records = open.records.saturating_add(1);
-    }
-
-    pub(in crate::recorder) fn push(&mut self, payload: Payload) {
-        self.pass();
-        let open = self.buffer.open.get_or_insert_with(|| Open::new(false));
-        open.bytes += payload.as_bytes().len();
-        open.payloads.push(payload);
-    }
-
-    /// The records to publish now: those of a statement that was its own transaction.
-    pub(in crate::recorder) fn finish(self) -> Option<Vec<Payload>> {
-        if !self.autocommit {
-            return None;
+    /// Counts records that are written elsewhere.
+    pub(in crate::recorder) fn pass(&mut self, records: usize) {
+        if let Some(open) = &mut self.open {
+            let records = u32::try_from(records).unwrap_or(u32::MAX);
+            open.records = open.records.saturating_add(records);
         }
-        self.buffer.open.take().map(|open| open.payloads)
     }
-}
 
-impl Drop for Statement<'_> {
-    /// A statement that fails half-way must not leave a transaction open that is none.
-    fn drop(&mut self) {
-        if self.autocommit {
-            self.buffer.open = None;
+    /// Keeps the records of a statement until COMMIT. Those of one that was a transaction of its
+    /// own are given back, to be published now.
+    pub(in crate::recorder) fn keep(&mut self, payloads: Vec<Payload>) -> Option<Vec<Payload>> {
+        self.pass(payloads.len());
+        let Some(open) = &mut self.open else {
+            return Some(payloads);
+        };
+        open.bytes += payloads.iter().map(|p| p.as_bytes().len()).sum::<usize>();
+        match open.payloads.is_empty() {
+            true => open.payloads = payloads,
+            false => open.payloads.extend(payloads),
         }
+        None
     }
 }

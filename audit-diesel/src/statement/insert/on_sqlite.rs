@@ -19,7 +19,7 @@ use diesel::{SelectableExpression, SqliteConnection, Table};
 
 use super::on_conflict::{Insert, OnConflictDoNothing};
 use super::select::rendered;
-use super::{InsertReturning, InsertValues, Loaded, Output, changed, record_changes};
+use super::{InsertReturning, InsertValues, Loaded, Output, record_rows};
 use crate::model::{AuditedColumns, AuditedModel};
 use crate::statement::{ChangeStatement, own};
 
@@ -51,7 +51,7 @@ where
             .values(self.records)
             .returning((M::columns(), extra));
         let rows = own(conn, |conn| statement.load(conn))?;
-        record_changes(conn, changed(ChangeKind::Insert, rows))
+        record_rows(conn, ChangeKind::Insert, rows)
     }
 }
 
@@ -76,7 +76,7 @@ where
             S::Fragment::execute(self.insert.into_fragment(), &mut completing)?;
             QueryResult::Ok(completing.rows)
         })?;
-        record_changes(conn, changed(ChangeKind::Insert, rows))
+        record_rows(conn, ChangeKind::Insert, rows)
     }
 }
 

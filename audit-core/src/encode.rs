@@ -1,0 +1,212 @@
+//! Writes records in the form in which they travel.
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+use uuid::Uuid;
+use uuid::fmt::Hyphenated;
+
+use crate::record::micros_now;
+use crate::wire::WIRE_VERSION;
+use crate::{
+    AuditContext, Auditable, ChangeKind, ChangesWriter, Outcome, Payload, Record, TransactionRef,
+    Unsettled,
+};
+
+/// Encodes the records of one statement: what they have in common is written once, and each takes
+/// no memory but its payload.
+#[derive(Debug)]
+pub struct ChangeEncoder {
+    context: AuditContext,
+    /// The context as JSON, once there is a record.
+    context_json: Vec<u8>,
+    ids: Ids,
+    changes: ChangesWriter,
+    record: Vec<u8>,
+}
+
+impl ChangeEncoder {
+    /// An encoder for changes made in this context, in which the values of `extra` are masked whose
+    /// keys have one of the `secret_words`.
+    pub fn new(mut context: AuditContext, secret_words: &[&str]) -> Self {
+        if !secret_words.is_empty() {
+            context.mask_extra(secret_words);
+        }
+        Self {
+            context,
+            context_json: Vec::new(),
+            ids: Ids::default(),
+            changes: ChangesWriter::new(ChangeKind::Update),
+            record: Vec::new(),
+        }
+    }
+
+    /// The record of a row that changed from `old` to `new`, as [`Record::encode`] would write it,
+    /// or `None` where nothing changed that makes a record. An insert has no `old`, a delete no
+    /// `new`. It happened at `micros` since 1970, or now; `place` is asked where there is a record.
+    pub fn encode<M: Auditable>(
+        &mut self,
+        old: Option<&M>,
+        new: Option<&M>,
+        micros: Option<i64>,
+        place: impl FnOnce() -> TransactionRef,
+    ) -> Option<Payload> {
+        let kind = match (old, new) {
+            (None, _) => ChangeKind::Insert,
+            (Some(_), Some(_)) => ChangeKind::Update,
+            (Some(_), None) => ChangeKind::Delete,
+        };
+        self.changes.begin(kind);
+        M::write_changes(old, new, &mut self.changes);
+        let changes = self.changes.end()?;
+        if self.context_json.is_empty() {
+            // Texts and JSON values always serialise.
+            self.context_json =
+                serde_json::to_vec(&self.context).unwrap_or_else(|_| b"{}".to_vec());
+        }
+        let resource_id = old.or(new).map(M::resource_id);
+        let parts = Parts {
+            id: self.ids.next(),
+            occurred_at: micros.unwrap_or_else(micros_now),
+            action: kind.as_str(),
+            resource_type: Some(M::resource_type()),
+            resource_id: resource_id.as_deref(),
+            outcome: Outcome::Success,
+            context: &self.context_json,
+            transaction: Some(place()),
+            changes: Some(changes),
+            extra: None,
+            unsettled: None,
+        };
+        self.record.clear();
+        self.record.reserve(USUAL_BYTES);
+        parts.write(&mut self.record).ok()?;
+        Some(Payload::from(&*self.record))
+    }
+}
+
+/// What a record seldom exceeds.
+const USUAL_BYTES: usize = 1024;
+
+/// The ids of the records of one statement. The first is random, which asks the operating system;
+/// those after it count up from there, which keeps them in order as well.
+#[derive(Debug, Default)]
+struct Ids {
+    next: Option<Uuid>,
+}
+
+/// The part of an id below its version and variant.
+const COUNTED: u128 = (1 << 62) - 1;
+
+impl Ids {
+    fn next(&mut self) -> Uuid {
+        let id = self.next.unwrap_or_else(Uuid::now_v7);
+        let last_one = id.as_u128() & COUNTED == COUNTED;
+        self.next = (!last_one).then(|| Uuid::from_u128(id.as_u128() + 1));
+        id
+    }
+}
+
+impl Record {
+    /// The record as it travels.
+    ///
+    /// # Errors
+    ///
+    /// When a value in `extra` cannot be serialised; changes are serialised already.
+    pub fn encode(&self) -> Result<Payload, serde_json::Error> {
+        let context = serde_json::to_vec(&self.context)?;
+        let parts = Parts {
+            id: self.id,
+            occurred_at: self.occurred_at,
+            action: &self.action,
+            resource_type: self.resource_type.as_deref(),
+            resource_id: self.resource_id.as_deref(),
+            outcome: self.outcome,
+            context: &context,
+            transaction: self.transaction,
+            changes: self.changes.as_ref().map(|it| it.as_json().as_bytes()),
+            extra: Some(&self.extra).filter(|extra| !extra.is_empty()),
+            unsettled: self.unsettled,
+        };
+        let mut record = Vec::with_capacity(USUAL_BYTES);
+        parts.write(&mut record)?;
+        Ok(Payload::from(&*record))
+    }
+}
+
+/// What a record says, as [`Record`] has it.
+struct Parts<'a> {
+    id: Uuid,
+    occurred_at: i64,
+    action: &'a str,
+    resource_type: Option<&'a str>,
+    resource_id: Option<&'a str>,
+    outcome: Outcome,
+    /// JSON.
+    context: &'a [u8],
+    transaction: Option<TransactionRef>,
+    /// JSON.
+    changes: Option<&'a [u8]>,
+    extra: Option<&'a Map<String, Value>>,
+    unsettled: Option<Unsettled>,
+}
+
+impl Parts<'_> {
+    /// Writes the fields in the order of [`Record`]. To serialise them by serde would look at the
+    /// context anew for each record, and at each name for characters to escape.
+    fn write(&self, out: &mut Vec<u8>) -> Result<(), serde_json::Error> {
+        out.extend_from_slice(b"{\"v\":");
+        value(out, &WIRE_VERSION)?;
+        out.extend_from_slice(b",\"id\":");
+        uuid(out, self.id);
+        out.extend_from_slice(b",\"occurred_at\":");
+        value(out, &self.occurred_at)?;
+        out.extend_from_slice(b",\"action\":");
+        value(out, self.action)?;
+        optional(out, b",\"resource_type\":", self.resource_type)?;
+        optional(out, b",\"resource_id\":", self.resource_id)?;
+        out.extend_from_slice(b",\"outcome\":");
+        value(out, self.outcome.as_str())?;
+        out.extend_from_slice(b",\"context\":");
+        out.extend_from_slice(self.context);
+        if let Some(transaction) = self.transaction {
+            out.extend_from_slice(b",\"transaction\":{\"id\":");
+            uuid(out, transaction.id);
+            out.extend_from_slice(b",\"seq\":");
+            value(out, &transaction.seq)?;
+            out.push(b'}');
+        }
+        if let Some(changes) = self.changes {
+            out.extend_from_slice(b",\"changes\":");
+            out.extend_from_slice(changes);
+        }
+        optional(out, b",\"extra\":", self.extra)?;
+        optional(out, b",\"unsettled\":", self.unsettled.as_ref())?;
+        out.push(b'}');
+        Ok(())
+    }
+}
+
+fn value<T: Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) -> Result<(), serde_json::Error> {
+    serde_json::to_writer(out, value)
+}
+
+fn optional<T: Serialize + ?Sized>(
+    out: &mut Vec<u8>,
+    name: &[u8],
+    it: Option<&T>,
+) -> Result<(), serde_json::Error> {
+    let Some(it) = it else { return Ok(()) };
+    out.extend_from_slice(name);
+    value(out, it)
+}
+
+fn uuid(out: &mut Vec<u8>, uuid: Uuid) {
+    let mut text = [0; Hyphenated::LENGTH];
+    out.push(b'"');
+    out.extend_from_slice(uuid.hyphenated().encode_lower(&mut text).as_bytes());
+    out.push(b'"');
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests;

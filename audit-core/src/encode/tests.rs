@@ -1,0 +1,127 @@
+use super::*;
+use crate::{Actor, AuditEvent, AuditFields, Source};
+
+#[derive(Serialize)]
+struct Versioned<'a> {
+    v: u32,
+    #[serde(flatten)]
+    record: &'a Record,
+}
+
+struct Row {
+    id: i64,
+    name: String,
+}
+
+impl AuditFields for Row {
+    fn write_changes(old: Option<&Self>, new: Option<&Self>, out: &mut ChangesWriter) {
+        out.field("id", old.map(|it| &it.id), new.map(|it| &it.id));
+        out.field("na\"me", old.map(|it| &it.name), new.map(|it| &it.name));
+    }
+}
+
+impl Auditable for Row {
+    fn resource_type() -> &'static str {
+        "ro\"ws"
+    }
+    fn resource_id(&self) -> String {
+        format!("\n{}", self.id)
+    }
+}
+
+fn row(name: &str) -> Row {
+    Row {
+        id: 7,
+        name: name.to_owned(),
+    }
+}
+
+fn context() -> AuditContext {
+    AuditContext::new(Actor::user("a\"b\u{1}é"))
+        .source(Source::Api)
+        .ip([192, 0, 2, 7])
+        .with("vehicle", "v1")
+}
+
+fn place(seq: u32) -> TransactionRef {
+    TransactionRef {
+        id: Uuid::now_v7(),
+        seq,
+    }
+}
+
+fn by_serde(record: &Record) -> String {
+    let v = WIRE_VERSION;
+    serde_json::to_string(&Versioned { v, record }).unwrap()
+}
+
+fn text(payload: &Payload) -> &str {
+    std::str::from_utf8(payload.as_bytes()).unwrap()
+}
+
+#[test]
+fn a_record_is_written_as_serde_would() {
+    let mut full = Record::update(&row("a"), &row("b"), context()).unwrap();
+    full.transaction = Some(place(3));
+    full.unsettled = Some(Unsettled { xid: 9 });
+    full.extra.insert("why\"".to_owned(), "\\".into());
+    full.outcome = Outcome::Denied;
+    full.occurred_at = -5;
+    let event = AuditEvent::new("login.\"failed\"").resource("users", "ada\n");
+    for record in [
+        full,
+        Record::from_event(event, context()),
+        Record::new("bare", AuditContext::default()),
+    ] {
+        assert_eq!(text(&record.encode().unwrap()), by_serde(&record));
+    }
+}
+
+#[test]
+fn changes_are_encoded_as_their_records_would_be() {
+    let (old, new) = (row("a"), row("b"));
+    let mut encoder = ChangeEncoder::new(context(), &["vehicle"]);
+    let records = [
+        Record::insert(&new, context()),
+        Record::update(&old, &new, context()),
+        Record::delete(&old, context()),
+    ];
+    let sides = [
+        (None, Some(&new)),
+        (Some(&old), Some(&new)),
+        (Some(&old), None),
+    ];
+    let mut ids = Vec::new();
+    for (seq, (record, (old, new))) in (0..).zip(records.into_iter().zip(sides)) {
+        let payload = encoder.encode(old, new, Some(4711), || place(seq)).unwrap();
+        let found = Record::decode(payload.as_bytes()).unwrap();
+        let mut expected = record.unwrap();
+        expected.mask_extra(&["vehicle"]);
+        expected.id = found.id;
+        expected.occurred_at = 4711;
+        expected.transaction = found.transaction;
+        assert_eq!(found.transaction.unwrap().seq, seq);
+        assert_eq!(text(&payload), by_serde(&expected));
+        ids.push(found.id);
+    }
+    assert!(ids.is_sorted_by(|one, next| one < next), "{ids:?}");
+    assert!(
+        encoder
+            .encode(Some(&old), Some(&old), None, || place(9))
+            .is_none()
+    );
+}
+
+#[test]
+fn ids_stay_what_they_are_where_the_count_ends() {
+    let id = Uuid::now_v7().as_u128();
+    let last = Uuid::from_u128(id | COUNTED);
+    let mut ids = Ids { next: Some(last) };
+    assert_eq!(ids.next(), last);
+    let after = ids.next();
+    assert_ne!(after, last);
+    for id in [last, after, ids.next()] {
+        assert_eq!(id.get_version_num(), 7);
+        assert_eq!(id.get_variant(), uuid::Variant::RFC4122);
+    }
+}

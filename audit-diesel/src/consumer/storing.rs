@@ -1,0 +1,209 @@
+//! A batch inside its transaction: what is in doubt is settled, what is new is inserted, and the
+//! record that is refused is found.
+
+use std::collections::{HashMap, HashSet};
+
+use diesel::result::{DatabaseErrorKind, Error, QueryResult};
+
+use super::Tally;
+use super::refusal::{Verdict, harmless, is_outage, verdict};
+use super::store::{Backend, TransactionStatus};
+use crate::store::{EntryToStore, Refused};
+
+/// What became of a transaction that wrote at this time.
+fn status_of<C: Backend>(conn: &mut C, xid: i64, wrote_at: i64) -> QueryResult<TransactionStatus> {
+    let status = conn.transaction_status(xid)?;
+    if status == TransactionStatus::Committed && conn.crashed_since(wrote_at)? {
+        return Ok(TransactionStatus::Unknown);
+    }
+    Ok(status)
+}
+
+/// A batch that is being stored.
+pub(super) struct Storing<'a> {
+    pub(super) tally: Tally,
+    pub(super) refused: Vec<Refused>,
+    /// Why the connection is lost: whatever fails after that says only that it is.
+    pub(super) cause: &'a mut Option<Error>,
+}
+
+impl Storing<'_> {
+    /// Asks the database about transactions whose end nobody saw.
+    pub(super) fn settle<C: Backend>(
+        &mut self,
+        conn: &mut C,
+        entries: Vec<EntryToStore>,
+    ) -> QueryResult<Vec<EntryToStore>> {
+        let mut known = HashMap::new();
+        let mut waiting = HashSet::new();
+        let mut settled = Vec::with_capacity(entries.len());
+        for entry in entries {
+            let Some(unsettled) = entry.record.unsettled else {
+                settled.push(entry);
+                continue;
+            };
+            let status = match known.get(&unsettled.xid) {
+                Some(status) => *status,
+                None => status_of(conn, unsettled.xid, entry.record.occurred_at)?,
+            };
+            known.insert(unsettled.xid, status);
+            match status {
+                TransactionStatus::Committed => settled.push(entry),
+                TransactionStatus::Aborted => self.tally.rolled_back += 1,
+                // A journal may deliver it again and again meanwhile.
+                TransactionStatus::InProgress if !waiting.insert(entry.payload.clone()) => {
+                    self.tally.duplicates += 1;
+                }
+                TransactionStatus::InProgress => self.tally.put_off.push(entry.payload),
+                TransactionStatus::Unknown => self.refuse(
+                    &entry,
+                    "the connection was lost during COMMIT, and this database cannot tell \
+                     whether the transaction was committed: it crashed or was restored since, \
+                     the id is too old, or the transaction was another server's",
+                ),
+            }
+        }
+        Ok(settled)
+    }
+
+    /// Inserts the batch the fastest way. What is stored already is looked for and left out, before
+    /// where it `is_redelivered`, and otherwise once it has turned out to be in the way.
+    pub(super) fn insert<C: Backend>(
+        &mut self,
+        conn: &mut C,
+        mut entries: Vec<&EntryToStore>,
+        is_redelivered: bool,
+    ) -> QueryResult<()> {
+        if is_redelivered {
+            self.leave_out_stored(conn, &mut entries)?;
+        }
+        let Some(refusal) = self.insert_new(conn, &entries)? else {
+            return Ok(());
+        };
+        let is_duplicate = matches!(
+            refusal,
+            Error::DatabaseError(DatabaseErrorKind::UniqueViolation, _)
+        );
+        if is_duplicate
+            && self.leave_out_stored(conn, &mut entries)? > 0
+            && self.insert_new(conn, &entries)?.is_none()
+        {
+            return Ok(());
+        }
+        self.insert_missing(conn, &entries)
+    }
+
+    /// Inserts all of them, or says what is in the way.
+    fn insert_new<C: Backend>(
+        &mut self,
+        conn: &mut C,
+        entries: &[&EntryToStore],
+    ) -> QueryResult<Option<Error>> {
+        if entries.is_empty() {
+            return Ok(None);
+        }
+        match conn.transaction(|conn| self.noting(conn.insert_new(entries))) {
+            Ok(stored) => {
+                self.tally.stored += stored;
+                self.tally.duplicates += entries.len() - stored;
+                Ok(None)
+            }
+            Err(error) if is_outage(&error) => Err(error),
+            Err(refusal) => Ok(Some(refusal)),
+        }
+    }
+
+    /// Leaves out what is stored already, and says how many those are.
+    fn leave_out_stored<C: Backend>(
+        &mut self,
+        conn: &mut C,
+        entries: &mut Vec<&EntryToStore>,
+    ) -> QueryResult<usize> {
+        let ids: Vec<_> = entries.iter().map(|entry| entry.record.id).collect();
+        let stored: HashSet<_> = conn.stored(&ids)?.into_iter().collect();
+        entries.retain(|entry| !stored.contains(&entry.record.id));
+        let left_out = ids.len() - entries.len();
+        self.tally.duplicates += left_out;
+        Ok(left_out)
+    }
+
+    /// Inserts what is not there; where that is refused, halves the batch until the record that
+    /// cannot be stored is found.
+    fn insert_missing<C: Backend>(
+        &mut self,
+        conn: &mut C,
+        entries: &[&EntryToStore],
+    ) -> QueryResult<()> {
+        match conn.transaction(|conn| self.noting(conn.insert_missing(entries))) {
+            Ok(stored) => {
+                self.tally.stored += stored;
+                self.tally.duplicates += entries.len() - stored;
+                Ok(())
+            }
+            Err(error) if is_outage(&error) => Err(error),
+            Err(error) => match entries {
+                [] => Err(error),
+                [entry] => self.confirm(conn, entry, error),
+                _ => {
+                    let (left, right) = entries.split_at(entries.len() / 2);
+                    self.insert_missing(conn, left)?;
+                    self.insert_missing(conn, right)
+                }
+            },
+        }
+    }
+
+    /// Quarantines a record once it is sure that the record is what cannot be stored: the table
+    /// takes another row of that size, and does not take this one even when asked again.
+    fn confirm<C: Backend>(
+        &mut self,
+        conn: &mut C,
+        entry: &EntryToStore,
+        error: Error,
+    ) -> QueryResult<()> {
+        if verdict(&error) == Verdict::Refused {
+            self.refuse(entry, &error.to_string());
+            return Ok(());
+        }
+        takes_rows(
+            conn,
+            &harmless(entry.payload.as_bytes().len(), entry.occurred_at),
+        )?;
+        match conn.transaction(|conn| conn.insert_missing(&[entry])) {
+            Ok(stored) => {
+                self.tally.stored += stored;
+                self.tally.duplicates += 1 - stored;
+            }
+            Err(error) if is_outage(&error) => return Err(error),
+            Err(error) => self.refuse(entry, &error.to_string()),
+        }
+        Ok(())
+    }
+
+    fn noting(&mut self, inserted: QueryResult<usize>) -> QueryResult<usize> {
+        if let Err(Error::DatabaseError(DatabaseErrorKind::ClosedConnection, said)) = &inserted {
+            let said = Box::new(said.message().to_owned());
+            let kind = DatabaseErrorKind::ClosedConnection;
+            self.cause.get_or_insert(Error::DatabaseError(kind, said));
+        }
+        inserted
+    }
+
+    fn refuse(&mut self, entry: &EntryToStore, reason: &str) {
+        self.refused.push(Refused::new(&entry.payload, reason));
+    }
+}
+
+/// Whether the table takes a row, which is taken back at once.
+pub(super) fn takes_rows<C: Backend>(conn: &mut C, row: &EntryToStore) -> QueryResult<()> {
+    let tried = conn.transaction(|conn| {
+        conn.insert_missing(&[row])?;
+        Err::<(), _>(Error::RollbackTransaction)
+    });
+    match tried {
+        Ok(()) | Err(Error::RollbackTransaction) => Ok(()),
+        // It was checked against a constraint, so the table works.
+        Err(error) if verdict(&error) == Verdict::Refused => Ok(()),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,29 @@
+//! SQL that depends on a model alone. Diesel walks a statement several times a run, and to quote
+//! each name anew took longer than all else that is done here.
+
+use std::any::TypeId;
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock, PoisonError, RwLock};
+
+/// A text of each model, written once.
+pub(super) struct Texts<T>(LazyLock<RwLock<HashMap<TypeId, Arc<T>>>>);
+
+impl<T> Texts<T> {
+    pub(super) const fn new() -> Self {
+        Self(LazyLock::new(RwLock::default))
+    }
+
+    /// The text of the model `M`.
+    pub(super) fn of<M: 'static>(&self, write: impl FnOnce() -> T) -> Arc<T> {
+        let model = TypeId::of::<M>();
+        // An entry is complete before it is put there.
+        let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(text) = known.get(&model) {
+            return Arc::clone(text);
+        }
+        drop(known);
+        let text = Arc::new(write());
+        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(known.entry(model).or_insert(text))
+    }
+}
