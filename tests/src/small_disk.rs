@@ -12,7 +12,7 @@ const HOLD: &str = r#"
 mount -t tmpfs -o "size=$2,mode=0777" tmpfs "$1" && echo mounted && read -r _
 "#;
 
-/// A file system of its own that only processes see which [`command`](Self::command) starts: it is
+/// A file system of its own that only processes see which [`run`](Self::run) starts: it is
 /// mounted in a name space, so that nothing is left of it whatever happens to the test.
 pub struct SmallDisk {
     holder: Child,

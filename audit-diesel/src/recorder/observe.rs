@@ -33,7 +33,7 @@ impl Recorder {
                 }
                 if !self.failed {
                     let controls = std::mem::take(&mut self.running);
-                    self.finished(&controls, answer);
+                    self.finished(&controls, answer, read_whole(*error));
                 }
                 self.failed |= answer != Answer::Done;
             }
@@ -89,14 +89,14 @@ impl Recorder {
         self.own_statement.load(Ordering::Relaxed)
     }
 
-    fn finished(&mut self, controls: &[Control], answer: Answer) {
+    fn finished(&mut self, controls: &[Control], answer: Answer, read_whole: bool) {
         match controls {
             [] => {
                 let ended = self.transaction.answered(answer, self.is_own());
                 self.settle(ended);
             }
             [_, _, ..] if answer != Answer::Done => {
-                let ended = self.transaction.batch_failed(controls, answer);
+                let ended = self.transaction.batch_failed(controls, answer, read_whole);
                 self.settle(ended);
             }
             _ => {
@@ -106,6 +106,15 @@ impl Recorder {
                 }
             }
         }
+    }
+}
+
+/// Whether a query failed that the database had read as a whole: where it could not make sense of
+/// the text it names a place in it, and may have run none of it.
+fn read_whole(error: Option<&diesel::result::Error>) -> bool {
+    match error {
+        Some(diesel::result::Error::DatabaseError(_, info)) => info.statement_position().is_none(),
+        _ => false,
     }
 }
 

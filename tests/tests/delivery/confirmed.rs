@@ -189,12 +189,14 @@ fn confirmed_apart(setup: &Setup) -> Auditor {
     builder.build().unwrap()
 }
 
-/// Waits until the database was asked so often what became of records, and checks meanwhile.
+/// Waits until the database was asked so often what became of records, and checks meanwhile. How
+/// such a transaction ended can be seen until the next one begins, the question itself but for a
+/// moment.
 fn looks(setup: &Setup, count: usize, check: impl Fn()) {
     let conn = &mut setup.app.guard.connection();
     let asked = format!(
         "SELECT query_start::text AS at FROM pg_stat_activity \
-         WHERE application_name = '{CONFIRMER}' AND query LIKE '%audit_logs%' \
+         WHERE application_name = '{CONFIRMER}' AND query IN ('COMMIT', 'ROLLBACK') \
          AND query_start > '{}'",
         now(conn)
     );

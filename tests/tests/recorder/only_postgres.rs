@@ -203,3 +203,32 @@ fn an_auditor_of_its_own_for_a_plain_connection() {
     drop(conn);
     assert_eq!(crate::support::added(&queue.records().unwrap()), ["ada"]);
 }
+
+/// The savepoint was set, and what follows it in the batch failed: a rollback to its name goes
+/// there, and not to the savepoint of the same name that is further out.
+#[test]
+fn a_batch_that_fails_after_its_savepoint() {
+    let app = app();
+    let conn = &mut app.pool.get().unwrap();
+    conn.batch_execute("BEGIN; SAVEPOINT s").unwrap();
+    add!(conn, "a");
+    conn.batch_execute("SAVEPOINT s; SELECT 1 / 0").unwrap_err();
+    conn.batch_execute("ROLLBACK TO s").unwrap();
+    add!(conn, "b");
+    conn.batch_execute("COMMIT").unwrap();
+    assert_kept!(app, conn, ["a", "b"]);
+}
+
+/// None of a batch is run whose text cannot be read.
+#[test]
+fn a_batch_that_cannot_be_read() {
+    let app = app();
+    let conn = &mut app.pool.get().unwrap();
+    conn.batch_execute("BEGIN; SAVEPOINT s").unwrap();
+    add!(conn, "a");
+    conn.batch_execute("SAVEPOINT s; SELEC 1").unwrap_err();
+    conn.batch_execute("ROLLBACK TO s").unwrap();
+    add!(conn, "b");
+    conn.batch_execute("COMMIT").unwrap();
+    assert_kept!(app, conn, ["b"]);
+}

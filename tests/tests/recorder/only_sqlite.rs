@@ -246,3 +246,19 @@ fn an_update_is_a_transaction_of_its_own() {
     conn.batch_execute("RELEASE s").unwrap();
     assert_eq!(app.records().len(), 3);
 }
+
+/// The savepoint was set, and what follows it in the batch failed: a rollback to its name goes
+/// there, and not to the savepoint of the same name that is further out.
+#[test]
+fn a_batch_that_fails_after_its_savepoint() {
+    let app = app();
+    let conn = &mut app.pool.get().unwrap();
+    conn.batch_execute("BEGIN; SAVEPOINT s").unwrap();
+    add!(conn, "a");
+    conn.batch_execute("SAVEPOINT s; SELECT * FROM nowhere")
+        .unwrap_err();
+    conn.batch_execute("ROLLBACK TO s").unwrap();
+    add!(conn, "b");
+    conn.batch_execute("COMMIT").unwrap();
+    assert_kept!(app, conn, ["a", "b"]);
+}

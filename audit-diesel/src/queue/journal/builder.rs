@@ -89,7 +89,7 @@ impl JournalBuilder {
     /// A journal that is there is only read, so that nobody who writes to it holds this up. The
     /// file is read through and checked, which takes about a second for each GiB of records. A
     /// damaged one is set aside beside the new one, under its name with `.damaged-` and the time;
-    /// this is logged as an error, and [`warnings`](Queue::warnings) name it until it is removed.
+    /// this is logged as an error, and [`warnings`](audit_core::Queue::warnings) name it until it is removed.
     ///
     /// # Errors
     ///

@@ -39,6 +39,16 @@ impl From<Option<&Error>> for Answer {
 }
 
 impl Open {
+    /// Sets the savepoints that a failed batch begins with: they cannot be what failed.
+    fn set_first(&mut self, controls: &[Control]) {
+        for control in controls {
+            match control {
+                Control::Savepoint(name) => self.savepoint(name),
+                _ => break,
+            }
+        }
+    }
+
     /// What is left of it if the batch was run up to its COMMIT.
     fn run_to_commit(mut self, controls: &[Control], dialect: Dialect) -> Self {
         for control in controls {
@@ -77,6 +87,7 @@ impl TransactionBuffer {
         &mut self,
         controls: &[Control],
         answer: Answer,
+        read_whole: bool,
     ) -> Option<Ended> {
         let has = |found: fn(&Control) -> bool| controls.iter().any(found);
         if self.dialect == Dialect::Sqlite && has(|c| matches!(c, Control::Begin)) {
@@ -85,6 +96,9 @@ impl TransactionBuffer {
         let open = self.open.as_mut()?;
         open.had_failure = true;
         open.unsure_of_savepoints = true;
+        if answer == Answer::Refused && read_whole && !open.aborted {
+            open.set_first(controls);
+        }
         let commits = has(|c| matches!(c, Control::Commit { .. } | Control::Prepare))
             || (open.opened_by_savepoint && has(|c| matches!(c, Control::Release(_))));
         match answer {

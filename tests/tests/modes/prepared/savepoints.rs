@@ -199,16 +199,26 @@ fn savepoints_that_nobody_heard_of() {
             &[
                 savepoint("a"),
                 Update(0),
-                failed,
+                failed.clone(),
                 sql("ROLLBACK TO a"),
                 Update(1),
                 Event,
             ],
             &["COMMIT"],
         ),
+        program(
+            &[
+                savepoint("b"),
+                Update(0),
+                failed,
+                sql("ROLLBACK TO b"),
+                Update(1),
+            ],
+            &["COMMIT"],
+        ),
     ];
     let crash = crash(programs);
-    assert_eq!(crash.kept.len(), 2 + 1 + 2, "{:?}", crash.kept);
+    assert_eq!(crash.kept.len(), 2 + 1 + 2 + 3, "{:?}", crash.kept);
 }
 
 fn name() -> impl Strategy<Value = &'static str> {
