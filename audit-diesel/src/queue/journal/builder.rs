@@ -56,7 +56,8 @@ impl JournalBuilder {
         self
     }
 
-    /// The bound of all waiting payloads together, in bytes; the file is somewhat larger.
+    /// The bound of all waiting payloads together, in bytes; the file is somewhat larger. Where more
+    /// than two processes share the journal it may be exceeded, by up to 8 MiB for each further one.
     /// Default: 1 GiB.
     pub fn max_bytes(mut self, bytes: u64) -> Self {
         self.max_bytes = bytes;
