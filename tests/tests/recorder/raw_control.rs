@@ -138,6 +138,18 @@ fn a_batch_that_fails_after_its_commit() {
     assert_eq!(kept, 2);
 }
 
+/// The batch took back, committed, and then failed.
+#[test]
+fn a_batch_that_takes_back_and_fails_after_its_commit() {
+    let app = app();
+    let conn = &mut app.pool.get().unwrap();
+    run(conn, &["BEGIN", "+a", "SAVEPOINT s", "+b"], false);
+    conn.batch_execute("ROLLBACK TO s; COMMIT; SELECT * FROM nowhere")
+        .unwrap_err();
+    add!(conn, "c");
+    assert_kept!(app, conn, ["a", "c"]);
+}
+
 /// The batch failed before it came to its COMMIT.
 #[test]
 fn a_batch_that_fails_before_its_commit() {

@@ -49,6 +49,25 @@ impl Open {
         }
     }
 
+    /// How many of the records held here are left if the batch was run up to its COMMIT. None is
+    /// added within it, so that its own savepoints take nothing back.
+    fn kept_at_commit(&self, controls: &[Control], dialect: Dialect) -> usize {
+        let mut kept = self.payloads.len();
+        let mut own = Vec::new();
+        for control in controls {
+            match control {
+                Control::Commit { .. } | Control::Prepare => break,
+                Control::Savepoint(name) => own.push(name),
+                Control::RollbackTo(name) if !own.contains(&name) => {
+                    let at = self.find(name, dialect);
+                    kept = at.map_or(kept, |at| kept.min(self.held_before(at)));
+                }
+                _ => {}
+            }
+        }
+        kept
+    }
+
     /// What is left of it if the batch was run up to its COMMIT.
     fn run_to_commit(mut self, controls: &[Control], dialect: Dialect) -> Self {
         for control in controls {
@@ -111,7 +130,8 @@ impl TransactionBuffer {
             Answer::Refused | Answer::Done => open.aborted = true,
         }
         if commits {
-            open.doubt = Some(Doubt::Committed);
+            let kept = open.kept_at_commit(controls, self.dialect);
+            open.doubt = Some(Doubt::Committed { kept });
         } else if self.dialect == Dialect::Sqlite || has(|c| matches!(c, Control::Rollback { .. }))
         {
             open.doubt.get_or_insert(Doubt::RolledBack);

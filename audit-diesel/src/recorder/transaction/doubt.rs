@@ -6,20 +6,25 @@ use super::{Dialect, Ended, TransactionBuffer};
 /// How a transaction ended, if it ended unseen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Doubt {
-    /// By a COMMIT in a batch of which another statement failed.
-    Committed,
+    /// By a COMMIT in a batch of which another statement failed. So many records were left then.
+    Committed {
+        kept: usize,
+    },
     RolledBack,
 }
 
 impl Open {
     /// It turned out that the transaction ended before.
-    pub(super) fn ended_unseen(self, dialect: Dialect) -> Ended {
-        match (self.doubt, dialect) {
+    pub(super) fn ended_unseen(mut self, dialect: Dialect) -> Ended {
+        let Some(Doubt::Committed { kept }) = self.doubt else {
+            return Ended::RolledBack(self);
+        };
+        self.payloads.truncate(kept);
+        match dialect {
             // SQLite's COMMIT leaves the transaction open where it fails.
-            (Some(Doubt::Committed), Dialect::Sqlite) => Ended::Committed(self),
+            Dialect::Sqlite => Ended::Committed(self),
             // In PostgreSQL it may be that very COMMIT that failed.
-            (Some(Doubt::Committed), Dialect::Postgres) => Ended::InDoubt(self),
-            (Some(Doubt::RolledBack) | None, _) => Ended::RolledBack(self),
+            Dialect::Postgres => Ended::InDoubt(self),
         }
     }
 }

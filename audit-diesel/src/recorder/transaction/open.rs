@@ -123,6 +123,11 @@ impl Open {
         })
     }
 
+    /// How many of the records held here are older than the savepoint in this place.
+    pub(super) fn held_before(&self, at: usize) -> usize {
+        self.savepoints[at].payloads
+    }
+
     /// Drops what was recorded since the savepoint, which stays in force.
     pub(super) fn rollback_to(&mut self, name: &str, dialect: Dialect) -> Option<Undone> {
         self.aborted = false;
