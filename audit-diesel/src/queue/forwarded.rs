@@ -142,6 +142,10 @@ impl Queue for ForwardedQueue {
         self.target.ack(batch)
     }
 
+    fn put_off(&self, payloads: &[Payload]) -> Result<(), QueueError> {
+        self.target.put_off(payloads)
+    }
+
     fn control(
         &self,
         bytes: usize,
@@ -157,8 +161,10 @@ impl Queue for ForwardedQueue {
 
     fn settle(&self, timeout: Duration) -> Result<(), QueueError> {
         let started = Instant::now();
-        settle(&self.forwarder, timeout, || self.name())?;
-        self.spill.settle(timeout.saturating_sub(started.elapsed()))
+        // What waited in memory may go into the journal first.
+        self.spill.settle(timeout)?;
+        let left = timeout.saturating_sub(started.elapsed());
+        settle(&self.forwarder, left, || self.name())
     }
 
     fn warnings(&self) -> Result<Vec<Warning>, QueueError> {

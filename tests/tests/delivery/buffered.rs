@@ -1,10 +1,13 @@
 //! Redis without a journal: straight pushes, and memory while it is away.
 
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use audit_diesel::{AuditEvent, Auditor, AuditorBuilder, Journal, Queue, Record, RedisQueue};
 use audit_tests::wait_until;
+use tracing::span::{Attributes, Id};
+use tracing::{Event, Metadata, Subscriber};
 
 use super::support::*;
 
@@ -187,4 +190,46 @@ fn an_oversized_record_holds_nothing_up() {
     record(&auditor, 0..1);
     assert_eq!(setup.list().len(), Ok(1));
     wait_until("nothing more", LONG, || setup.list().len() == Ok(1));
+}
+
+/// What makes an audit record of each message that is logged.
+struct Recording(Auditor);
+
+impl Subscriber for Recording {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &tracing::span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn event(&self, _: &Event<'_>) {
+        self.0.record(AuditEvent::new("said")).unwrap();
+    }
+
+    fn enter(&self, _: &Id) {}
+
+    fn exit(&self, _: &Id) {}
+}
+
+#[test]
+fn who_records_what_is_logged_is_not_held_up() {
+    let mut setup = Setup::new(&[]);
+    let auditor = direct(&setup).build().unwrap();
+    setup.server.stop();
+    let (done, ended) = mpsc::channel();
+    let recorder = auditor.clone();
+    thread::spawn(move || {
+        tracing::subscriber::with_default(Recording(recorder.clone()), || record(&recorder, 0..1));
+        done.send(()).unwrap();
+    });
+    ended.recv_timeout(LONG).unwrap();
+    setup.server.restart();
+    auditor.queue().settle(LONG).unwrap();
+    assert!(listed(&setup).contains(&"said".to_owned()));
 }
