@@ -43,7 +43,10 @@ impl BufferedQueue {
         let name = target.queue.name();
         let gate = Arc::new(Gate {
             name: format!("the memory in front of {name}"),
-            buffer: MemoryQueue::new().max_bytes(max_bytes),
+            // The target says how large one may be.
+            buffer: MemoryQueue::new()
+                .max_bytes(max_bytes)
+                .max_payload_bytes(usize::MAX),
             waiting: Mutex::new(false),
         });
         let sink = Forward::to(Arc::clone(&target.queue), Dropped(Arc::clone(&counters)));

@@ -192,6 +192,41 @@ fn an_oversized_record_holds_nothing_up() {
     wait_until("nothing more", LONG, || setup.list().len() == Ok(1));
 }
 
+/// A record may be as large as the auditor allows, also while Redis is away.
+#[test]
+fn large_records_wait_in_memory_as_well() {
+    let mut setup = Setup::new(&[]);
+    let large = RedisQueue::builder(setup.server.url())
+        .io_timeout(LONG)
+        .max_record_bytes(32 << 20);
+    let auditor = Auditor::builder()
+        .redis_queue(large.build().unwrap())
+        .without_journal()
+        .max_record_bytes(32 << 20)
+        .build()
+        .unwrap();
+    setup.server.stop();
+    let large = AuditEvent::new("n.0").with("text", "x".repeat(17 << 20));
+    auditor.record(large).unwrap();
+    setup.server.restart();
+    auditor.queue().settle(LONG).unwrap();
+    assert_eq!(setup.list().len(), Ok(1));
+}
+
+#[test]
+fn a_record_without_a_bound_is_fine() {
+    let setup = Setup::new(&[]);
+    let auditor = Auditor::builder()
+        .redis(setup.server.url())
+        .journal(setup.path())
+        .max_record_bytes(usize::MAX)
+        .build()
+        .unwrap();
+    record(&auditor, 0..1);
+    auditor.queue().settle(LONG).unwrap();
+    assert_eq!(setup.list().len(), Ok(1));
+}
+
 /// What makes an audit record of each message that is logged.
 struct Recording(Auditor);
 
