@@ -220,58 +220,120 @@ impl BatchToStore {
                 Err(refused) => batch.refused.push(refused),
             }
         }
+        // In the order of the key: two consumers cannot wait for each other.
+        batch.entries.sort_by_key(|entry| entry.record.id);
         batch
+    }
+
+    /// Whether all of it is to be stored, as far as is known.
+    fn is_ordinary(&self) -> bool {
+        let settled = |entry: &EntryToStore| entry.record.unsettled.is_none();
+        self.refused.is_empty() && self.entries.iter().all(settled)
     }
 }
 
 /// The smallest batch in which it pays to look for a redelivery before it fails.
 const LOOK_FIRST: usize = 100;
 
-/// Takes the lock, and says whether that worked, and whether the batch looks like a redelivery: those
-/// are whole batches, or begin or end with what is stored already.
-fn begin<C: Backend>(conn: &mut C, batch: &BatchToStore) -> QueryResult<(bool, bool)> {
-    match batch.entries.as_slice() {
-        [first, .., last] if batch.entries.len() >= LOOK_FIRST => {
-            conn.try_lock_and_look(batch.lock, [first.record.id, last.record.id])
+/// What a batch's transaction begins with.
+struct Beginning {
+    lock: i64,
+    /// The first and the last record, where it pays to look for them: what is redelivered are whole
+    /// batches, or these begin or end with what is stored already.
+    ends: Option<[Uuid; 2]>,
+}
+
+impl Beginning {
+    fn of(batch: &BatchToStore) -> Self {
+        let ends = match batch.entries.as_slice() {
+            [first, .., last] if batch.entries.len() >= LOOK_FIRST => {
+                Some([first.record.id, last.record.id])
+            }
+            _ => None,
+        };
+        Self {
+            lock: batch.lock,
+            ends,
         }
-        _ => Ok((conn.try_lock(batch.lock)?, false)),
+    }
+
+    /// Takes the lock, and says whether that worked, and whether the batch looks like a redelivery.
+    fn run<C: Backend>(&self, conn: &mut C) -> QueryResult<(bool, bool)> {
+        match self.ends {
+            Some(ends) => conn.try_lock_and_look(self.lock, ends),
+            None => Ok((conn.try_lock(self.lock)?, false)),
+        }
     }
 }
 
 /// Stores a batch, on any backend.
 pub(super) fn store<C: Backend>(conn: &mut C, batch: BatchToStore) -> QueryResult<StoredBatch> {
-    let (mut refused, mut cause) = (Vec::new(), None);
+    let beginning = Beginning::of(&batch);
+    let mut refusal = None;
+    if batch.is_ordinary() {
+        // At once: most batches have no use for a savepoint, which costs two round trips.
+        let stored = transaction(conn, &beginning, Vec::new(), |conn, storing, redelivered| {
+            match redelivered {
+                true => storing.insert(conn, batch.entries.iter().collect(), true),
+                false => storing.insert_at_once(conn, &batch.entries),
+            }
+        });
+        match stored {
+            Err(error) if !is_outage(&error) => refusal = Some(error),
+            stored => return stored,
+        }
+    }
+    let BatchToStore {
+        entries, refused, ..
+    } = batch;
+    transaction(conn, &beginning, refused, |conn, storing, redelivered| {
+        let entries = storing.settle(conn, entries)?;
+        let entries = entries.iter().collect();
+        match refusal {
+            Some(refusal) => storing.sort_out(conn, entries, &refusal),
+            None => storing.insert(conn, entries, redelivered),
+        }
+    })
+}
+
+/// Stores a batch in a transaction, with what is refused in quarantine.
+fn transaction<C: Backend>(
+    conn: &mut C,
+    beginning: &Beginning,
+    refused: Vec<Refused>,
+    insert: impl FnOnce(&mut C, &mut Storing<'_>, bool) -> QueryResult<()>,
+) -> QueryResult<StoredBatch> {
+    let (mut quarantined, mut cause) = (Vec::new(), None);
     let delivery = conn.batch(|conn| {
-        let (is_locked, is_redelivered) = begin(conn, &batch)?;
+        let (is_locked, is_redelivered) = beginning.run(conn)?;
         if !is_locked {
             return Ok(Delivery::StandBy);
         }
         failpoint!("store.begun");
         let mut storing = Storing {
             tally: Tally::default(),
-            refused: batch.refused,
+            refused,
             cause: &mut cause,
         };
-        let mut entries = storing.settle(conn, batch.entries)?;
-        // In the order of the key: two consumers cannot wait for each other.
-        entries.sort_by_key(|entry| entry.record.id);
-        storing.insert(conn, entries.iter().collect(), is_redelivered)?;
+        insert(conn, &mut storing, is_redelivered)?;
+        let Storing {
+            mut tally, refused, ..
+        } = storing;
         // In the same transaction: a record is stored or quarantined, never both or neither. It
         // also tells a refusal from an outage: where nothing can be written, this fails too.
-        let quarantined = match storing.refused.is_empty() {
+        tally.quarantined = match refused.is_empty() {
             true => 0,
-            false => conn.quarantine(&storing.refused)?,
+            false => conn.quarantine(&refused)?,
         };
-        storing.tally.quarantined = quarantined;
-        storing.tally.duplicates += storing.refused.len() - quarantined;
-        refused = storing.refused;
+        tally.duplicates += refused.len() - tally.quarantined;
+        quarantined = refused;
         failpoint!("store.before-commit");
-        Ok(Delivery::Done(storing.tally))
+        Ok(Delivery::Done(tally))
     });
     let delivery = delivery.map_err(|error| cause.unwrap_or(error))?;
     failpoint!("store.committed");
     // Not before COMMIT: a batch that is tried again would say it again.
-    refused.iter().for_each(say_quarantined);
+    quarantined.iter().for_each(say_quarantined);
     Ok(StoredBatch(delivery))
 }
 
