@@ -272,12 +272,15 @@ pub(super) fn store<C: Backend>(conn: &mut C, batch: BatchToStore) -> QueryResul
     let mut refusal = None;
     if batch.is_ordinary() {
         // At once: most batches have no use for a savepoint, which costs two round trips.
-        let stored = transaction(conn, &beginning, Vec::new(), |conn, storing, redelivered| {
-            match redelivered {
+        let stored = transaction(
+            conn,
+            &beginning,
+            Vec::new(),
+            |conn, storing, redelivered| match redelivered {
                 true => storing.insert(conn, batch.entries.iter().collect(), true),
                 false => storing.insert_at_once(conn, &batch.entries),
-            }
-        });
+            },
+        );
         match stored {
             Err(error) if !is_outage(&error) => refusal = Some(error),
             stored => return stored,

@@ -206,7 +206,7 @@ mod tests {
 
     #[test]
     fn a_long_push_is_cut_into_frames_that_fit() {
-        let payloads = payloads_of(&[50_000, 10_000, 5_000, 60_000, 0, 5_500, 1]);
+        let payloads = payloads_of(&[50_000, 10_000, 5_000, 60_000, 0, 5_530, 1]);
         let mut bytes = Vec::new();
         cut(&payloads).for_each(|frame| encode(frame, &mut bytes));
         assert_eq!(length(&payloads), Some(bytes.len() as u64));
