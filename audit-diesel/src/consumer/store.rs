@@ -11,59 +11,28 @@ use diesel::result::{Error, QueryResult};
 use uuid::Uuid;
 
 use super::error::discreet;
-use super::fates::{Answered, Asked};
-use super::poison::{ControlRows, Poison};
 use super::refusal::is_outage;
-use super::rulings::{Ids, Questions, Rulings, SetAside, Statuses};
 use super::storing::Storing;
-use super::{ConsumerError, Control, Delivery, Sink, Tally, Undelivered};
+use super::{ConsumerError, Control, Delivery, Sink, Tally, Undelivered, poison};
 use crate::failpoint::failpoint;
 use crate::store::{EntryToStore, Refused};
 
-/// A connection to a database that `audit_logs` can live in.
-pub trait AuditStore: Connection + R2D2Connection + 'static {
+/// A connection to a database that `audit_logs` can live in: `PgConnection` or `SqliteConnection`.
+pub trait AuditStore: Backend + R2D2Connection + 'static {}
+
+/// What a backend does to store records; the rest is the same for all. It has no path outside of
+/// this crate, and so keeps [`AuditStore`] closed.
+#[expect(private_interfaces, reason = "nobody outside can name it")]
+pub trait Backend: Connection {
     /// Says which table the migrations did not make.
-    #[doc(hidden)]
-    fn check_tables(conn: &mut Self) -> Result<(), ConsumerError>;
-
-    /// Whether the other side has closed the connection, after its transaction had begun.
-    #[doc(hidden)]
-    fn was_closed(conn: &mut Self, problem: &str) -> bool;
-
-    /// Inserts rows and takes them back.
-    #[doc(hidden)]
-    fn control(conn: &mut Self, rows: ControlRows<'_>) -> QueryResult<()>;
-
-    /// Puts a record that ends its connection into quarantine.
-    #[doc(hidden)]
-    fn isolate(conn: &mut Self, poison: Poison) -> QueryResult<StoredBatch>;
-
-    #[doc(hidden)]
-    fn store(conn: &mut Self, batch: BatchToStore) -> QueryResult<StoredBatch>;
-
-    /// Says what became of records.
-    #[doc(hidden)]
-    fn fates(conn: &mut Self, asked: Vec<Asked>) -> QueryResult<Answered>;
-
-    /// Says what became of transactions.
-    #[doc(hidden)]
-    fn rule(conn: &mut Self, questions: Questions) -> QueryResult<Rulings>;
-
-    /// Says what became of subtransactions.
-    #[doc(hidden)]
-    fn statuses(conn: &mut Self, ids: Ids) -> QueryResult<Statuses>;
-
-    /// Puts records into quarantine.
-    #[doc(hidden)]
-    fn set_aside(conn: &mut Self, refused: SetAside) -> QueryResult<()>;
+    fn check_tables(&mut self) -> Result<(), ConsumerError>;
 
     /// Settings of the server by which it could lose what it has committed.
-    #[doc(hidden)]
-    fn warnings(conn: &mut Self) -> QueryResult<Vec<Warning>>;
-}
+    fn warnings(&mut self) -> QueryResult<Vec<Warning>>;
 
-/// What a backend does to store records; the rest is the same for all.
-pub(super) trait Backend: Connection {
+    /// Whether the other side has closed the connection, after its transaction had begun.
+    fn was_closed(&mut self, problem: &str) -> bool;
+
     /// Runs a batch in a transaction that may write.
     fn batch<T>(&mut self, run: impl FnOnce(&mut Self) -> QueryResult<T>) -> QueryResult<T>;
 
@@ -124,18 +93,12 @@ pub(crate) enum TransactionStatus {
 }
 
 /// A batch on its way to the backend.
-#[doc(hidden)]
 #[derive(Debug)]
-pub struct BatchToStore {
+pub(super) struct BatchToStore {
     lock: i64,
     entries: Vec<EntryToStore>,
     refused: Vec<Refused>,
 }
-
-/// What became of a batch.
-#[doc(hidden)]
-#[derive(Debug)]
-pub struct StoredBatch(pub(super) Delivery);
 
 /// Stores what a worker takes from the queue.
 pub(super) struct StoreSink<C: AuditStore> {
@@ -168,7 +131,7 @@ impl<C: AuditStore> StoreSink<C> {
             .map_err(|error| format!("no database connection: {}", discreet(&error.to_string())))?;
         work(&mut conn).map_err(|error| {
             let problem = error.to_string();
-            if C::was_closed(&mut conn, &problem) {
+            if conn.was_closed(&problem) {
                 Undelivered::Cut(problem)
             } else {
                 Undelivered::Outage(problem)
@@ -188,18 +151,16 @@ impl<C: AuditStore> Sink for StoreSink<C> {
 
     fn deliver(&mut self, _: &[Payload], mut batch: BatchToStore) -> Result<Delivery, Undelivered> {
         batch.lock = self.lock;
-        let stored = self.run(|conn| C::store(conn, batch))?;
-        Ok(stored.0)
+        self.run(|conn| store(conn, batch))
     }
 
     fn control(&mut self, control: &Control<'_>) -> Result<(), Undelivered> {
-        self.run(|conn| C::control(conn, ControlRows::of(control)))
+        self.run(|conn| poison::control(conn, control))
     }
 
     fn set_aside(&mut self, payload: &Payload, reason: &str) -> Result<Delivery, Undelivered> {
-        let poison = Poison::new(payload, reason, self.lock);
-        let isolated = self.run(|conn| C::isolate(conn, poison))?;
-        Ok(isolated.0)
+        let refused = Refused::new(payload, reason);
+        self.run(|conn| poison::isolate(conn, &refused, self.lock))
     }
 
     fn warnings(&self) -> Result<Vec<Warning>, QueueError> {
@@ -267,7 +228,7 @@ impl Beginning {
 }
 
 /// Stores a batch, on any backend.
-pub(super) fn store<C: Backend>(conn: &mut C, batch: BatchToStore) -> QueryResult<StoredBatch> {
+fn store<C: Backend>(conn: &mut C, batch: BatchToStore) -> QueryResult<Delivery> {
     let beginning = Beginning::of(&batch);
     let mut refusal = None;
     if batch.is_ordinary() {
@@ -305,7 +266,7 @@ fn transaction<C: Backend>(
     beginning: &Beginning,
     refused: Vec<Refused>,
     insert: impl FnOnce(&mut C, &mut Storing<'_>, bool) -> QueryResult<()>,
-) -> QueryResult<StoredBatch> {
+) -> QueryResult<Delivery> {
     let (mut quarantined, mut cause) = (Vec::new(), None);
     let delivery = conn.batch(|conn| {
         let (is_locked, is_redelivered) = beginning.run(conn)?;
@@ -337,7 +298,7 @@ fn transaction<C: Backend>(
     failpoint!("store.committed");
     // Not before COMMIT: a batch that is tried again would say it again.
     quarantined.iter().for_each(say_quarantined);
-    Ok(StoredBatch(delivery))
+    Ok(delivery)
 }
 
 pub(super) fn say_quarantined(refused: &Refused) {
