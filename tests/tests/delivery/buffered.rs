@@ -227,12 +227,12 @@ fn a_record_without_a_bound_is_fine() {
     assert_eq!(setup.list().len(), Ok(1));
 }
 
-/// What makes an audit record of each message that is logged.
+/// What makes an audit record of each message about the memory.
 struct Recording(Auditor);
 
 impl Subscriber for Recording {
-    fn enabled(&self, _: &Metadata<'_>) -> bool {
-        true
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target().ends_with("buffered")
     }
 
     fn new_span(&self, _: &Attributes<'_>) -> Id {
