@@ -121,6 +121,7 @@ impl Drop for Turn<'_> {
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use audit_core::{Payload, QueueError};
+    use diesel::connection::Connection;
 
     use crate::Journal;
     use crate::queue::journal::statements;
@@ -133,8 +134,10 @@ mod tests {
         let journal = Journal::builder(&path).open().unwrap();
         let payloads = [Payload::from(b"a".to_vec())];
         let pushed = journal.run(&journal.0.writer, |connection| {
-            std::fs::rename(&path, folder.path().join("aside")).unwrap();
-            statements::push(connection, &payloads, 1, 10)
+            connection.immediate_transaction(|connection| {
+                std::fs::rename(&path, folder.path().join("aside")).unwrap();
+                statements::append(connection, &payloads, 1, 10)
+            })
         });
         assert!(
             matches!(pushed, Err(QueueError::Misconfigured { .. })),
