@@ -143,7 +143,9 @@ impl Queue for ForwardedQueue {
     }
 
     fn put_off(&self, payloads: &[Payload]) -> Result<(), QueueError> {
-        self.target.put_off(payloads)
+        // A full Redis takes none, and has to get empty all the same. The journal keeps them as well.
+        let refused = self.target.put_off(payloads);
+        refused.or_else(|_| self.journal.push(payloads))
     }
 
     fn control(

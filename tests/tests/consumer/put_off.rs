@@ -69,36 +69,78 @@ fn a_late_acknowledgement_spares_what_was_put_off() {
     assert_eq!(stored(&app), names(1));
 }
 
-/// A copy of it in this process's memory would end with the process.
+/// A Redis that holds a record of a transaction that runs, and one more, and takes nothing.
+struct Full {
+    app: App,
+    server: RedisServer,
+    list: RedisQueue,
+    transaction: PgConnection,
+}
+
+impl Full {
+    fn new() -> Self {
+        let (app, server) = (app(), RedisServer::start(&[]));
+        let (transaction, xid) = running(&app);
+        let list = RedisQueue::builder(server.url()).io_timeout(LONG);
+        let list = list.build().unwrap();
+        list.push(&[of_transaction(xid), payload("n.1")]).unwrap();
+        let full = Self {
+            app,
+            server,
+            list,
+            transaction,
+        };
+        full.set_memory("1");
+        full
+    }
+
+    fn set_memory(&self, bytes: &str) {
+        let mut command = redis::cmd("CONFIG");
+        command.arg("SET").arg("maxmemory").arg(bytes);
+        command.exec(&mut self.server.connection()).unwrap();
+    }
+
+    fn consumer(&self, auditor: &Auditor) -> Consumer {
+        let builder = Consumer::builder(auditor.queue(), self.app.pool.clone());
+        builder.interval(Duration::from_millis(5)).spawn().unwrap()
+    }
+
+    fn ends_well(mut self, consumer: &Consumer) {
+        self.set_memory("0");
+        self.transaction.batch_execute("COMMIT").unwrap();
+        consumer.flush_within(LONG).unwrap();
+        assert_eq!(stored(&self.app), names(2));
+    }
+}
+
+/// A copy in this process's memory would end with the process.
 #[test]
 fn a_full_redis_keeps_what_is_put_off() {
-    let (app, server) = (app(), RedisServer::start(&[]));
-    let (mut transaction, xid) = running(&app);
-    let list = RedisQueue::builder(server.url()).io_timeout(LONG);
-    let list = list.build().unwrap();
-    list.push(&[of_transaction(xid)]).unwrap();
-    let set = |value: &str| {
-        let mut command = redis::cmd("CONFIG");
-        command.arg("SET").arg("maxmemory").arg(value);
-        command.exec(&mut server.connection()).unwrap();
-    };
-    set("1");
+    let full = Full::new();
     let auditor = Auditor::builder()
-        .redis_queue(list.clone())
+        .redis_queue(full.list.clone())
         .without_journal()
         .build()
         .unwrap();
-    let builder = Consumer::builder(auditor.queue(), app.pool.clone());
-    let consumer = builder.interval(Duration::from_millis(5)).spawn().unwrap();
-    wait_until("some tries", LONG, || {
-        let stats = consumer.stats();
-        stats.batches + stats.outages >= 3
-    });
-    assert_eq!(list.len(), Ok(1));
-    set("0");
-    transaction.batch_execute("COMMIT").unwrap();
-    consumer.flush_within(LONG).unwrap();
-    assert_eq!(stored(&app), names(1));
+    let consumer = full.consumer(&auditor);
+    wait_until("some tries", LONG, || consumer.stats().outages >= 2);
+    assert_eq!(full.list.len(), Ok(2));
+    full.ends_well(&consumer);
+}
+
+/// Who reads it might otherwise wait for the transaction's end, and all others for that.
+#[test]
+fn a_full_redis_gets_empty_where_there_is_a_journal() {
+    let (full, folder) = (Full::new(), tempfile::tempdir().unwrap());
+    let auditor = Auditor::builder()
+        .redis_queue(full.list.clone())
+        .journal(folder.path().join("journal.db"))
+        .build()
+        .unwrap();
+    let consumer = full.consumer(&auditor);
+    wait_until("an empty list", LONG, || full.list.is_empty().unwrap());
+    assert_eq!(stored(&full.app), ["n.1"]);
+    full.ends_well(&consumer);
 }
 
 /// What was quarantined is the record as it came, and is so once.

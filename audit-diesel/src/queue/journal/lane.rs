@@ -121,7 +121,6 @@ impl Drop for Turn<'_> {
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use audit_core::{Payload, QueueError};
-    use diesel::connection::Connection;
 
     use crate::Journal;
     use crate::queue::journal::statements;
