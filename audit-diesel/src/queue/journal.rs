@@ -44,6 +44,7 @@ pub(crate) use sent::Claim;
 /// journal keeps a folder `…-segments` with what was pushed last: copy or remove all four or none.
 ///
 /// The file does not shrink; space of stored records is used again.
+/// Of a push of more than 1 MiB a part may be there where the process dies in the middle of it.
 ///
 /// ```
 /// use audit_diesel::{Fsync, Journal, Queue};

@@ -136,7 +136,7 @@ fn a_flush_waits_for_what_was_in_memory_as_well() {
     for round in 1..=5 {
         let journal = Journal::builder(setup.path()).max_bytes(10_000);
         let auditor = Auditor::builder()
-            .redis(setup.server.url())
+            .redis_queue(setup.list())
             .journal_queue(journal.open().unwrap())
             .build()
             .unwrap();

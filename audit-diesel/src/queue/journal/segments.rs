@@ -123,7 +123,7 @@ impl Segments {
             let entry = entry?;
             if let Ok(name) = entry.file_name().into_string()
                 && Segment::is_name(&name)
-                && entry.file_type()?.is_file()
+                && entry.file_type().is_ok_and(|kind| kind.is_file())
             {
                 names.insert(name);
             }
