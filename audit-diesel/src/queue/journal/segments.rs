@@ -131,7 +131,11 @@ impl Segments {
 
     /// The next part of a segment that waits to be collected, if any does.
     pub(super) fn next_part(&self, segment: &mut OpenSegment) -> io::Result<Option<Part>> {
-        let part = segment.read(self.collected_of(&segment.name))?;
+        let from = self.collected_of(&segment.name);
+        if from >= segment.length {
+            return Ok(None);
+        }
+        let part = segment.read(from)?;
         Ok((part.to > part.from).then_some(part))
     }
 
