@@ -172,7 +172,7 @@ impl Segments {
     /// The next part of what a segment held when it was opened, if any waits to be collected.
     pub(super) fn next_part(&self, segment: &mut OpenSegment) -> io::Result<Option<Part>> {
         let from = self.collected_of(&segment.name);
-        if from >= segment.end {
+        if from >= segment.length {
             return Ok(None);
         }
         let part = segment.read(from)?;

@@ -18,8 +18,9 @@ pub(in crate::queue::journal) struct OpenSegment {
     pub(super) name: String,
     pub(super) path: PathBuf,
     is_closed: bool,
-    /// Its length when it was opened: who collects does not run after those who append.
-    pub(super) end: u64,
+    /// How long it was when it was opened. Who collects goes no further, or would never come to an
+    /// end while others push.
+    pub(super) length: u64,
     /// Bytes in the middle that make no frame.
     pub(super) damaged: u64,
 }
@@ -59,7 +60,6 @@ impl OpenSegment {
         };
         // Who finds it unlocked keeps the lock while reading; to others it looks as if in use.
         let is_closed = file.try_lock().is_ok();
-        let end = file.metadata()?.len();
         let mut head = Vec::new();
         (&mut file)
             .take(FILE_HEAD.len() as u64)
@@ -67,12 +67,13 @@ impl OpenSegment {
         if head != FILE_HEAD && head.starts_with(ANY_VERSION) {
             return Ok(Opened::Newer);
         }
+        let length = file.metadata()?.len();
         Ok(Opened::Ready(Self {
+            length,
             file,
             name,
             path,
             is_closed,
-            end,
             damaged: 0,
         }))
     }
