@@ -125,7 +125,7 @@ impl Record {
             transaction: self.transaction,
             changes: self.changes.as_ref().map(|it| it.as_json().as_bytes()),
             extra: Some(&self.extra).filter(|extra| !extra.is_empty()),
-            unsettled: self.unsettled,
+            unsettled: self.unsettled.as_ref(),
         };
         let mut record = Vec::with_capacity(USUAL_BYTES);
         parts.write(&mut record)?;
@@ -147,7 +147,7 @@ struct Parts<'a> {
     /// JSON.
     changes: Option<&'a [u8]>,
     extra: Option<&'a Map<String, Value>>,
-    unsettled: Option<Unsettled>,
+    unsettled: Option<&'a Unsettled>,
 }
 
 impl Parts<'_> {
@@ -180,7 +180,7 @@ impl Parts<'_> {
             out.extend_from_slice(changes);
         }
         optional(out, b",\"extra\":", self.extra)?;
-        optional(out, b",\"unsettled\":", self.unsettled.as_ref())?;
+        optional(out, b",\"unsettled\":", self.unsettled)?;
         out.push(b'}');
         Ok(())
     }

@@ -45,10 +45,13 @@ pub struct TransactionRef {
 
 /// A record whose transaction may or may not have been committed: the connection was lost during
 /// COMMIT. Who stores the record asks the database first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Unsettled {
     /// PostgreSQL's id of the transaction, as `txid_current()` gave it.
     pub xid: i64,
+    /// Which server gave the id, where that is known: to another one it means another transaction.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<String>,
 }
 
 /// One entry of the trail: who did what to which row, when, and what changed.

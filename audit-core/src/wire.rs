@@ -82,8 +82,8 @@ impl Record {
 impl Payload {
     /// Marks the payload's record as [`Unsettled`], without decoding it.
     #[must_use]
-    pub fn unsettled(&self, unsettled: Unsettled) -> Self {
-        match (self.as_bytes(), serde_json::to_vec(&unsettled)) {
+    pub fn unsettled(&self, unsettled: &Unsettled) -> Self {
+        match (self.as_bytes(), serde_json::to_vec(unsettled)) {
             ([b'{', rest @ ..], Ok(mark)) => {
                 let mut marked = br#"{"unsettled":"#.to_vec();
                 marked.extend_from_slice(&mark);
@@ -206,7 +206,10 @@ mod tests {
     #[test]
     fn each_time_that_a_record_is_put_off_is_another_one() {
         let record = Record::new("insert", AuditContext::default());
-        let payload = record.encode().unwrap().unsettled(Unsettled { xid: 7 });
+        let payload = record.encode().unwrap().unsettled(&Unsettled {
+            xid: 7,
+            origin: None,
+        });
         let once = payload.put_off();
         assert_ne!(once, payload);
         assert_ne!(once, payload.put_off());

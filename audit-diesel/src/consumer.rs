@@ -3,6 +3,7 @@
 mod backoff;
 mod builder;
 mod checks;
+mod doubt;
 mod error;
 mod fates;
 mod flush;

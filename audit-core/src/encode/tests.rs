@@ -63,7 +63,10 @@ fn text(payload: &Payload) -> &str {
 fn a_record_is_written_as_serde_would() {
     let mut full = Record::update(&row("a"), &row("b"), context()).unwrap();
     full.transaction = Some(place(3));
-    full.unsettled = Some(Unsettled { xid: 9 });
+    full.unsettled = Some(Unsettled {
+        xid: 9,
+        origin: Some("1/00000001".to_owned()),
+    });
     full.extra.insert("why\"".to_owned(), "\\".into());
     full.outcome = Outcome::Denied;
     full.occurred_at = -5;

@@ -5,8 +5,8 @@ use diesel::connection::{Connection, Instrumentation, TransactionManager};
 
 use super::{AuditedBackend, Auditor, AuditorCustomizer};
 use crate::AuditError;
-use crate::connection::AuditedConnection;
-use crate::recorder::Recorder;
+use crate::connection::{AuditedConnection, RawConnection};
+use crate::recorder::{Recorder, own};
 
 impl Auditor {
     /// Attaches the auditor to a connection, so that audited statements can run on it.
@@ -16,6 +16,9 @@ impl Auditor {
     /// itself; to keep that, use [`attach_chained`](Self::attach_chained). Attaching again to the
     /// same connection changes nothing. Inside a transaction that Diesel opened it joins that one; a
     /// transaction that raw SQL opened before cannot be seen: attach first.
+    ///
+    /// Outside of a transaction PostgreSQL is asked which server it is, once: where a connection is
+    /// lost during COMMIT, that server alone knows what became of the transaction.
     pub fn attach<C>(&self, conn: &mut C)
     where
         C: AuditedConnection,
@@ -42,6 +45,9 @@ impl Auditor {
                 conn.set_instrumentation(recorder(Some(Box::new(other))));
             }
             _ => conn.set_instrumentation(recorder(chained)),
+        }
+        if depth == 0 {
+            learn_server(conn);
         }
     }
 
@@ -89,6 +95,16 @@ impl Auditor {
             Some(recorder) if recorder.auditor().is_same(self) => Ok(recorder),
             _ => Err(AuditError::NoAuditor),
         }
+    }
+}
+
+/// Where that is not answered, records do not name the server.
+fn learn_server<C: RawConnection>(conn: &mut C) {
+    if Recorder::of(conn).is_some_and(|recorder| recorder.needs_server_identity())
+        && let Ok(Some(server)) = own(conn, RawConnection::server_identity)
+        && let Some(recorder) = Recorder::of(conn)
+    {
+        recorder.set_server_identity(server);
     }
 }
 

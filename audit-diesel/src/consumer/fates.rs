@@ -12,6 +12,7 @@ use diesel::result::QueryResult;
 use serde::Deserialize;
 use uuid::Uuid;
 
+use super::doubt::status_of;
 use super::error::discreet;
 use super::store::{AuditStore, Backend, POOL_TIMEOUT, TransactionStatus};
 use crate::store::quarantine_id;
@@ -60,6 +61,8 @@ struct Asked {
 struct Head {
     id: Uuid,
     #[serde(default)]
+    occurred_at: i64,
+    #[serde(default)]
     unsettled: Option<Unsettled>,
 }
 
@@ -98,10 +101,11 @@ fn fates<C: Backend>(conn: &mut C, asked: Vec<Asked>) -> QueryResult<Vec<Fate>> 
                 record:
                     Some(Head {
                         unsettled: Some(unsettled),
+                        occurred_at,
                         ..
                     }),
                 ..
-            } => Ok(match conn.transaction_status(unsettled.xid)? {
+            } => Ok(match status_of(conn, unsettled, *occurred_at)? {
                 TransactionStatus::Aborted => Fate::RolledBack,
                 TransactionStatus::InProgress => Fate::InProgress,
                 TransactionStatus::Committed | TransactionStatus::Unknown => Fate::Missing,

@@ -12,6 +12,7 @@ use std::collections::HashMap;
 use diesel::r2d2::{ConnectionManager, Pool, PooledConnection};
 use diesel::result::QueryResult;
 
+use super::doubt::cluster;
 use super::error::discreet;
 use super::store::{AuditStore, Backend, POOL_TIMEOUT, TransactionStatus};
 use crate::store::Refused;
@@ -93,11 +94,6 @@ fn rulings<C: Backend>(conn: &mut C, questions: &[Question]) -> QueryResult<Vec<
         });
         rulings.collect()
     })
-}
-
-/// The part of a server's identity that a crash does not change.
-fn cluster(identity: &str) -> &str {
-    identity.split(' ').next().unwrap_or_default()
 }
 
 fn ruling(status: TransactionStatus, question: &Question, since_crash: bool) -> Ruling {

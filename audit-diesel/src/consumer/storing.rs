@@ -6,18 +6,10 @@ use std::collections::{HashMap, HashSet};
 use diesel::result::{DatabaseErrorKind, Error, QueryResult};
 
 use super::Tally;
+use super::doubt::status_of;
 use super::refusal::{Verdict, harmless, is_outage, verdict};
 use super::store::{Backend, TransactionStatus};
 use crate::store::{EntryToStore, Refused};
-
-/// What became of a transaction that wrote at this time.
-fn status_of<C: Backend>(conn: &mut C, xid: i64, wrote_at: i64) -> QueryResult<TransactionStatus> {
-    let status = conn.transaction_status(xid)?;
-    if status == TransactionStatus::Committed && conn.crashed_since(wrote_at)? {
-        return Ok(TransactionStatus::Unknown);
-    }
-    Ok(status)
-}
 
 /// A batch that is being stored.
 pub(super) struct Storing<'a> {
@@ -38,15 +30,15 @@ impl Storing<'_> {
         let mut waiting = HashSet::new();
         let mut settled = Vec::with_capacity(entries.len());
         for entry in entries {
-            let Some(unsettled) = entry.record.unsettled else {
+            let Some(unsettled) = &entry.record.unsettled else {
                 settled.push(entry);
                 continue;
             };
-            let status = match known.get(&unsettled.xid) {
+            let status = match known.get(unsettled) {
                 Some(status) => *status,
-                None => status_of(conn, unsettled.xid, entry.record.occurred_at)?,
+                None => status_of(conn, unsettled, entry.record.occurred_at)?,
             };
-            known.insert(unsettled.xid, status);
+            known.insert(unsettled.clone(), status);
             match status {
                 TransactionStatus::Committed => settled.push(entry),
                 TransactionStatus::Aborted => self.tally.rolled_back += 1,

@@ -56,8 +56,9 @@ impl Recorder {
     fn publish_unsettled(&self, payloads: &[Payload], xid: Option<i64>) {
         match xid {
             Some(xid) => {
-                let mark = Unsettled { xid };
-                let marked: Vec<_> = payloads.iter().map(|p| p.unsettled(mark)).collect();
+                let origin = self.server.clone();
+                let mark = Unsettled { xid, origin };
+                let marked: Vec<_> = payloads.iter().map(|p| p.unsettled(&mark)).collect();
                 self.auditor.publish(&marked);
             }
             // Without an id nobody can be asked: keep the record rather than lose it.

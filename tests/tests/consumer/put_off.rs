@@ -23,7 +23,7 @@ fn running(app: &App) -> (PgConnection, i64) {
 }
 
 fn of_transaction(xid: i64) -> Payload {
-    payload("n.0").unsettled(Unsettled { xid })
+    payload("n.0").unsettled(&Unsettled { xid, origin: None })
 }
 
 fn list(redis: &TestRedis) -> RedisQueue {
@@ -148,7 +148,7 @@ fn a_full_redis_gets_empty_where_there_is_a_journal() {
 fn what_was_put_off_is_quarantined_as_it_came() {
     let (app, redis) = (app(), TestRedis::new());
     let (mut transaction, xid) = running(&app);
-    let bad = payload("bad").unsettled(Unsettled { xid });
+    let bad = payload("bad").unsettled(&Unsettled { xid, origin: None });
     let queue = list(&redis);
     queue.push(std::slice::from_ref(&bad)).unwrap();
     app.guard.connection().batch_execute(REFUSE_BAD).unwrap();

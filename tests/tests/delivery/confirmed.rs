@@ -168,7 +168,10 @@ fn quarantined_and_shrunk_and_cut_records_leave_the_journal() {
 
 fn unsettled(xid: i64, action: &str) -> Payload {
     let record = Record::new(action, AuditContext::default());
-    record.encode().unwrap().unsettled(Unsettled { xid })
+    record
+        .encode()
+        .unwrap()
+        .unsettled(&Unsettled { xid, origin: None })
 }
 
 fn xid(conn: &mut PgConnection) -> i64 {

@@ -297,7 +297,7 @@ fn a_transaction_that_still_runs_is_waited_for() {
     let batch = app.queue.peek(1).unwrap();
     app.queue.ack(&batch).unwrap();
     app.queue
-        .push(&[batch.payloads[0].unsettled(Unsettled { xid })])
+        .push(&[batch.payloads[0].unsettled(&Unsettled { xid, origin: None })])
         .unwrap();
     let consumer = Consumer::builder(app.auditor.queue(), app.pool.clone())
         .interval(Duration::from_millis(50))
