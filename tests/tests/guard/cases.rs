@@ -268,6 +268,67 @@ fn migrations_write_as_they_like_and_what_follows_them_does_not() {
     assert!(in_transaction.is_some());
 }
 
+/// A test's transaction that begins right after the migrations never ends.
+#[test]
+fn a_transaction_right_after_migrations_is_guarded_at_once() {
+    let mut guarded = guarded(GuardMode::Panic);
+    let conn = &mut guarded.conn;
+    conn.run_pending_migrations(&DataMigration::new()).unwrap();
+    conn.begin_test_transaction().unwrap();
+    assert!(stopped(conn, |conn| drop(raw_insert(conn))).is_some());
+    assert!(stopped(conn, |conn| drop(raw_insert(conn))).is_some());
+}
+
+#[test]
+fn a_batch_right_after_migrations_is_guarded() {
+    let mut guarded = guarded(GuardMode::Panic);
+    let conn = &mut guarded.conn;
+    let migration = DataMigration::new();
+    for batch in [
+        "BEGIN; DELETE FROM accounts; COMMIT",
+        "DELETE FROM accounts; COMMIT",
+    ] {
+        conn.run_pending_migrations(&migration).unwrap();
+        let message = stopped(conn, |conn| drop(conn.batch_execute(batch)));
+        assert!(message.is_some(), "{batch}");
+    }
+    // Whether it is a migration is known with the next query.
+    conn.run_pending_migrations(&migration).unwrap();
+    conn.batch_execute("BEGIN; DELETE FROM accounts").unwrap();
+    let message = stopped(conn, |conn| {
+        drop(accounts::table.count().get_result::<i64>(conn));
+    });
+    assert!(message.is_some());
+}
+
+/// A transaction that raw SQL has opened is not the block's to commit.
+#[test]
+fn an_exempt_block_in_a_raw_transaction_is_a_savepoint_of_it() {
+    let mut guarded = guarded(GuardMode::Panic);
+    let conn = &mut guarded.conn;
+    conn.batch_execute("BEGIN").unwrap();
+    exempt(conn, "kept", raw_insert).unwrap();
+    let failed = exempt(conn, "fails", |conn| {
+        diesel::delete(accounts::table).execute(conn)?;
+        Err::<(), _>(Error::RollbackTransaction)
+    });
+    assert_eq!(failed, Err(Error::RollbackTransaction));
+    assert_eq!(guarded.audit.committed(), []);
+    guarded.conn.batch_execute("COMMIT").unwrap();
+    assert_eq!(guarded.emails(), ["raw"]);
+    assert_eq!(guarded.traces(), ["exempt - -"]);
+
+    let conn = &mut guarded.conn;
+    conn.batch_execute("BEGIN").unwrap();
+    exempt(conn, "taken back", |conn| {
+        diesel::delete(accounts::table).execute(conn)
+    })
+    .unwrap();
+    conn.batch_execute("ROLLBACK").unwrap();
+    assert_eq!(guarded.emails(), ["raw"]);
+    assert_eq!(guarded.traces(), ["exempt - -"]);
+}
+
 #[test]
 fn an_exempt_block_leaves_one_summary() {
     let mut guarded = guarded(GuardMode::Panic);

@@ -121,6 +121,18 @@ pub const WRITES: &[(&str, &str)] = &[
     ),
     ("UPDATE users SET (a, b) = (SELECT 1, 2)", "UPDATE users"),
     ("UPDATE db.public.users SET a = 1", "UPDATE users"),
+    ("DELETE FROM users; COMMIT", "DELETE users"),
+    ("DELETE FROM users; ROLLBACK; SELECT 1", "DELETE users"),
+    ("COMMIT; DELETE FROM users; COMMIT", "DELETE users"),
+    (
+        "WITH x AS (SELECT E'\\'') DELETE FROM users",
+        "DELETE users",
+    ),
+    (
+        "UPDATE other SET a = 1 WHERE b LIKE'%\\'; DELETE FROM users WHERE b = ''",
+        "DELETE users",
+    ),
+    ("COPY (DELETE FROM users RETURNING *) TO STDOUT", "DELETE users"),
 ];
 
 /// Such texts in the words of SQLite.

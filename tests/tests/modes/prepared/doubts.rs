@@ -30,6 +30,22 @@ fn before_commit() {
     setup.assert_trail(&auditor, &[]);
 }
 
+/// The connection stays open without its recorder, and commits.
+#[test]
+fn the_recorder_is_taken_away() {
+    let setup = Setup::new();
+    let auditor = setup.auditor();
+    let mut conn = setup.connection(&auditor);
+    for (email, end) in [("kept", "COMMIT"), ("gone", "ROLLBACK")] {
+        auditor.attach(&mut conn);
+        conn.batch_execute("BEGIN").unwrap();
+        insert(&mut conn, email).unwrap();
+        conn.set_instrumentation(|_: diesel::connection::InstrumentationEvent<'_>| ());
+        conn.batch_execute(end).unwrap();
+    }
+    setup.assert_trail(&auditor, &["kept"]);
+}
+
 fn commit_and_lose(setup: &Setup, conn: &mut Conn) {
     let backend = backend_of(conn);
     thread::scope(|threads| {
