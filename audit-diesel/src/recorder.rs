@@ -35,6 +35,8 @@ pub(crate) struct Recorder {
     running: Vec<Control>,
     /// What the query that runs now has failed with: Diesel may say `Done` of it afterwards.
     failed: bool,
+    /// Set while Diesel asks for a type of the query that runs now, before it sends that.
+    looks_type_up: bool,
     /// Set while an audited statement runs: its SQL needs no reading.
     own_statement: Arc<AtomicBool>,
     /// Set while we ask the database something that is nobody's business.
@@ -75,6 +77,7 @@ impl Recorder {
             transaction: TransactionBuffer::new(dialect, max_bytes, depth),
             running: Vec::new(),
             failed: false,
+            looks_type_up: false,
             own_statement: Arc::default(),
             asking: false,
             watch: Watch::default(),
@@ -95,7 +98,8 @@ impl Recorder {
         let recorder = Self::of(conn).ok_or(AuditError::NoAuditor)?;
         recorder.auditor.check_context()?;
         if recorder.transaction.may_have_ended() {
-            ask_whether_open(conn);
+            let dialect = recorder.transaction.dialect();
+            ask_whether_open(conn, dialect);
         }
         let recorder = Self::of(conn).ok_or(AuditError::NoAuditor)?;
         recorder.transaction.check_room()?;

@@ -124,10 +124,11 @@ fn after_token(sql: &str, at: usize) -> usize {
     let bytes = sql.as_bytes();
     let rest = &sql[at..];
     match bytes[at] {
-        quote @ (b'\'' | b'"' | b'`') => after_quoted(bytes, at, quote),
+        quote @ (b'\'' | b'"' | b'`') => after_quoted(bytes, at, quote, false),
         b'-' if rest.starts_with("--") => rest.find('\n').map_or(bytes.len(), |n| at + n + 1),
         b'/' if rest.starts_with("/*") => after_comment(bytes, at),
         b'$' => after_dollar_quoted(rest).map_or(at + 1, |length| at + length),
+        b'e' | b'E' if rest[1..].starts_with('\'') => after_quoted(bytes, at + 1, b'\'', true),
         byte if is_word_byte(byte) => {
             let length = rest
                 .bytes()
@@ -140,9 +141,8 @@ fn after_token(sql: &str, at: usize) -> usize {
     }
 }
 
-fn after_quoted(bytes: &[u8], at: usize, quote: u8) -> usize {
-    // In an E'' string a backslash hides the quote that follows.
-    let escapes = quote == b'\'' && at > 0 && matches!(bytes[at - 1], b'e' | b'E');
+/// `escapes`: in an E'' string a backslash hides the quote that follows.
+fn after_quoted(bytes: &[u8], at: usize, quote: u8, escapes: bool) -> usize {
     let mut next = at + 1;
     while next < bytes.len() {
         if escapes && bytes[next] == b'\\' {

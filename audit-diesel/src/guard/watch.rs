@@ -46,19 +46,39 @@ impl Watch {
         tables: &GuardedTables,
         dialect: Dialect,
     ) -> Vec<RawWrite> {
-        match (bounds, self.phase) {
-            (Bounds::Begins, Phase::MigrationsLookedUp) => self.phase = Phase::PerhapsMigration,
-            (Bounds::Ends, phase) => {
-                self.phase = match phase {
+        let before = self.phase;
+        match bounds {
+            Bounds::Begins if before == Phase::MigrationsLookedUp => {
+                self.phase = Phase::PerhapsMigration;
+                self.statement(sql, tables, dialect)
+            }
+            Bounds::Ends => {
+                let mut writes = self.statement(sql, tables, dialect);
+                writes.append(&mut self.held);
+                self.phase = match before {
                     Phase::Migration | Phase::MigrationsLookedUp => Phase::MigrationsLookedUp,
                     _ => Phase::Work,
                 };
-                return std::mem::take(&mut self.held);
+                writes
             }
-            _ if sql.contains(MIGRATIONS_TABLE) => self.migrations_named(),
-            _ => return self.statement(sql, tables, dialect),
+            _ if sql.contains(MIGRATIONS_TABLE) => {
+                self.migrations_named();
+                Vec::new()
+            }
+            _ => self.statement(sql, tables, dialect),
         }
-        Vec::new()
+    }
+
+    /// The raw writes to be acted on as the query is one that Diesel built: a migration is text, and
+    /// Diesel's own query after it names the table of migrations.
+    pub(crate) fn saw_prepared(&mut self) -> Vec<RawWrite> {
+        if self.phase == Phase::PerhapsMigration && !self.held.is_empty() {
+            self.phase = Phase::Work;
+        }
+        match self.phase {
+            Phase::Work => std::mem::take(&mut self.held),
+            _ => Vec::new(),
+        }
     }
 
     fn migrations_named(&mut self) {

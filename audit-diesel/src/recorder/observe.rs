@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use diesel::connection::{DebugQuery, InstrumentationEvent};
+use diesel::result::Error;
 
 use super::Recorder;
 use super::control::{self, Control};
@@ -11,16 +12,15 @@ use super::transaction::Answer;
 use crate::failpoint::failpoint;
 use crate::{GuardMode, sql};
 
+/// How Diesel asks PostgreSQL for the number of a type, as it does between the beginning of the
+/// first query that has such a value and its sending.
+const TYPE_LOOKUP: &str = r#"SELECT "pg_type"."oid", "pg_type"."typarray" FROM "#;
+
 impl Recorder {
     pub(super) fn observe(&mut self, event: &InstrumentationEvent<'_>) {
         match event {
             InstrumentationEvent::StartQuery { query, .. } => {
-                self.running.clear();
-                self.failed = false;
-                self.raw_writes.clear();
-                if !self.is_own() {
-                    self.read(*query);
-                }
+                self.started(*query);
                 #[cfg(feature = "failpoints")]
                 if matches!(self.running[..], [Control::Commit { .. }]) {
                     failpoint!("transaction.before-commit");
@@ -28,6 +28,9 @@ impl Recorder {
             }
             InstrumentationEvent::FinishQuery { error, .. } => {
                 let answer = Answer::from(*error);
+                if std::mem::take(&mut self.looks_type_up) {
+                    return self.finished(&[], answer, false);
+                }
                 if answer == Answer::Done {
                     self.record_raw_writes();
                 }
@@ -42,6 +45,22 @@ impl Recorder {
         }
     }
 
+    fn started(&mut self, query: &dyn DebugQuery) {
+        let running = std::mem::take(&mut self.running);
+        let raw_writes = std::mem::take(&mut self.raw_writes);
+        self.failed = false;
+        if self.is_own() {
+            return;
+        }
+        self.read(query);
+        if self.looks_type_up {
+            // What it is looked up for has begun, and is still to be sent.
+            (self.running, self.raw_writes) = (running, raw_writes);
+        } else {
+            self.act();
+        }
+    }
+
     /// Reads what a query is about to do: to the transaction, and to audited tables.
     fn read(&mut self, query: &dyn DebugQuery) {
         let guarded = self
@@ -50,16 +69,27 @@ impl Recorder {
             .filter(|_| !self.exempt.is_in_force());
         let dialect = self.transaction.dialect();
         let prepared = sql::read(query, |text| {
+            self.looks_type_up = text.starts_with(TYPE_LOOKUP);
+            if self.looks_type_up {
+                return;
+            }
             control::read(text, &mut self.running);
             if let Some(tables) = guarded {
                 let bounds = control::bounds(&self.running);
                 self.raw_writes = self.watch.look(text, bounds, tables, dialect);
             }
         });
-        if prepared && self.transaction.runs_only_first_of_prepared() {
-            self.running.truncate(1);
+        if prepared && !self.looks_type_up {
+            self.raw_writes.extend(self.watch.saw_prepared());
+            if self.transaction.runs_only_first_of_prepared() {
+                self.running.truncate(1);
+            }
         }
-        if self.running.is_empty() {
+    }
+
+    /// Acts on what was read, before the query is sent.
+    fn act(&mut self) {
+        if self.running.iter().all(|it| *it == Control::CopyOut) {
             self.exempt.count_statement();
         } else {
             // What a transaction wrote belongs to it, and it is about to end.
@@ -109,11 +139,16 @@ impl Recorder {
     }
 }
 
-/// Whether a query failed that the database had read as a whole: where it could not make sense of
-/// the text it names a place in it, and may have run none of it.
-fn read_whole(error: Option<&diesel::result::Error>) -> bool {
+/// Whether a query failed that the database had read as a whole. PostgreSQL reads all of a batch
+/// before it runs any of it, and each statement's names when its turn comes.
+fn read_whole(error: Option<&Error>) -> bool {
     match error {
-        Some(diesel::result::Error::DatabaseError(_, info)) => info.statement_position().is_none(),
+        Some(Error::DatabaseError(_, info)) => {
+            let unreadable = ["syntax error", "unterminated"];
+            let message = info.message();
+            info.statement_position().is_none()
+                || !unreadable.iter().any(|begin| message.starts_with(begin))
+        }
         _ => false,
     }
 }

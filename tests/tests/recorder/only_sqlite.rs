@@ -270,12 +270,17 @@ fn a_batch_that_begins_a_transaction_and_fails() {
         ("BEGIN; SAVEPOINT s", "ROLLBACK TO s; COMMIT", &[][..]),
         ("SAVEPOINT s", "ROLLBACK TO s; RELEASE s", &[]),
         ("SAVEPOINT s", "RELEASE s", &["a"]),
-        ("SELECT 1; SAVEPOINT t; SAVEPOINT s", "ROLLBACK TO t; COMMIT", &[]),
+        (
+            "SELECT 1; SAVEPOINT t; SAVEPOINT s",
+            "ROLLBACK TO t; COMMIT",
+            &[],
+        ),
     ] {
         let app = app();
         let conn = &mut app.pool.get().unwrap();
         // A second failed batch is read like the first one.
-        conn.batch_execute("BEGIN; SELECT * FROM nowhere").unwrap_err();
+        conn.batch_execute("BEGIN; SELECT * FROM nowhere")
+            .unwrap_err();
         conn.batch_execute("ROLLBACK").unwrap();
         let batch = format!("{begins}; SELECT * FROM nowhere");
         conn.batch_execute(&batch).unwrap_err();

@@ -97,7 +97,11 @@ fn a_copy_that_is_read_to_its_end() {
         insert(conn, "c")
     })
     .unwrap();
-    assert!(app.records().iter().all(|record| record.unsettled.is_none()));
+    assert!(
+        app.records()
+            .iter()
+            .all(|record| record.unsettled.is_none())
+    );
     assert_eq!(app.records().len(), 2);
 }
 
