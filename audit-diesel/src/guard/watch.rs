@@ -1,6 +1,7 @@
 use super::verdicts::Verdicts;
 use super::{GuardedTables, RawWrite};
 use crate::recorder::Dialect;
+use crate::sql::Words;
 
 /// What the guard has seen on one connection.
 ///
@@ -61,10 +62,7 @@ impl Watch {
                 };
                 writes
             }
-            _ if sql.contains(MIGRATIONS_TABLE) => {
-                self.migrations_named();
-                Vec::new()
-            }
+            _ if sql.contains(MIGRATIONS_TABLE) => self.migrations_named(sql),
             _ => self.statement(sql, tables, dialect),
         }
     }
@@ -81,12 +79,19 @@ impl Watch {
         }
     }
 
-    fn migrations_named(&mut self) {
+    fn migrations_named(&mut self, sql: &str) -> Vec<RawWrite> {
+        let first = Words::new(sql).next().unwrap_or_default();
+        let notes = ["insert", "delete"].map(|verb| first.eq_ignore_ascii_case(verb));
+        match self.phase {
+            Phase::PerhapsMigration if notes.contains(&true) => self.phase = Phase::Migration,
+            Phase::Migration => {}
+            _ => {
+                self.phase = Phase::MigrationsLookedUp;
+                return std::mem::take(&mut self.held);
+            }
+        }
         self.held.clear();
-        self.phase = match self.phase {
-            Phase::PerhapsMigration | Phase::Migration => Phase::Migration,
-            _ => Phase::MigrationsLookedUp,
-        };
+        Vec::new()
     }
 
     fn statement(&mut self, sql: &str, tables: &GuardedTables, dialect: Dialect) -> Vec<RawWrite> {

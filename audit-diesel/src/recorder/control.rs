@@ -37,16 +37,22 @@ pub(super) fn read(sql: &str, controls: &mut Vec<Control>) {
     }
 }
 
-/// What the controls of a text mean to the guard.
+/// What the controls of a text mean to the guard, to which a savepoint is a transaction: Diesel's
+/// migrations run in one where a test's transaction is around them.
 pub(super) fn bounds(controls: &[Control]) -> Bounds {
-    match controls {
+    use Control::{Begin, Commit, Release, Rollback, RollbackTo, Savepoint};
+
+    let begins = matches!(controls, [Begin | Savepoint(_), ..]);
+    let ends = matches!(
+        controls,
         [
-            Control::Begin,
             ..,
-            Control::Commit { .. } | Control::Rollback { .. },
-        ] => Bounds::Neither,
-        [Control::Begin, ..] => Bounds::Begins,
-        [.., Control::Commit { .. } | Control::Rollback { .. }] => Bounds::Ends,
+            Commit { .. } | Rollback { .. } | Release(_) | RollbackTo(_)
+        ]
+    );
+    match (begins, ends) {
+        (true, false) => Bounds::Begins,
+        (false, true) => Bounds::Ends,
         _ => Bounds::Neither,
     }
 }

@@ -276,6 +276,19 @@ fn a_transaction_right_after_migrations_is_guarded_at_once() {
     conn.run_pending_migrations(&DataMigration::new()).unwrap();
     conn.begin_test_transaction().unwrap();
     assert!(stopped(conn, |conn| drop(raw_insert(conn))).is_some());
+    // To ask for them is no migration.
+    conn.has_pending_migration(&DataMigration::new()).unwrap();
+    assert!(stopped(conn, |conn| drop(raw_insert(conn))).is_some());
+}
+
+#[test]
+fn migrations_in_a_tests_transaction_write_as_they_like() {
+    let mut guarded = guarded(GuardMode::Panic);
+    let conn = &mut guarded.conn;
+    let migration = DataMigration::new();
+    conn.begin_test_transaction().unwrap();
+    conn.run_pending_migrations(&migration).unwrap();
+    conn.revert_last_migration(&migration).unwrap();
     assert!(stopped(conn, |conn| drop(raw_insert(conn))).is_some());
 }
 

@@ -120,7 +120,7 @@ impl Open {
     /// The place of the innermost savepoint of that name.
     pub(super) fn find(&self, name: &str, dialect: Dialect) -> Option<usize> {
         self.savepoints.iter().rposition(|s| match dialect {
-            Dialect::Postgres => s.name == name,
+            Dialect::Postgres => as_postgres_cuts(&s.name) == as_postgres_cuts(name),
             // SQLite ignores case, in quotes too.
             Dialect::Sqlite => s.name.eq_ignore_ascii_case(name),
         })
@@ -169,4 +169,9 @@ impl Open {
     pub(in crate::recorder) fn count(&self) -> usize {
         self.payloads.len() + self.prepared.len()
     }
+}
+
+/// PostgreSQL cuts names at 63 bytes.
+fn as_postgres_cuts(name: &str) -> &str {
+    &name[..name.floor_char_boundary(63)]
 }
