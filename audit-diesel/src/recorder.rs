@@ -41,6 +41,8 @@ pub(crate) struct Recorder {
     own_statement: Arc<AtomicBool>,
     /// Set while we ask the database something that is nobody's business.
     asking: bool,
+    /// Set once another auditor runs the audited statements, which look raw here.
+    retired: bool,
     /// What the guard knows about this connection.
     watch: Watch,
     /// The writes of the query that runs now which should have been audited.
@@ -80,6 +82,7 @@ impl Recorder {
             looks_type_up: false,
             own_statement: Arc::default(),
             asking: false,
+            retired: false,
             watch: Watch::default(),
             raw_writes: Vec::new(),
             exempt: Arc::default(),
@@ -104,6 +107,11 @@ impl Recorder {
         let recorder = Self::of(conn).ok_or(AuditError::NoAuditor)?;
         recorder.transaction.check_room()?;
         Ok(recorder)
+    }
+
+    /// Leaves the guard to another auditor's recorder, and only waits for the transaction's end.
+    pub(crate) fn retire(&mut self) {
+        self.retired = true;
     }
 
     pub(crate) fn auditor(&self) -> &Auditor {

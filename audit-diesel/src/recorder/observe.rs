@@ -66,7 +66,7 @@ impl Recorder {
         let guarded = self
             .auditor
             .guarded_tables()
-            .filter(|_| !self.exempt.is_in_force());
+            .filter(|_| !self.retired && !self.exempt.is_in_force());
         let dialect = self.transaction.dialect();
         let prepared = sql::read(query, |text| {
             self.looks_type_up = text.starts_with(TYPE_LOOKUP);
