@@ -158,10 +158,12 @@ fn after_quoted(bytes: &[u8], at: usize, quote: u8, escapes: bool) -> usize {
     bytes.len()
 }
 
-/// PostgreSQL's comments nest.
+/// PostgreSQL's comments nest, and one that is not closed so is an error there. SQLite's end where
+/// they are closed first.
 fn after_comment(bytes: &[u8], at: usize) -> usize {
     let mut depth = 0;
     let mut next = at;
+    let mut closed_first = None;
     while next + 1 < bytes.len() {
         match &bytes[next..next + 2] {
             b"/*" => {
@@ -171,6 +173,7 @@ fn after_comment(bytes: &[u8], at: usize) -> usize {
             b"*/" => {
                 depth -= 1;
                 next += 2;
+                closed_first.get_or_insert(next);
                 if depth == 0 {
                     return next;
                 }
@@ -178,7 +181,7 @@ fn after_comment(bytes: &[u8], at: usize) -> usize {
             _ => next += 1,
         }
     }
-    bytes.len()
+    closed_first.unwrap_or(bytes.len())
 }
 
 /// The length of `$tag$ … $tag$`, or `None` where the dollar sign opens no quote (`$1`).

@@ -6,7 +6,8 @@ use crate::sql::Words;
 /// What the guard has seen on one connection.
 ///
 /// Diesel's migrations write as they like. They are recognised by the table that Diesel keeps of
-/// them: it is read before a migration's transaction, and written inside it.
+/// them: it is read before a migration's transaction, and written inside it, or right after the text
+/// of a migration without one.
 #[derive(Debug, Default)]
 pub(crate) struct Watch {
     phase: Phase,
@@ -21,9 +22,9 @@ enum Phase {
     Work,
     /// The latest statement was about Diesel's table of migrations.
     MigrationsLookedUp,
-    /// A transaction was begun right after that.
+    /// A transaction was begun right after that, or a text sent that writes.
     PerhapsMigration,
-    /// And it wrote to Diesel's table of migrations.
+    /// And then Diesel's table of migrations was written.
     Migration,
 }
 
@@ -39,16 +40,22 @@ pub(crate) enum Bounds {
 const MIGRATIONS_TABLE: &str = "__diesel_schema_migrations";
 
 impl Watch {
-    /// The raw writes to be acted on when this text is about to run.
+    /// The raw writes to be acted on when this text is about to run, in a transaction or by itself.
     pub(crate) fn look(
         &mut self,
         sql: &str,
         bounds: Bounds,
+        in_transaction: bool,
         tables: &GuardedTables,
         dialect: Dialect,
     ) -> Vec<RawWrite> {
+        let names_migrations = sql.contains(MIGRATIONS_TABLE);
+        let mut writes = match in_transaction || names_migrations {
+            true => Vec::new(),
+            false => self.was_alone(),
+        };
         let before = self.phase;
-        match bounds {
+        writes.extend(match bounds {
             Bounds::Begins if before == Phase::MigrationsLookedUp => {
                 self.phase = Phase::PerhapsMigration;
                 self.statement(sql, tables, dialect)
@@ -62,9 +69,20 @@ impl Watch {
                 };
                 writes
             }
-            _ if sql.contains(MIGRATIONS_TABLE) => self.migrations_named(sql),
+            _ if names_migrations => self.migrations_named(sql),
             _ => self.statement(sql, tables, dialect),
-        }
+        });
+        writes
+    }
+
+    /// What came before was in no transaction: its end is known by now.
+    fn was_alone(&mut self) -> Vec<RawWrite> {
+        self.phase = match self.phase {
+            Phase::Migration => Phase::MigrationsLookedUp,
+            Phase::PerhapsMigration => Phase::Work,
+            phase => phase,
+        };
+        std::mem::take(&mut self.held)
     }
 
     /// The raw writes to be acted on as the query is one that Diesel built: a migration is text, and
@@ -98,6 +116,11 @@ impl Watch {
         let writes = self.verdicts.raw_writes(sql, tables, dialect);
         match self.phase {
             Phase::Migration => Vec::new(),
+            Phase::MigrationsLookedUp if !writes.is_empty() => {
+                self.phase = Phase::PerhapsMigration;
+                self.held.extend(writes);
+                Vec::new()
+            }
             Phase::PerhapsMigration => {
                 self.held.extend(writes);
                 Vec::new()

@@ -179,6 +179,7 @@ mod tests {
             ("begin immediate", Begin),
             (" /* why */ -- how\n start  transaction", Begin),
             ("COMMIT", commit.clone()),
+            ("/* as SQLite reads /* it */ COMMIT", commit.clone()),
             ("End;", commit.clone()),
             ("COMMIT AND NO CHAIN", commit),
             ("COMMIT WORK AND CHAIN", Commit { chain: true }),

@@ -68,6 +68,7 @@ impl Recorder {
             .guarded_tables()
             .filter(|_| !self.retired && !self.exempt.is_in_force());
         let dialect = self.transaction.dialect();
+        let in_transaction = self.transaction.is_open();
         let prepared = sql::read(query, |text| {
             self.looks_type_up = text.starts_with(TYPE_LOOKUP);
             if self.looks_type_up {
@@ -76,7 +77,8 @@ impl Recorder {
             control::read(text, &mut self.running);
             if let Some(tables) = guarded {
                 let bounds = control::bounds(&self.running);
-                self.raw_writes = self.watch.look(text, bounds, tables, dialect);
+                let watch = &mut self.watch;
+                self.raw_writes = watch.look(text, bounds, in_transaction, tables, dialect);
             }
         });
         if prepared && !self.looks_type_up {

@@ -318,3 +318,14 @@ fn a_batch_that_rolls_back_and_fails() {
     add!(conn, "a");
     assert_kept!(app, conn, ["a"]);
 }
+
+/// A comment ends where it is closed first.
+#[test]
+fn a_comment_in_front_of_a_commit() {
+    let app = app();
+    let conn = &mut app.pool.get().unwrap();
+    conn.batch_execute("BEGIN").unwrap();
+    add!(conn, "a");
+    conn.batch_execute("/* a /* b */ COMMIT").unwrap();
+    assert_kept!(app, conn, ["a"]);
+}

@@ -21,6 +21,16 @@ impl DataMigration {
         std::fs::write(one.join("down.sql"), "UPDATE accounts SET role = 'member';").unwrap();
         Self(folder)
     }
+
+    fn without_transaction() -> Self {
+        let migration = Self::new();
+        let metadata = migration
+            .0
+            .path()
+            .join("2026-01-01-000000_fill/metadata.toml");
+        std::fs::write(metadata, "run_in_transaction = false").unwrap();
+        migration
+    }
 }
 
 impl MigrationSource<Backend> for &DataMigration {
@@ -69,23 +79,43 @@ fn migrations_in_a_tests_transaction_write_as_they_like() {
 }
 
 #[test]
-fn a_batch_right_after_migrations_is_guarded() {
+fn migrations_without_a_transaction_write_as_they_like() {
     let mut guarded = guarded(GuardMode::Panic);
     let conn = &mut guarded.conn;
-    let migration = DataMigration::new();
-    for batch in [
-        "BEGIN; DELETE FROM accounts; COMMIT",
-        "DELETE FROM accounts; COMMIT",
-    ] {
-        conn.run_pending_migrations(&migration).unwrap();
-        let message = stopped(conn, |conn| drop(conn.batch_execute(batch)));
-        assert!(message.is_some(), "{batch}");
-    }
-    // Whether it is a migration is known with the next query.
+    let migration = DataMigration::without_transaction();
     conn.run_pending_migrations(&migration).unwrap();
-    conn.batch_execute("BEGIN; DELETE FROM accounts").unwrap();
-    let message = stopped(conn, |conn| {
-        drop(accounts::table.count().get_result::<i64>(conn));
+    conn.revert_last_migration(&migration).unwrap();
+    assert!(stopped(conn, |conn| drop(raw_insert(conn))).is_some());
+    conn.run_pending_migrations(&migration).unwrap();
+    let in_transaction = stopped(conn, |conn| {
+        conn.transaction(raw_insert).unwrap();
     });
-    assert!(message.is_some());
+    assert!(in_transaction.is_some());
+}
+
+/// Whether a text is a migration is known with the next query.
+#[test]
+fn a_batch_right_after_migrations_is_guarded() {
+    let mut guarded = guarded(GuardMode::Panic);
+    let migration = DataMigration::new();
+    for (batch, end) in [
+        ("BEGIN; DELETE FROM accounts; COMMIT", ""),
+        ("BEGIN; DELETE FROM accounts", "ROLLBACK"),
+        ("DELETE FROM accounts", ""),
+    ] {
+        let conn = &mut guarded.conn;
+        conn.run_pending_migrations(&migration).unwrap();
+        conn.batch_execute(batch).unwrap();
+        let message = stopped(conn, |conn| {
+            drop(accounts::table.count().get_result::<i64>(conn));
+        });
+        assert!(message.is_some(), "{batch}");
+        if !end.is_empty() {
+            conn.batch_execute(end).unwrap();
+        }
+    }
+    let conn = &mut guarded.conn;
+    conn.run_pending_migrations(&migration).unwrap();
+    conn.batch_execute("DELETE FROM accounts").unwrap();
+    assert!(stopped(conn, |conn| conn.batch_execute("BEGIN").unwrap()).is_some());
 }
