@@ -183,6 +183,7 @@ fn read_and_update<'query, T, W, C, M, E, X>(
 where
     T: Table,
     T::FromClause: QueryFragment<Sqlite>,
+    C: QueryFragment<Sqlite>,
     M: AuditedModel<Table = T>,
     SelectOld<T, W, C, M>: LoadQuery<'query, SqliteConnection, Loaded<M, Mark>>,
     UpdateReturning<T, W, C, M, E>: LoadQuery<'query, SqliteConnection, Loaded<M, X>>,

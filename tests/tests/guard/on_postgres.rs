@@ -63,9 +63,13 @@ fn what_the_server_does_leaves_a_trace() {
         let traces = trace(&app, |conn| conn.batch_execute(sql));
         assert_eq!(traces, [verb], "{sql}");
     }
-    let explained = "EXPLAIN (ANALYZE false) DELETE FROM accounts";
-    let traces = trace(&app, |conn| conn.batch_execute(explained));
-    assert_eq!(traces, [""; 0]);
+    for explained in [
+        "EXPLAIN (ANALYZE false) DELETE FROM accounts",
+        "EXPLAIN (FORMAT JSON, COSTS off) DELETE FROM accounts",
+    ] {
+        let traces = trace(&app, |conn| conn.batch_execute(explained));
+        assert_eq!(traces, [""; 0]);
+    }
     let left: i64 = accounts::table
         .count()
         .get_result(&mut connect(&app))

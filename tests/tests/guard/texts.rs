@@ -244,7 +244,6 @@ pub const HARMLESS: &[&str] = &[
     "SELECT a AS update FROM users",
     "SELECT insert, truncate, copy FROM users",
     "SELECT has_table_privilege('users', 'UPDATE')",
-    "EXPLAIN (FORMAT JSON, COSTS off) UPDATE users SET a = 1",
     "DECLARE c CURSOR FOR SELECT * FROM users FOR UPDATE",
     "NOTIFY users, 'delete'",
     "CREATE POLICY p ON users FOR DELETE USING (true)",

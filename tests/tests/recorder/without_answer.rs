@@ -94,6 +94,7 @@ fn a_copy_that_is_read_to_its_end() {
         rows.read_to_end(&mut Vec::new()).unwrap();
         drop(rows);
         // What is answered after it shows that it has not failed.
+        conn.batch_execute("SELECT 1")?;
         insert(conn, "c")
     })
     .unwrap();
