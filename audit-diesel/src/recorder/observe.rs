@@ -121,6 +121,22 @@ impl Recorder {
         self.own_statement.load(Ordering::Relaxed)
     }
 
+    /// One of several statements failed, and nobody says which.
+    fn batch_failed(&mut self, mut controls: &[Control], answer: Answer, read_whole: bool) {
+        let was_run = answer == Answer::Refused && read_whole;
+        // What it begins with was done, as far as that cannot be what failed.
+        while let [first, rest @ ..] = controls
+            && was_run
+            && self.transaction.cannot_fail(first)
+        {
+            let ended = self.transaction.controlled(first, Answer::Done);
+            self.settle(ended);
+            controls = rest;
+        }
+        let ended = self.transaction.batch_failed(controls, answer, was_run);
+        self.settle(ended);
+    }
+
     fn finished(&mut self, controls: &[Control], answer: Answer, read_whole: bool) {
         match controls {
             [] => {
@@ -128,8 +144,7 @@ impl Recorder {
                 self.settle(ended);
             }
             [_, _, ..] if answer != Answer::Done => {
-                let ended = self.transaction.batch_failed(controls, answer, read_whole);
-                self.settle(ended);
+                self.batch_failed(controls, answer, read_whole);
             }
             _ => {
                 for control in controls {

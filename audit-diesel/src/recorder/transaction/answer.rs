@@ -97,6 +97,11 @@ impl Open {
     }
 }
 
+fn is_of_savepoints(control: &Control) -> bool {
+    use Control::{Release, RollbackTo, Savepoint};
+    matches!(control, Savepoint(_) | Release(_) | RollbackTo(_))
+}
+
 fn rolls_back(control: &Control) -> bool {
     matches!(control, Control::Rollback { .. })
 }
@@ -134,23 +139,57 @@ impl TransactionBuffer {
         None
     }
 
-    /// One of several statements failed, and nobody says which.
+    /// Whether the database does this now for sure.
+    pub(in crate::recorder) fn cannot_fail(&self, control: &Control) -> bool {
+        let Some(open) = &self.open else {
+            let outermost = self.dialect == Dialect::Sqlite;
+            return match control {
+                Control::Begin => true,
+                Control::Savepoint(_) => outermost,
+                _ => false,
+            };
+        };
+        let known = |name: &str| match open.unsure_of_savepoints {
+            true => None,
+            false => open.find(name, self.dialect),
+        };
+        open.doubt.is_none()
+            && match control {
+                Control::Savepoint(_) => !self.refuses_all(),
+                Control::RollbackTo(name) => known(name).is_some(),
+                // That of the outermost one may be a COMMIT.
+                Control::Release(name) => {
+                    !self.refuses_all()
+                        && known(name).is_some_and(|at| at > 0 || !open.opened_by_savepoint)
+                }
+                Control::Rollback { .. } => true,
+                _ => false,
+            }
+    }
+
+    /// Whether the database takes nothing more than a rollback.
+    fn refuses_all(&self) -> bool {
+        let aborted = self.open.as_ref().is_some_and(|open| open.aborted);
+        self.dialect == Dialect::Postgres && aborted
+    }
+
+    /// Of these statements one failed, and nobody says which; `was_run` says that it was not all of
+    /// them.
     pub(in crate::recorder) fn batch_failed(
         &mut self,
         controls: &[Control],
         answer: Answer,
-        read_whole: bool,
+        was_run: bool,
     ) -> Option<Ended> {
-        let dialect = self.dialect;
+        let (dialect, refused_all) = (self.dialect, self.refuses_all());
         if self.open.is_none() {
             self.open = begun_by(controls, dialect);
         }
         let open = self.open.as_mut()?;
         open.had_failure = true;
-        open.unsure_of_savepoints = true;
+        open.unsure_of_savepoints |= controls.iter().any(is_of_savepoints);
         let kept = open.kept_at_commit(controls, dialect);
-        let refused_all = dialect == Dialect::Postgres && open.aborted;
-        if answer == Answer::Refused && read_whole && !refused_all {
+        if was_run && !refused_all {
             open.set_savepoints(controls);
         }
         let commits = open.is_committed_by(controls, dialect);
