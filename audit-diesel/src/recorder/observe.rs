@@ -127,11 +127,17 @@ impl Recorder {
         // What it begins with was done, as far as that cannot be what failed.
         while let [first, rest @ ..] = controls
             && was_run
-            && self.transaction.cannot_fail(first)
         {
-            let ended = self.transaction.controlled(first, Answer::Done);
-            self.settle(ended);
-            controls = rest;
+            match self.transaction.foreseen(first) {
+                Some(true) => {
+                    let ended = self.transaction.controlled(first, Answer::Done);
+                    self.settle(ended);
+                    controls = rest;
+                }
+                // That is what failed, and the rest was not run.
+                Some(false) => controls = &[],
+                None => break,
+            }
         }
         let ended = self.transaction.batch_failed(controls, answer, was_run);
         self.settle(ended);

@@ -139,32 +139,43 @@ impl TransactionBuffer {
         None
     }
 
-    /// Whether the database does this now for sure.
-    pub(in crate::recorder) fn cannot_fail(&self, control: &Control) -> bool {
+    /// Whether the database does this now for sure (true) or refuses it for sure (false).
+    pub(in crate::recorder) fn foreseen(&self, control: &Control) -> Option<bool> {
+        use Control::{Begin, Commit, Other, Release, Rollback, RollbackTo, Savepoint};
+
+        let sqlite = self.dialect == Dialect::Sqlite;
         let Some(open) = &self.open else {
-            let outermost = self.dialect == Dialect::Sqlite;
             return match control {
-                Control::Begin => true,
-                Control::Savepoint(_) => outermost,
-                _ => false,
+                Begin => Some(true),
+                Savepoint(_) => Some(sqlite),
+                // PostgreSQL warns.
+                Commit { .. } | Rollback { .. } => sqlite.then_some(false),
+                Release(_) | RollbackTo(_) => Some(false),
+                _ => None,
             };
         };
-        let known = |name: &str| match open.unsure_of_savepoints {
-            true => None,
-            false => open.find(name, self.dialect),
-        };
-        open.doubt.is_none()
-            && match control {
-                Control::Savepoint(_) => !self.refuses_all(),
-                Control::RollbackTo(name) => known(name).is_some(),
-                // That of the outermost one may be a COMMIT.
-                Control::Release(name) => {
-                    !self.refuses_all()
-                        && known(name).is_some_and(|at| at > 0 || !open.opened_by_savepoint)
-                }
-                Control::Rollback { .. } => true,
-                _ => false,
-            }
+        match open.doubt {
+            None => {}
+            // Should it have ended by itself, then its records are gone as well.
+            Some(Doubt::RolledBack) if sqlite => {}
+            Some(_) => return None,
+        }
+        let known = |name: &str| open.find(name, self.dialect);
+        match control {
+            Rollback { .. } => Some(true),
+            RollbackTo(_) if open.unsure_of_savepoints => None,
+            RollbackTo(name) => Some(known(name).is_some()),
+            Begin | Savepoint(_) | Release(_) | Other if self.refuses_all() => Some(false),
+            Begin => Some(!sqlite),
+            Savepoint(_) => Some(true),
+            Release(_) if open.unsure_of_savepoints => None,
+            Release(name) => match known(name) {
+                // It is a COMMIT.
+                Some(0) if open.opened_by_savepoint => None,
+                at => Some(at.is_some()),
+            },
+            _ => None,
+        }
     }
 
     /// Whether the database takes nothing more than a rollback.
