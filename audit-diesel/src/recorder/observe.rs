@@ -29,14 +29,14 @@ impl Recorder {
             InstrumentationEvent::FinishQuery { error, .. } => {
                 let answer = Answer::from(*error);
                 if std::mem::take(&mut self.looks_type_up) {
-                    return self.finished(&[], answer, false);
+                    return self.finished(&[], answer, WasRun::No);
                 }
                 if answer == Answer::Done {
                     self.record_raw_writes();
                 }
                 if !self.failed {
                     let controls = std::mem::take(&mut self.running);
-                    self.finished(&controls, answer, read_whole(*error));
+                    self.finished(&controls, answer, WasRun::of(*error));
                 }
                 self.failed |= answer != Answer::Done;
             }
@@ -122,11 +122,10 @@ impl Recorder {
     }
 
     /// One of several statements failed, and nobody says which.
-    fn batch_failed(&mut self, mut controls: &[Control], answer: Answer, read_whole: bool) {
-        let was_run = answer == Answer::Refused && read_whole;
+    fn batch_failed(&mut self, mut controls: &[Control], answer: Answer, was_run: WasRun) {
         // What it begins with was done, as far as that cannot be what failed.
         while let [first, rest @ ..] = controls
-            && was_run
+            && (answer, was_run) == (Answer::Refused, WasRun::Surely)
         {
             match self.transaction.foreseen(first) {
                 Some(true) => {
@@ -139,18 +138,19 @@ impl Recorder {
                 None => break,
             }
         }
-        let ended = self.transaction.batch_failed(controls, answer, was_run);
+        let perhaps_run = answer == Answer::Refused && was_run != WasRun::No;
+        let ended = self.transaction.batch_failed(controls, answer, perhaps_run);
         self.settle(ended);
     }
 
-    fn finished(&mut self, controls: &[Control], answer: Answer, read_whole: bool) {
+    fn finished(&mut self, controls: &[Control], answer: Answer, was_run: WasRun) {
         match controls {
             [] => {
                 let ended = self.transaction.answered(answer, self.is_own());
                 self.settle(ended);
             }
             [_, _, ..] if answer != Answer::Done => {
-                self.batch_failed(controls, answer, read_whole);
+                self.batch_failed(controls, answer, was_run);
             }
             _ => {
                 for control in controls {
@@ -162,17 +162,29 @@ impl Recorder {
     }
 }
 
-/// Whether a query failed that the database had read as a whole. PostgreSQL reads all of a batch
-/// before it runs any of it, and each statement's names when its turn comes.
-fn read_whole(error: Option<&Error>) -> bool {
-    match error {
-        Some(Error::DatabaseError(_, info)) => {
-            let unreadable = ["syntax error", "unterminated"];
-            let message = info.message();
-            info.statement_position().is_none()
-                || !unreadable.iter().any(|begin| message.starts_with(begin))
+/// Whether statements of a failed batch were run. PostgreSQL reads all of its text before it runs any
+/// of it, and each statement's names when its turn comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum WasRun {
+    Surely,
+    /// PostgreSQL names a place in the text, in a language that is not known here.
+    Perhaps,
+    No,
+}
+
+impl WasRun {
+    fn of(error: Option<&Error>) -> Self {
+        let Some(Error::DatabaseError(_, info)) = error else {
+            return Self::No;
+        };
+        let message = info.message();
+        if info.statement_position().is_none() || message.ends_with("does not exist") {
+            Self::Surely
+        } else if message.starts_with("syntax error") || message.starts_with("unterminated") {
+            Self::No
+        } else {
+            Self::Perhaps
         }
-        _ => false,
     }
 }
 

@@ -184,13 +184,12 @@ impl TransactionBuffer {
         self.dialect == Dialect::Postgres && aborted
     }
 
-    /// Of these statements one failed, and nobody says which; `was_run` says that it was not all of
-    /// them.
+    /// Of these statements one failed, and nobody says which; those before it may have been run.
     pub(in crate::recorder) fn batch_failed(
         &mut self,
         controls: &[Control],
         answer: Answer,
-        was_run: bool,
+        perhaps_run: bool,
     ) -> Option<Ended> {
         let (dialect, refused_all) = (self.dialect, self.refuses_all());
         if self.open.is_none() {
@@ -200,7 +199,7 @@ impl TransactionBuffer {
         open.had_failure = true;
         open.unsure_of_savepoints |= controls.iter().any(is_of_savepoints);
         let kept = open.kept_at_commit(controls, dialect);
-        if was_run && !refused_all {
+        if perhaps_run && !refused_all {
             open.set_savepoints(controls);
         }
         let commits = open.is_committed_by(controls, dialect);
