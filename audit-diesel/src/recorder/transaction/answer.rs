@@ -181,7 +181,7 @@ impl TransactionBuffer {
     /// Whether the database takes nothing more than a rollback.
     fn refuses_all(&self) -> bool {
         let aborted = self.open.as_ref().is_some_and(|open| open.aborted);
-        self.dialect == Dialect::Postgres && aborted
+        self.dialect != Dialect::Sqlite && aborted
     }
 
     /// Of these statements one failed, and nobody says which; those before it may have been run.
