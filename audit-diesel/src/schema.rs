@@ -207,21 +207,72 @@ pub mod macros {
         SchemaTable { name, coverage }
     }
 
-    /// Does not compile where the table's model says nothing of the column.
+    /// Does not compile where the table's model says nothing of some of the columns, which are
+    /// given by their names in SQL and in Rust.
     #[track_caller]
-    pub const fn decided(table: &SchemaTable, column: &str, undecided: &str) {
-        if find(table, column).is_none() {
-            stop(undecided);
+    pub const fn decided(table: &SchemaTable, columns: &[(&str, &str)], message: [&str; 2]) {
+        let mut undecided = Text::new();
+        let mut i = 0;
+        while i < columns.len() {
+            let (sql_name, name) = columns[i];
+            if find(table, sql_name).is_none() {
+                let before = if undecided.length == 0 {
+                    message[0]
+                } else {
+                    ", "
+                };
+                undecided = undecided.and(before).and(name);
+            }
+            i += 1;
+        }
+        if undecided.length > 0 {
+            stop(undecided.and(message[1]).as_str());
         }
     }
 
-    /// As [`decided`], for a column whose name says secret: its field has to say what is done.
+    /// Does not compile where a column whose name says secret is recorded and nobody said so.
     #[track_caller]
-    pub const fn secret_decided(table: &SchemaTable, column: &str, undecided: &str, secret: &str) {
-        match find(table, column) {
-            None => stop(undecided),
-            Some(Decided::InTrail | Decided::Touch) => stop(secret),
-            Some(_) => {}
+    pub const fn secret_decided(table: &SchemaTable, column: &str, message: &str) {
+        if matches!(find(table, column), Some(Decided::InTrail | Decided::Touch)) {
+            stop(message);
+        }
+    }
+
+    /// A message that the compiler puts together.
+    struct Text {
+        bytes: [u8; Self::CAPACITY],
+        length: usize,
+    }
+
+    impl Text {
+        /// Longer ones are cut.
+        const CAPACITY: usize = 4096;
+
+        const fn new() -> Self {
+            Self {
+                bytes: [0; Self::CAPACITY],
+                length: 0,
+            }
+        }
+
+        const fn and(mut self, more: &str) -> Self {
+            let more = more.as_bytes();
+            if more.len() <= Self::CAPACITY - self.length {
+                let mut i = 0;
+                while i < more.len() {
+                    self.bytes[self.length + i] = more[i];
+                    i += 1;
+                }
+                self.length += more.len();
+            }
+            self
+        }
+
+        const fn as_str(&self) -> &str {
+            match str::from_utf8(self.bytes.split_at(self.length).0) {
+                Ok(text) => text,
+                Err(_) => "",
+            }
         }
     }
 

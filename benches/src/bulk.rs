@@ -21,7 +21,7 @@ pub(crate) fn rows(world: &World, effort: Effort) -> Fallible<Vec<Row>> {
         Effort::Full => &[10_000, 100_000],
     };
     for size in sizes {
-        rows.extend(of_size(world, *size, effort.rounds(2, 5, 7))?);
+        rows.extend(of_size(world, *size, effort.rounds(2, 15, 15))?);
     }
     rows.extend(warmed(world, effort)?);
     rows.push(memory(world, effort)?);

@@ -10,7 +10,7 @@ thread_local! {
 /// The contexts that were entered on this thread, the one in force last.
 #[derive(Default)]
 struct Stack {
-    entries: Vec<(u64, AuditContext)>,
+    entries: Vec<Entry>,
     entered: u64,
 }
 
@@ -21,10 +21,24 @@ impl Stack {
         self.entered
     }
 
-    fn place(&self, id: u64) -> Option<usize> {
-        self.entries.iter().rposition(|(entry, _)| *entry == id)
+    /// What ends with an entry: it and, where it `bounds` them, those that were entered inside.
+    fn leave(&mut self, id: u64, bounds: bool) -> Ended {
+        let Some(at) = self.entries.iter().rposition(|(entry, _)| *entry == id) else {
+            return Ended::default();
+        };
+        if at + 1 == self.entries.len() {
+            return (self.entries.pop(), Vec::new());
+        }
+        match bounds {
+            true => (None, self.entries.split_off(at)),
+            false => (Some(self.entries.remove(at)), Vec::new()),
+        }
     }
 }
+
+/// One, as a rule, and any that were left behind.
+type Ended = (Option<Entry>, Vec<Entry>);
+type Entry = (u64, AuditContext);
 
 /// Keeps a context in force until it is dropped; see [`AuditContext::enter`].
 ///
@@ -54,14 +68,8 @@ impl ContextGuard {
 
 impl Drop for ContextGuard {
     fn drop(&mut self) {
-        let ended = STACK.try_with(|stack| {
-            let mut stack = stack.borrow_mut();
-            match stack.place(self.id) {
-                Some(at) if self.bounds => stack.entries.split_off(at),
-                Some(at) => vec![stack.entries.remove(at)],
-                None => Vec::new(),
-            }
-        });
+        let ended = STACK.try_with(|stack| stack.borrow_mut().leave(self.id, self.bounds));
+        // Not while the stack is borrowed.
         drop(ended);
     }
 }
@@ -69,13 +77,25 @@ impl Drop for ContextGuard {
 impl AuditContext {
     /// The context in force on this thread; empty where there is none.
     pub fn current() -> Self {
+        Self::in_force().unwrap_or_default()
+    }
+
+    fn in_force() -> Option<Self> {
         let last = |stack: &RefCell<Stack>| stack.borrow().entries.last().map(|(_, c)| c.clone());
-        STACK.try_with(last).ok().flatten().unwrap_or_default()
+        STACK.try_with(last).ok().flatten()
+    }
+
+    /// This context, completed by the one in force.
+    fn within_current(&self) -> Self {
+        match Self::in_force() {
+            Some(outer) => self.within(&outer),
+            None => self.clone(),
+        }
     }
 
     /// Runs `work` with this context, completed by the one already in force.
     pub fn scope<R>(&self, work: impl FnOnce() -> R) -> R {
-        let _guard = ContextGuard::enter(self.within(&Self::current()), true);
+        let _guard = ContextGuard::enter(self.within_current(), true);
         work()
     }
 
@@ -83,7 +103,7 @@ impl AuditContext {
     /// force. Prefer [`scope`](Self::scope); never hold a guard across an `.await`: that is what
     /// [`attach_to`](Self::attach_to) is for.
     pub fn enter(&self) -> ContextGuard {
-        ContextGuard::enter(self.within(&Self::current()), false)
+        ContextGuard::enter(self.within_current(), false)
     }
 
     /// Puts exactly this context in force: what a thread or task brought along must not mix with
@@ -108,7 +128,7 @@ impl AuditContext {
     where
         F: FnOnce() -> R,
     {
-        let context = self.within(&Self::current());
+        let context = self.within_current();
         move || {
             let _guard = context.enter_alone();
             work()

@@ -148,7 +148,8 @@ fn path_of(source: &Schema, table: &Table, span: Span) -> TokenStream {
     quote_spanned!(span=> #module #(::#names)* ::table)
 }
 
-/// A constant for each column, as the compiler reports one mistake of each.
+/// One constant for the columns of a table, which names all that are undecided: a constant for each
+/// would be most of what the macro costs the compiler.
 fn columns(
     krate: &Path,
     source: &Schema,
@@ -158,19 +159,23 @@ fn columns(
 ) -> TokenStream {
     let at = shown_at(entry.span);
     let krate = path_at(krate, at);
-    let checks = entry.table.columns.iter().map(|column| {
+    let sql_names = entry.table.columns.iter().map(|column| &column.sql_name);
+    let names = entry.table.columns.iter().map(|column| &column.name);
+    let [before, after] = undecided_message(source, entry);
+    let secrets = entry.table.columns.iter().filter_map(|column| {
+        let message = secret_message(entry, column, &secret_name(column, words)?);
         let sql_name = &column.sql_name;
-        let undecided = undecided_message(source, entry, column);
-        let function = match secret_name(column, words) {
-            Some(name) => {
-                let message = secret_message(entry, column, &name);
-                quote_spanned!(at=> secret_decided(&#table_const, #sql_name, #undecided, #message))
-            }
-            None => quote_spanned!(at=> decided(&#table_const, #sql_name, #undecided)),
-        };
-        quote_spanned!(at=> const _: () = #krate::__private::schema::#function;)
+        Some(quote_spanned!(at=>
+            const _: () = #krate::__private::schema::secret_decided(&#table_const, #sql_name, #message);
+        ))
     });
-    checks.collect()
+    let secrets: TokenStream = secrets.collect();
+    quote_spanned! {at=>
+        const _: () = #krate::__private::schema::decided(
+            &#table_const, &[#((#sql_names, #names),)*], [#before, #after],
+        );
+        #secrets
+    }
 }
 
 /// The name of the column that says secret, where the derive cannot know that it does.
@@ -185,14 +190,16 @@ fn secret_name(column: &Column, words: &[String]) -> Option<String> {
         .cloned()
 }
 
-fn undecided_message(source: &Schema, entry: &Audited<'_>, column: &Column) -> String {
+/// What stands before and after the names of the undecided columns.
+fn undecided_message(source: &Schema, entry: &Audited<'_>) -> [String; 2] {
     let (table, model) = (entry.table.name(), text_of(entry.model));
-    let (path, column) = (source.path.value(), &column.name);
-    format!(
-        "column `{column}` of table `{table}` ({path}) is not decided about: give `{model}` a field \
-         for it (`#[audit(skip)]` keeps a field out of the trail), or write \
-         `#[audit(leave_out({column}))]` on `{model}`"
-    )
+    let path = source.path.value();
+    let before = format!("nobody decided about these columns of table `{table}` ({path}): ");
+    let after = format!(
+        ". Give `{model}` a field for each (`#[audit(skip)]` keeps a field out of the trail), or \
+         write `#[audit(leave_out(\u{2026}))]` with their names on `{model}`"
+    );
+    [before, after]
 }
 
 fn secret_message(entry: &Audited<'_>, column: &Column, name: &str) -> String {

@@ -44,23 +44,16 @@ impl<C: AuditStore> Fates for PoolFates<C> {
             .0
             .get_timeout(POOL_TIMEOUT)
             .map_err(|error| format!("no database connection: {}", discreet(&error.to_string())))?;
-        let fates = C::fates(&mut conn, asked).map_err(|error| error.to_string())?;
-        Ok(fates.0)
+        fates(&mut *conn, asked).map_err(|error| error.to_string())
     }
 }
 
 /// What identifies a payload in the database.
-#[doc(hidden)]
 #[derive(Debug)]
-pub struct Asked {
+struct Asked {
     record: Option<Head>,
     quarantine_id: Uuid,
 }
-
-/// The answer to as many payloads as were asked for.
-#[doc(hidden)]
-#[derive(Debug)]
-pub struct Answered(Vec<Fate>);
 
 /// The part of a record that its fate depends on.
 #[derive(Debug, Deserialize)]
@@ -83,8 +76,8 @@ impl Asked {
     }
 }
 
-/// Asks, on any backend.
-pub(super) fn fates<C: Backend>(conn: &mut C, asked: Vec<Asked>) -> QueryResult<Answered> {
+/// The answers to as many payloads as are asked for.
+fn fates<C: Backend>(conn: &mut C, asked: Vec<Asked>) -> QueryResult<Vec<Fate>> {
     conn.bounded(|conn| {
         let ids: Vec<_> = asked.iter().filter_map(Asked::id).collect();
         let stored: HashSet<_> = conn.stored(&ids)?.into_iter().collect();
@@ -115,6 +108,6 @@ pub(super) fn fates<C: Backend>(conn: &mut C, asked: Vec<Asked>) -> QueryResult<
             }),
             _ => Ok(Fate::Missing),
         });
-        fates.collect::<QueryResult<Vec<_>>>().map(Answered)
+        fates.collect()
     })
 }

@@ -10,11 +10,8 @@ use diesel::r2d2::R2D2Connection;
 use diesel::result::QueryResult;
 use diesel::sql_types::{Array, BigInt, Binary, Bool, Nullable, Text};
 
-use super::fates::{self, Answered, Asked};
-use super::poison::{self, ControlRows, Poison};
 use super::refusal::is_outage;
-use super::rulings::{self, Ids, Questions, Rulings, SetAside, Statuses};
-use super::store::{self, AuditStore, Backend, BatchToStore, StoredBatch, TransactionStatus};
+use super::store::{AuditStore, Backend, TransactionStatus};
 use super::{ConsumerError, store::missing_migration};
 use crate::connection::RawConnection;
 use crate::postgres::{
@@ -31,55 +28,25 @@ extern "SQL" {
     fn txid_status(xid: BigInt) -> Nullable<Text>;
 }
 
-impl AuditStore for PgConnection {
-    fn check_tables(conn: &mut Self) -> Result<(), ConsumerError> {
+impl AuditStore for PgConnection {}
+
+#[expect(private_interfaces, reason = "nobody outside can name it")]
+impl Backend for PgConnection {
+    fn check_tables(&mut self) -> Result<(), ConsumerError> {
         audit_logs::table
             .select(AuditLog::as_select())
             .limit(0)
-            .load(conn)
+            .load(self)
             .map_err(missing_migration("audit_logs", "postgres"))?;
         audit_quarantine::table
             .select(QuarantinedRecord::as_select())
             .limit(0)
-            .load(conn)
+            .load(self)
             .map_err(missing_migration("audit_quarantine", "postgres"))?;
         Ok(())
     }
 
-    fn store(conn: &mut Self, batch: BatchToStore) -> QueryResult<StoredBatch> {
-        store::store(conn, batch)
-    }
-
-    fn was_closed(conn: &mut Self, problem: &str) -> bool {
-        // What ran into a time-out was closed on this side: nobody answers.
-        conn.is_broken() && !problem.contains("timed out")
-    }
-
-    fn control(conn: &mut Self, rows: ControlRows<'_>) -> QueryResult<()> {
-        poison::control(conn, rows)
-    }
-
-    fn isolate(conn: &mut Self, poison: Poison) -> QueryResult<StoredBatch> {
-        poison::isolate(conn, poison)
-    }
-
-    fn fates(conn: &mut Self, asked: Vec<Asked>) -> QueryResult<Answered> {
-        fates::fates(conn, asked)
-    }
-
-    fn rule(conn: &mut Self, questions: Questions) -> QueryResult<Rulings> {
-        rulings::rule(conn, questions)
-    }
-
-    fn statuses(conn: &mut Self, ids: Ids) -> QueryResult<Statuses> {
-        rulings::statuses(conn, ids)
-    }
-
-    fn set_aside(conn: &mut Self, refused: SetAside) -> QueryResult<()> {
-        rulings::set_aside(conn, refused)
-    }
-
-    fn warnings(conn: &mut Self) -> QueryResult<Vec<Warning>> {
+    fn warnings(&mut self) -> QueryResult<Vec<Warning>> {
         let is_off = |name: &'static str| {
             sql::<Bool>("current_setting(")
                 .bind::<Text, _>(name)
@@ -88,7 +55,7 @@ impl AuditStore for PgConnection {
         let names = ["fsync", "full_page_writes", "synchronous_commit"];
         let [fsync, full_page_writes, synchronous_commit] = names.map(is_off);
         let off: (bool, bool, bool) =
-            diesel::select((fsync, full_page_writes, synchronous_commit)).get_result(conn)?;
+            diesel::select((fsync, full_page_writes, synchronous_commit)).get_result(self)?;
         let risks = [
             (off.0, "fsync", "loses or damages its data in a power cut"),
             (off.1, "full_page_writes", "may be damaged in a power cut"),
@@ -109,9 +76,12 @@ impl AuditStore for PgConnection {
             })
             .collect())
     }
-}
 
-impl Backend for PgConnection {
+    fn was_closed(&mut self, problem: &str) -> bool {
+        // What ran into a time-out was closed on this side: nobody answers.
+        self.is_broken() && !problem.contains("timed out")
+    }
+
     fn batch<T>(&mut self, run: impl FnOnce(&mut Self) -> QueryResult<T>) -> QueryResult<T> {
         self.transaction(run)
     }

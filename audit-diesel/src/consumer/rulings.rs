@@ -64,52 +64,34 @@ impl<C: AuditStore> PoolJudge<C> {
 
 impl<C: AuditStore> Judge for PoolJudge<C> {
     fn rule(&mut self, questions: Vec<Question>) -> Result<Vec<Ruling>, String> {
-        let rulings = C::rule(&mut *self.connection()?, Questions(questions));
-        rulings.map(|r| r.0).map_err(|error| error.to_string())
+        rulings(&mut *self.connection()?, &questions).map_err(|error| error.to_string())
     }
 
     fn statuses(&mut self, ids: Vec<i64>) -> Result<HashMap<i64, TransactionStatus>, String> {
-        let statuses = C::statuses(&mut *self.connection()?, Ids(ids));
-        statuses.map(|s| s.0).map_err(|error| error.to_string())
+        let conn = &mut *self.connection()?;
+        let statuses = conn.bounded(|conn| conn.transaction_statuses(&ids));
+        let statuses = statuses.map_err(|error| error.to_string())?;
+        Ok(statuses.into_iter().collect())
     }
 
     fn quarantine(&mut self, refused: Vec<Refused>) -> Result<(), String> {
-        C::set_aside(&mut *self.connection()?, SetAside(refused)).map_err(|error| error.to_string())
+        let conn = &mut *self.connection()?;
+        let quarantined = conn.batch(|conn| conn.quarantine(&refused));
+        quarantined.map(drop).map_err(|error| error.to_string())
     }
 }
 
-#[doc(hidden)]
-#[derive(Debug)]
-pub struct Questions(Vec<Question>);
-
-#[doc(hidden)]
-#[derive(Debug)]
-pub struct Rulings(Vec<Ruling>);
-
-#[doc(hidden)]
-#[derive(Debug)]
-pub struct Ids(Vec<i64>);
-
-#[doc(hidden)]
-#[derive(Debug)]
-pub struct Statuses(HashMap<i64, TransactionStatus>);
-
-#[doc(hidden)]
-#[derive(Debug)]
-pub struct SetAside(Vec<Refused>);
-
-/// Asks, on any backend.
-pub(super) fn rule<C: Backend>(conn: &mut C, questions: Questions) -> QueryResult<Rulings> {
+fn rulings<C: Backend>(conn: &mut C, questions: &[Question]) -> QueryResult<Vec<Ruling>> {
     conn.bounded(|conn| {
         let here = conn.server_identity()?.unwrap_or_default();
-        let rulings = questions.0.iter().map(|question| {
+        let rulings = questions.iter().map(|question| {
             if cluster(&question.origin) != cluster(&here) {
                 return Ok(foreign(question));
             }
             let status = conn.transaction_status(question.xid)?;
             Ok(ruling(status, question, question.origin == here))
         });
-        rulings.collect::<QueryResult<Vec<_>>>().map(Rulings)
+        rulings.collect()
     })
 }
 
@@ -147,15 +129,4 @@ fn foreign(question: &Question) -> Ruling {
          asked, so nobody can tell whether it was committed",
         question.xid, question.origin
     ))
-}
-
-/// Asks what became of subtransactions, on any backend.
-pub(super) fn statuses<C: Backend>(conn: &mut C, ids: Ids) -> QueryResult<Statuses> {
-    let statuses = conn.bounded(|conn| conn.transaction_statuses(&ids.0))?;
-    Ok(Statuses(statuses.into_iter().collect()))
-}
-
-/// Puts records into quarantine, on any backend.
-pub(super) fn set_aside<C: Backend>(conn: &mut C, refused: SetAside) -> QueryResult<()> {
-    conn.batch(|conn| conn.quarantine(&refused.0)).map(drop)
 }

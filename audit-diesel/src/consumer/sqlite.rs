@@ -6,69 +6,39 @@ use diesel::prelude::*;
 use diesel::result::{Error, QueryResult};
 use uuid::Uuid;
 
-use super::fates::{self, Answered, Asked};
-use super::poison::{self, ControlRows, Poison};
-use super::rulings::{self, Ids, Questions, Rulings, SetAside, Statuses};
-use super::store::{self, AuditStore, Backend, BatchToStore, StoredBatch, TransactionStatus};
+use super::store::{AuditStore, Backend, TransactionStatus};
 use super::{ConsumerError, store::missing_migration};
 use crate::connection::RawConnection;
 use crate::sqlite::{NewAuditLog, NewQuarantined, audit_logs, audit_quarantine};
 use crate::store::{AuditLog, EntryToStore, QuarantinedRecord, Refused};
 
-impl AuditStore for SqliteConnection {
-    fn check_tables(conn: &mut Self) -> Result<(), ConsumerError> {
+impl AuditStore for SqliteConnection {}
+
+#[expect(private_interfaces, reason = "nobody outside can name it")]
+impl Backend for SqliteConnection {
+    fn check_tables(&mut self) -> Result<(), ConsumerError> {
         audit_logs::table
             .select(AuditLog::as_select())
             .limit(0)
-            .load(conn)
+            .load(self)
             .map_err(missing_migration("audit_logs", "sqlite"))?;
         audit_quarantine::table
             .select(QuarantinedRecord::as_select())
             .limit(0)
-            .load(conn)
+            .load(self)
             .map_err(missing_migration("audit_quarantine", "sqlite"))?;
         Ok(())
     }
 
-    fn store(conn: &mut Self, batch: BatchToStore) -> QueryResult<StoredBatch> {
-        store::store(conn, batch)
+    fn warnings(&mut self) -> QueryResult<Vec<Warning>> {
+        Ok(Vec::new())
     }
 
-    fn was_closed(_: &mut Self, _: &str) -> bool {
+    fn was_closed(&mut self, _: &str) -> bool {
         // There is no other side.
         false
     }
 
-    fn control(conn: &mut Self, rows: ControlRows<'_>) -> QueryResult<()> {
-        poison::control(conn, rows)
-    }
-
-    fn isolate(conn: &mut Self, poison: Poison) -> QueryResult<StoredBatch> {
-        poison::isolate(conn, poison)
-    }
-
-    fn fates(conn: &mut Self, asked: Vec<Asked>) -> QueryResult<Answered> {
-        fates::fates(conn, asked)
-    }
-
-    fn rule(conn: &mut Self, questions: Questions) -> QueryResult<Rulings> {
-        rulings::rule(conn, questions)
-    }
-
-    fn statuses(conn: &mut Self, ids: Ids) -> QueryResult<Statuses> {
-        rulings::statuses(conn, ids)
-    }
-
-    fn set_aside(conn: &mut Self, refused: SetAside) -> QueryResult<()> {
-        rulings::set_aside(conn, refused)
-    }
-
-    fn warnings(_: &mut Self) -> QueryResult<Vec<Warning>> {
-        Ok(Vec::new())
-    }
-}
-
-impl Backend for SqliteConnection {
     /// Takes the write lock at once: SQLite lets one transaction write at a time.
     fn batch<T>(&mut self, run: impl FnOnce(&mut Self) -> QueryResult<T>) -> QueryResult<T> {
         self.immediate_transaction(run)

@@ -11,59 +11,28 @@ use diesel::result::{Error, QueryResult};
 use uuid::Uuid;
 
 use super::error::discreet;
-use super::fates::{Answered, Asked};
-use super::poison::{ControlRows, Poison};
 use super::refusal::is_outage;
-use super::rulings::{Ids, Questions, Rulings, SetAside, Statuses};
 use super::storing::Storing;
-use super::{ConsumerError, Control, Delivery, Sink, Tally, Undelivered};
+use super::{ConsumerError, Control, Delivery, Sink, Tally, Undelivered, poison};
 use crate::failpoint::failpoint;
 use crate::store::{EntryToStore, Refused};
 
-/// A connection to a database that `audit_logs` can live in.
-pub trait AuditStore: Connection + R2D2Connection + 'static {
+/// A connection to a database that `audit_logs` can live in: `PgConnection` or `SqliteConnection`.
+pub trait AuditStore: Backend + R2D2Connection + 'static {}
+
+/// What a backend does to store records; the rest is the same for all. It has no path outside of
+/// this crate, and so keeps [`AuditStore`] closed.
+#[expect(private_interfaces, reason = "nobody outside can name it")]
+pub trait Backend: Connection {
     /// Says which table the migrations did not make.
-    #[doc(hidden)]
-    fn check_tables(conn: &mut Self) -> Result<(), ConsumerError>;
-
-    /// Whether the other side has closed the connection, after its transaction had begun.
-    #[doc(hidden)]
-    fn was_closed(conn: &mut Self, problem: &str) -> bool;
-
-    /// Inserts rows and takes them back.
-    #[doc(hidden)]
-    fn control(conn: &mut Self, rows: ControlRows<'_>) -> QueryResult<()>;
-
-    /// Puts a record that ends its connection into quarantine.
-    #[doc(hidden)]
-    fn isolate(conn: &mut Self, poison: Poison) -> QueryResult<StoredBatch>;
-
-    #[doc(hidden)]
-    fn store(conn: &mut Self, batch: BatchToStore) -> QueryResult<StoredBatch>;
-
-    /// Says what became of records.
-    #[doc(hidden)]
-    fn fates(conn: &mut Self, asked: Vec<Asked>) -> QueryResult<Answered>;
-
-    /// Says what became of transactions.
-    #[doc(hidden)]
-    fn rule(conn: &mut Self, questions: Questions) -> QueryResult<Rulings>;
-
-    /// Says what became of subtransactions.
-    #[doc(hidden)]
-    fn statuses(conn: &mut Self, ids: Ids) -> QueryResult<Statuses>;
-
-    /// Puts records into quarantine.
-    #[doc(hidden)]
-    fn set_aside(conn: &mut Self, refused: SetAside) -> QueryResult<()>;
+    fn check_tables(&mut self) -> Result<(), ConsumerError>;
 
     /// Settings of the server by which it could lose what it has committed.
-    #[doc(hidden)]
-    fn warnings(conn: &mut Self) -> QueryResult<Vec<Warning>>;
-}
+    fn warnings(&mut self) -> QueryResult<Vec<Warning>>;
 
-/// What a backend does to store records; the rest is the same for all.
-pub(super) trait Backend: Connection {
+    /// Whether the other side has closed the connection, after its transaction had begun.
+    fn was_closed(&mut self, problem: &str) -> bool;
+
     /// Runs a batch in a transaction that may write.
     fn batch<T>(&mut self, run: impl FnOnce(&mut Self) -> QueryResult<T>) -> QueryResult<T>;
 
@@ -124,18 +93,12 @@ pub(crate) enum TransactionStatus {
 }
 
 /// A batch on its way to the backend.
-#[doc(hidden)]
 #[derive(Debug)]
-pub struct BatchToStore {
+pub(super) struct BatchToStore {
     lock: i64,
     entries: Vec<EntryToStore>,
     refused: Vec<Refused>,
 }
-
-/// What became of a batch.
-#[doc(hidden)]
-#[derive(Debug)]
-pub struct StoredBatch(pub(super) Delivery);
 
 /// Stores what a worker takes from the queue.
 pub(super) struct StoreSink<C: AuditStore> {
@@ -168,7 +131,7 @@ impl<C: AuditStore> StoreSink<C> {
             .map_err(|error| format!("no database connection: {}", discreet(&error.to_string())))?;
         work(&mut conn).map_err(|error| {
             let problem = error.to_string();
-            if C::was_closed(&mut conn, &problem) {
+            if conn.was_closed(&problem) {
                 Undelivered::Cut(problem)
             } else {
                 Undelivered::Outage(problem)
@@ -188,18 +151,16 @@ impl<C: AuditStore> Sink for StoreSink<C> {
 
     fn deliver(&mut self, _: &[Payload], mut batch: BatchToStore) -> Result<Delivery, Undelivered> {
         batch.lock = self.lock;
-        let stored = self.run(|conn| C::store(conn, batch))?;
-        Ok(stored.0)
+        self.run(|conn| store(conn, batch))
     }
 
     fn control(&mut self, control: &Control<'_>) -> Result<(), Undelivered> {
-        self.run(|conn| C::control(conn, ControlRows::of(control)))
+        self.run(|conn| poison::control(conn, control))
     }
 
     fn set_aside(&mut self, payload: &Payload, reason: &str) -> Result<Delivery, Undelivered> {
-        let poison = Poison::new(payload, reason, self.lock);
-        let isolated = self.run(|conn| C::isolate(conn, poison))?;
-        Ok(isolated.0)
+        let refused = Refused::new(payload, reason);
+        self.run(|conn| poison::isolate(conn, &refused, self.lock))
     }
 
     fn warnings(&self) -> Result<Vec<Warning>, QueueError> {
@@ -220,59 +181,124 @@ impl BatchToStore {
                 Err(refused) => batch.refused.push(refused),
             }
         }
+        // In the order of the key: two consumers cannot wait for each other.
+        batch.entries.sort_by_key(|entry| entry.record.id);
         batch
+    }
+
+    /// Whether all of it is to be stored, as far as is known.
+    fn is_ordinary(&self) -> bool {
+        let settled = |entry: &EntryToStore| entry.record.unsettled.is_none();
+        self.refused.is_empty() && self.entries.iter().all(settled)
     }
 }
 
 /// The smallest batch in which it pays to look for a redelivery before it fails.
 const LOOK_FIRST: usize = 100;
 
-/// Takes the lock, and says whether that worked, and whether the batch looks like a redelivery: those
-/// are whole batches, or begin or end with what is stored already.
-fn begin<C: Backend>(conn: &mut C, batch: &BatchToStore) -> QueryResult<(bool, bool)> {
-    match batch.entries.as_slice() {
-        [first, .., last] if batch.entries.len() >= LOOK_FIRST => {
-            conn.try_lock_and_look(batch.lock, [first.record.id, last.record.id])
+/// What a batch's transaction begins with.
+struct Beginning {
+    lock: i64,
+    /// The first and the last record, where it pays to look for them: what is redelivered are whole
+    /// batches, or these begin or end with what is stored already.
+    ends: Option<[Uuid; 2]>,
+}
+
+impl Beginning {
+    fn of(batch: &BatchToStore) -> Self {
+        let ends = match batch.entries.as_slice() {
+            [first, .., last] if batch.entries.len() >= LOOK_FIRST => {
+                Some([first.record.id, last.record.id])
+            }
+            _ => None,
+        };
+        Self {
+            lock: batch.lock,
+            ends,
         }
-        _ => Ok((conn.try_lock(batch.lock)?, false)),
+    }
+
+    /// Takes the lock, and says whether that worked, and whether the batch looks like a redelivery.
+    fn run<C: Backend>(&self, conn: &mut C) -> QueryResult<(bool, bool)> {
+        match self.ends {
+            Some(ends) => conn.try_lock_and_look(self.lock, ends),
+            None => Ok((conn.try_lock(self.lock)?, false)),
+        }
     }
 }
 
 /// Stores a batch, on any backend.
-pub(super) fn store<C: Backend>(conn: &mut C, batch: BatchToStore) -> QueryResult<StoredBatch> {
-    let (mut refused, mut cause) = (Vec::new(), None);
+fn store<C: Backend>(conn: &mut C, batch: BatchToStore) -> QueryResult<Delivery> {
+    let beginning = Beginning::of(&batch);
+    let mut refusal = None;
+    if batch.is_ordinary() {
+        // At once: most batches have no use for a savepoint, which costs two round trips.
+        let stored = transaction(
+            conn,
+            &beginning,
+            Vec::new(),
+            |conn, storing, redelivered| match redelivered {
+                true => storing.insert(conn, batch.entries.iter().collect(), true),
+                false => storing.insert_at_once(conn, &batch.entries),
+            },
+        );
+        match stored {
+            Err(error) if !is_outage(&error) => refusal = Some(error),
+            stored => return stored,
+        }
+    }
+    let BatchToStore {
+        entries, refused, ..
+    } = batch;
+    transaction(conn, &beginning, refused, |conn, storing, redelivered| {
+        let entries = storing.settle(conn, entries)?;
+        let entries = entries.iter().collect();
+        match refusal {
+            Some(refusal) => storing.sort_out(conn, entries, &refusal),
+            None => storing.insert(conn, entries, redelivered),
+        }
+    })
+}
+
+/// Stores a batch in a transaction, with what is refused in quarantine.
+fn transaction<C: Backend>(
+    conn: &mut C,
+    beginning: &Beginning,
+    refused: Vec<Refused>,
+    insert: impl FnOnce(&mut C, &mut Storing<'_>, bool) -> QueryResult<()>,
+) -> QueryResult<Delivery> {
+    let (mut quarantined, mut cause) = (Vec::new(), None);
     let delivery = conn.batch(|conn| {
-        let (is_locked, is_redelivered) = begin(conn, &batch)?;
+        let (is_locked, is_redelivered) = beginning.run(conn)?;
         if !is_locked {
             return Ok(Delivery::StandBy);
         }
         failpoint!("store.begun");
         let mut storing = Storing {
             tally: Tally::default(),
-            refused: batch.refused,
+            refused,
             cause: &mut cause,
         };
-        let mut entries = storing.settle(conn, batch.entries)?;
-        // In the order of the key: two consumers cannot wait for each other.
-        entries.sort_by_key(|entry| entry.record.id);
-        storing.insert(conn, entries.iter().collect(), is_redelivered)?;
+        insert(conn, &mut storing, is_redelivered)?;
+        let Storing {
+            mut tally, refused, ..
+        } = storing;
         // In the same transaction: a record is stored or quarantined, never both or neither. It
         // also tells a refusal from an outage: where nothing can be written, this fails too.
-        let quarantined = match storing.refused.is_empty() {
+        tally.quarantined = match refused.is_empty() {
             true => 0,
-            false => conn.quarantine(&storing.refused)?,
+            false => conn.quarantine(&refused)?,
         };
-        storing.tally.quarantined = quarantined;
-        storing.tally.duplicates += storing.refused.len() - quarantined;
-        refused = storing.refused;
+        tally.duplicates += refused.len() - tally.quarantined;
+        quarantined = refused;
         failpoint!("store.before-commit");
-        Ok(Delivery::Done(storing.tally))
+        Ok(Delivery::Done(tally))
     });
     let delivery = delivery.map_err(|error| cause.unwrap_or(error))?;
     failpoint!("store.committed");
     // Not before COMMIT: a batch that is tried again would say it again.
-    refused.iter().for_each(say_quarantined);
-    Ok(StoredBatch(delivery))
+    quarantined.iter().for_each(say_quarantined);
+    Ok(delivery)
 }
 
 pub(super) fn say_quarantined(refused: &Refused) {

@@ -77,9 +77,35 @@ impl Storing<'_> {
         if is_redelivered {
             self.leave_out_stored(conn, &mut entries)?;
         }
-        let Some(refusal) = self.insert_new(conn, &entries)? else {
-            return Ok(());
+        match self.insert_new(conn, &entries)? {
+            Some(refusal) => self.sort_out(conn, entries, &refusal),
+            None => Ok(()),
+        }
+    }
+
+    /// Inserts the batch without a savepoint: what is in the way ends the transaction.
+    pub(super) fn insert_at_once<C: Backend>(
+        &mut self,
+        conn: &mut C,
+        entries: &[EntryToStore],
+    ) -> QueryResult<()> {
+        let entries: Vec<_> = entries.iter().collect();
+        let stored = match entries.is_empty() {
+            true => 0,
+            false => self.noting(conn.insert_new(&entries))?,
         };
+        self.tally.stored += stored;
+        self.tally.duplicates += entries.len() - stored;
+        Ok(())
+    }
+
+    /// Inserts what can be inserted of a batch that was refused as a whole.
+    pub(super) fn sort_out<C: Backend>(
+        &mut self,
+        conn: &mut C,
+        mut entries: Vec<&EntryToStore>,
+        refusal: &Error,
+    ) -> QueryResult<()> {
         let is_duplicate = matches!(
             refusal,
             Error::DatabaseError(DatabaseErrorKind::UniqueViolation, _)

@@ -269,7 +269,7 @@ impl Queue for Journal {
         total_bytes(payloads, self.0.max_record_bytes, || self.name())?;
         failpoint!("journal.before-write");
         self.0.check_damage()?;
-        if !self.0.segments.append(payloads, self.0.max_bytes) {
+        if !self.0.segments.append(payloads) {
             // In the order of the calls: what waits was pushed before.
             let _ = self.0.collect();
             self.take(payloads, |connection, bytes, max_bytes| {

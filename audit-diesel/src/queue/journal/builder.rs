@@ -57,8 +57,8 @@ impl JournalBuilder {
     }
 
     /// The bound of all waiting payloads together, in bytes; the file is somewhat larger. Where more
-    /// than two processes share the journal it may be exceeded, by up to 8 MiB for each further one.
-    /// Default: 1 GiB.
+    /// than two processes share the journal it may be exceeded, by up to a sixteenth of it, and 64 MiB
+    /// at most, for each further one. Default: 1 GiB.
     pub fn max_bytes(mut self, bytes: u64) -> Self {
         self.max_bytes = bytes;
         self
@@ -111,7 +111,7 @@ impl JournalBuilder {
         )?);
         let writer = file.connect(self.busy_timeout)?;
         let mut reader = file.connect(self.busy_timeout)?;
-        let segments = Segments::beside(file.path(), self.fsync)?;
+        let segments = Segments::beside(file.path(), self.fsync, self.max_bytes)?;
         segments.holds(statements::bytes(&mut reader)?);
         segments.renew();
         Ok(Journal(Arc::new(Inner {

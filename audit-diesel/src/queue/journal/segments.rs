@@ -27,9 +27,14 @@ pub(super) use collected::TABLE;
 pub(super) use reader::{OpenSegment, Part};
 use writer::Segment;
 
-/// The most that waits in this process's segment: 8 MiB. What comes on top goes to the tables,
-/// which slows callers down to the pace at which these can be written.
-const WAITING_BYTES: u64 = 8 << 20;
+/// The most that waits in this process's segment: 64 MiB, and no more than a sixteenth of the
+/// journal's bound. What comes on top goes to the tables, which slows callers down to the pace at
+/// which these can be written.
+const WAITING_BYTES: u64 = 64 << 20;
+const WAITING_SHARE: u64 = 16;
+
+/// About how much is written at once: 1 MiB.
+const WRITE_BYTES: usize = 1 << 20;
 
 /// A segment of this length is followed by a new one once it is collected: 1 MiB.
 const ENOUGH_BYTES: u64 = 1 << 20;
@@ -42,6 +47,7 @@ pub(super) struct Segments {
     /// Whether this process has one of its own. It has none where a push is to reach the disk, which
     /// takes as long either way; nor where the system keeps others from reading what is locked.
     writes: bool,
+    max_bytes: u64,
     current: Mutex<Option<Arc<Segment>>>,
     /// How far each segment is collected, as far as this process has seen.
     collected: Mutex<HashMap<String, u64>>,
@@ -53,7 +59,7 @@ pub(super) struct Segments {
 impl Segments {
     /// The segments of the journal in this file. None is written to before
     /// [`renew`](Self::renew).
-    pub(super) fn beside(journal: &Path, fsync: Fsync) -> Result<Self, Fault> {
+    pub(super) fn beside(journal: &Path, fsync: Fsync, max_bytes: u64) -> Result<Self, Fault> {
         let mut folder = journal.as_os_str().to_owned();
         folder.push("-segments");
         let folder = PathBuf::from(folder);
@@ -65,6 +71,7 @@ impl Segments {
             journal: journal.to_owned(),
             folder,
             writes: cfg!(unix) && fsync == Fsync::Os,
+            max_bytes,
             current: Mutex::default(),
             collected: Mutex::default(),
             looked: AtomicBool::new(false),
@@ -72,24 +79,24 @@ impl Segments {
         })
     }
 
-    /// Appends a push to this process's segment. False where it has to go to the tables: it is
-    /// long, the journal is close to its bound, too much waits, or the segment cannot be written.
-    pub(super) fn append(&self, payloads: &[Payload], max_bytes: u64) -> bool {
-        // Other processes may have as much waiting.
-        let journal_bytes = self.journal_bytes.load(Ordering::Relaxed);
-        if journal_bytes.saturating_add(2 * WAITING_BYTES) > max_bytes {
-            return false;
-        }
+    /// Appends a push to this process's segment. False where it has to go to the tables: a payload
+    /// is long, the journal is close to its bound, too much waits, or the segment cannot be written.
+    pub(super) fn append(&self, payloads: &[Payload]) -> bool {
         let Some(segment) = self.current().clone() else {
             return false;
         };
-        let Some(frame) = frame::encode(payloads) else {
+        let Some(length) = frame::length(payloads) else {
             return false;
         };
-        if segment.waiting() + frame.len() as u64 > WAITING_BYTES {
+        let most = WAITING_BYTES.min(self.max_bytes / WAITING_SHARE);
+        // Other processes may have as much waiting.
+        let journal_bytes = self.journal_bytes.load(Ordering::Relaxed);
+        if journal_bytes.saturating_add(2 * most) > self.max_bytes
+            || segment.waiting() + length > most
+        {
             return false;
         }
-        let appended = segment.append(&frame);
+        let appended = append_frames(&segment, payloads);
         if let Err(error) = &appended {
             tracing::warn!(%error, "a segment of the audit journal cannot be written");
             self.current()
@@ -124,7 +131,11 @@ impl Segments {
 
     /// The next part of a segment that waits to be collected, if any does.
     pub(super) fn next_part(&self, segment: &mut OpenSegment) -> io::Result<Option<Part>> {
-        let part = segment.read(self.collected_of(&segment.name))?;
+        let from = self.collected_of(&segment.name);
+        if from >= segment.length {
+            return Ok(None);
+        }
+        let part = segment.read(from)?;
         Ok((part.to > part.from).then_some(part))
     }
 
@@ -229,6 +240,23 @@ impl Segments {
         self.collected
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A push that fails half-way goes to the tables as a whole, and half of it is there twice: records
+/// have ids, and are stored once.
+fn append_frames(segment: &Segment, payloads: &[Payload]) -> io::Result<()> {
+    let mut bytes = Vec::new();
+    for frame in frame::cut(payloads) {
+        frame::encode(frame, &mut bytes);
+        if bytes.len() >= WRITE_BYTES {
+            segment.append(&bytes)?;
+            bytes.clear();
+        }
+    }
+    match bytes.is_empty() {
+        true => Ok(()),
+        false => segment.append(&bytes),
     }
 }
 

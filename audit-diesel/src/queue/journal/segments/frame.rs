@@ -1,5 +1,5 @@
-//! How a push stands in a segment: a mark, the length and number of its payloads, a checksum, and
-//! then each payload after its length. Numbers are little-endian and have four bytes.
+//! How payloads stand in a segment, as many as fit into a frame: a mark, their length and number, a
+//! checksum, and then each payload after its length. Numbers are little-endian and have four bytes.
 
 use audit_core::Payload;
 
@@ -9,7 +9,7 @@ pub(super) const FILE_HEAD: &[u8] = b"audit-journal segment 1\n";
 /// What a segment of any version begins with.
 pub(super) const ANY_VERSION: &[u8] = b"audit-journal segment ";
 
-/// The longest frame: 64 KiB. A larger push gains nothing by being in a segment first.
+/// The longest frame: 64 KiB. A larger push takes several.
 pub(super) const LONGEST: usize = 64 << 10;
 
 /// Not UTF-8, so that no JSON holds it.
@@ -29,24 +29,51 @@ pub(super) enum Found {
     Wrong,
 }
 
-/// The frame of these payloads, unless it is too long.
-pub(super) fn encode(payloads: &[Payload]) -> Option<Vec<u8>> {
-    let body: usize = payloads.iter().map(|p| NUMBER + p.as_bytes().len()).sum();
-    if HEAD + body > LONGEST {
-        return None;
-    }
-    let mut frame = Vec::with_capacity(HEAD + body);
-    frame.extend(MARK);
-    frame.extend((body as u32).to_le_bytes());
-    frame.extend((payloads.len() as u32).to_le_bytes());
-    frame.extend([0; NUMBER]);
+/// What the payloads take in a segment. None where one of them is too long for a frame.
+pub(super) fn length(payloads: &[Payload]) -> Option<u64> {
+    let mut frames = cut(payloads);
+    frames.try_fold(0, |length, frame| {
+        let frame = HEAD + body(frame);
+        (frame <= LONGEST).then_some(length + frame as u64)
+    })
+}
+
+/// Cuts payloads into what a frame holds. One that is too long stands alone.
+pub(super) fn cut(mut rest: &[Payload]) -> impl Iterator<Item = &[Payload]> {
+    std::iter::from_fn(move || {
+        let mut length = HEAD;
+        let fitting = rest.iter().take_while(|payload| {
+            length += NUMBER + payload.as_bytes().len();
+            length <= LONGEST
+        });
+        let taken = fitting.count().max(1).min(rest.len());
+        let (frame, left) = rest.split_at(taken);
+        rest = left;
+        (!frame.is_empty()).then_some(frame)
+    })
+}
+
+fn body(payloads: &[Payload]) -> usize {
+    let lengths = payloads.iter().map(|p| NUMBER + p.as_bytes().len());
+    lengths.sum()
+}
+
+/// Appends the frame of these payloads.
+pub(super) fn encode(payloads: &[Payload], bytes: &mut Vec<u8>) {
+    let begin = bytes.len();
+    let body = body(payloads);
+    bytes.reserve(HEAD + body);
+    bytes.extend(MARK);
+    bytes.extend((body as u32).to_le_bytes());
+    bytes.extend((payloads.len() as u32).to_le_bytes());
+    bytes.extend([0; NUMBER]);
     for payload in payloads {
-        frame.extend((payload.as_bytes().len() as u32).to_le_bytes());
-        frame.extend(payload.as_bytes());
+        bytes.extend((payload.as_bytes().len() as u32).to_le_bytes());
+        bytes.extend(payload.as_bytes());
     }
-    let sum = checksum(&frame);
+    let frame = &mut bytes[begin..];
+    let sum = checksum(frame);
     frame[HEAD - NUMBER..HEAD].copy_from_slice(&sum.to_le_bytes());
-    Some(frame)
 }
 
 /// What the bytes begin with.
@@ -106,7 +133,6 @@ fn number(bytes: &[u8], at: usize) -> Option<u32> {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
 
@@ -116,9 +142,15 @@ mod tests {
             .to_vec()
     }
 
+    fn encoded(payloads: &[Payload]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        encode(payloads, &mut bytes);
+        bytes
+    }
+
     #[test]
     fn a_frame_comes_back_as_it_was() {
-        let mut bytes = encode(&some()).unwrap();
+        let mut bytes = encoded(&some());
         let length = bytes.len();
         bytes.extend(b"more");
         let payloads = some();
@@ -127,7 +159,7 @@ mod tests {
 
     #[test]
     fn a_frame_that_is_cut_anywhere_is_no_frame() {
-        let bytes = encode(&some()).unwrap();
+        let bytes = encoded(&some());
         for end in 0..bytes.len() {
             assert_eq!(decode(&bytes[..end]), Found::Cut, "{end}");
         }
@@ -135,7 +167,7 @@ mod tests {
 
     #[test]
     fn no_bit_of_a_frame_can_change_unseen() {
-        let bytes = encode(&some()).unwrap();
+        let bytes = encoded(&some());
         for bit in 0..bytes.len() * 8 {
             let mut changed = bytes.clone();
             changed[bit / 8] ^= 1 << (bit % 8);
@@ -146,7 +178,7 @@ mod tests {
 
     #[test]
     fn the_next_frame_is_found_behind_anything() {
-        let frame = encode(&some()).unwrap();
+        let frame = encoded(&some());
         let torn = &frame[..frame.len() - 1];
         let bytes = [b"\xff", torn, &frame].concat();
         assert_eq!(find(&bytes), Some(1 + torn.len()));
@@ -155,7 +187,38 @@ mod tests {
 
     #[test]
     fn what_is_too_long_makes_no_frame() {
-        assert!(encode(&[Payload::from(vec![0; LONGEST - HEAD - NUMBER])]).is_some());
-        assert!(encode(&[Payload::from(vec![0; LONGEST - HEAD - NUMBER + 1])]).is_none());
+        let longest = LONGEST - HEAD - NUMBER;
+        let of = |length| length_of(&[length]);
+        assert_eq!(of(longest), Some(LONGEST as u64));
+        assert_eq!(of(longest + 1), None);
+        assert_eq!(length_of(&[1, longest + 1, 1]), None);
+    }
+
+    fn length_of(lengths: &[usize]) -> Option<u64> {
+        length(&payloads_of(lengths))
+    }
+
+    fn payloads_of(lengths: &[usize]) -> Vec<Payload> {
+        let payloads = lengths.iter().map(|length| vec![7; *length]);
+        payloads.map(Payload::from).collect()
+    }
+
+    #[test]
+    fn a_long_push_is_cut_into_frames_that_fit() {
+        let payloads = payloads_of(&[50_000, 10_000, 5_000, 60_000, 0, 5_530, 1]);
+        let mut bytes = Vec::new();
+        cut(&payloads).for_each(|frame| encode(frame, &mut bytes));
+        assert_eq!(length(&payloads), Some(bytes.len() as u64));
+        let (mut seen, mut frames, mut at) = (Vec::new(), 0, 0);
+        while at < bytes.len() {
+            let found = decode(&bytes[at..]);
+            assert!(matches!(found, Found::Frame { .. }), "at {at}: {found:?}");
+            if let Found::Frame { payloads, length } = found {
+                seen.extend(payloads);
+                at += length;
+            }
+            frames += 1;
+        }
+        assert_eq!((seen, frames), (payloads, 3));
     }
 }

@@ -18,6 +18,9 @@ pub(in crate::queue::journal) struct OpenSegment {
     pub(super) name: String,
     pub(super) path: PathBuf,
     is_closed: bool,
+    /// How long it was when it was opened. Who collects goes no further, or would never come to an
+    /// end while others push.
+    pub(super) length: u64,
     /// Bytes in the middle that make no frame.
     pub(super) damaged: u64,
 }
@@ -59,7 +62,9 @@ impl OpenSegment {
             );
             return Ok(None);
         }
+        let length = file.metadata()?.len();
         Ok(Some(Self {
+            length,
             file,
             name,
             path,

@@ -52,12 +52,12 @@ impl Segment {
         !name.ends_with(UNFINISHED)
     }
 
-    /// Appends a frame in one write, which the system keeps apart from the others'. After an error
-    /// a part of it may be there, and the segment is not to be used any more.
-    pub(super) fn append(&self, frame: &[u8]) -> io::Result<()> {
-        let written = (&self.file).write(frame)?;
+    /// Appends frames in one write, which the system keeps apart from the others'. After an error a
+    /// part of them may be there, and the segment is not to be used any more.
+    pub(super) fn append(&self, frames: &[u8]) -> io::Result<()> {
+        let written = (&self.file).write(frames)?;
         self.length.fetch_add(written as u64, Ordering::Relaxed);
-        if written < frame.len() {
+        if written < frames.len() {
             return Err(io::ErrorKind::WriteZero.into());
         }
         if is_removed(&self.file)? {
