@@ -40,7 +40,8 @@ impl<C: AuditStore> ConsumerBuilder<C> {
     }
 
     /// Sets how often the consumer looks at the queue; every 30 s unless said. Each time it goes
-    /// on until the queue is empty.
+    /// on until the queue is empty. Where records keep coming, it lets those of a second gather, or
+    /// of the interval if that is shorter, and stores them at once.
     pub fn interval(mut self, interval: Duration) -> Self {
         self.interval = interval;
         self

@@ -63,25 +63,35 @@ fn each_time_it_goes_on_until_the_queue_is_empty() {
     assert!(stats.batches >= 12, "{stats:?}");
 }
 
-#[test]
-fn it_looks_at_the_queue_at_its_interval_only() {
+/// When the queue is peeked at, where each peek finds so many records.
+fn peeks_at_intervals(interval: Duration, found: usize) {
     let app = app();
-    let queue = MemoryQueue::new();
-    let peeks = Arc::new(Mutex::new(Vec::new()));
-    let times = peeks.clone();
+    let (queue, peeks) = (MemoryQueue::new(), Arc::new(Mutex::new(Vec::new())));
+    let (pushes, times) = (queue.clone(), peeks.clone());
     let hooked = Hooked::new(queue, move |call| {
         if let Call::Peek(_) = call {
             times.lock().unwrap().push(std::time::Instant::now());
+            pushes.push(&payloads(found)).unwrap();
         }
         Ok(())
     });
-    let interval = Duration::from_millis(100);
     let _consumer = builder(&app, hooked).interval(interval).spawn().unwrap();
     wait_until("some peeks", LONG, || peeks.lock().unwrap().len() >= 4);
     let peeks = peeks.lock().unwrap();
     for pair in peeks.windows(2) {
         assert!(pair[1] - pair[0] >= interval, "{pair:?}");
     }
+}
+
+#[test]
+fn it_looks_at_the_queue_at_its_interval_only() {
+    peeks_at_intervals(Duration::from_millis(100), 0);
+}
+
+/// Small batches cost as much as large ones.
+#[test]
+fn it_lets_records_gather_that_keep_coming() {
+    peeks_at_intervals(Duration::from_millis(100), 3);
 }
 
 #[test]

@@ -1,12 +1,21 @@
 //! A pass over the queue: batch after batch, peeked, delivered and only then acknowledged.
 
-use audit_core::{Batch, QueueError};
+use std::time::Duration;
+
+use audit_core::{Batch, Payload, QueueError};
 
 use super::ahead::{self, Ready};
 use super::run::Run;
 use super::suspicion::Suspicion;
 use super::{Delivery, Sink, Tally};
 use crate::failpoint::failpoint;
+
+/// Where payloads keep coming, those of this long are delivered at once, as small batches cost as
+/// much as large ones; or of the interval, where that is shorter.
+const LONGEST_REST: Duration = Duration::from_secs(1);
+
+/// A batch of fewer bytes is small: there was no more to peek at. A larger one may have been cut off.
+const SMALL_BYTES: usize = 4 << 20;
 
 /// How a pass over the queue ended.
 pub(super) enum Pass {
@@ -22,6 +31,8 @@ struct Carry<P> {
     delivered: Option<Delivered>,
     /// What stood behind it.
     next: Option<Ready<P>>,
+    /// Whether that was all.
+    was_small: bool,
 }
 
 struct Delivered {
@@ -36,13 +47,14 @@ impl<S: Sink> Run<S> {
         let mut carry = Carry {
             delivered: None,
             next: None,
+            was_small: false,
         };
         loop {
             let stop = self.shared.lock().stop;
             if stop || carry.next.is_none() {
                 self.settle(&mut carry)?;
             }
-            if stop {
+            if stop || (carry.was_small && self.rest()) {
                 return Ok(Pass::Stopped);
             }
             let end = match self.suspicion.limit() {
@@ -53,6 +65,16 @@ impl<S: Sink> Run<S> {
                 return Ok(end);
             }
         }
+    }
+
+    /// Lets payloads gather, unless somebody waits for them. Says whether to end.
+    fn rest(&mut self) -> bool {
+        if self.shared.lock().flush_waiting > 0 {
+            return false;
+        }
+        // The queue may never be empty.
+        self.check();
+        self.pause(self.shared.settings.interval.min(LONGEST_REST))
     }
 
     /// Delivers a batch, and says so where the pass ends with it.
@@ -78,6 +100,7 @@ impl<S: Sink> Run<S> {
         self.suspicion = Suspicion::default();
         let put_off = tally.put_off.len();
         let all_wait = put_off == batch.len();
+        carry.was_small = self.is_small(&batch.payloads);
         // What is put off goes into the queue again, before anything else happens to it.
         carry.next = outcome.next.filter(|_| put_off == 0);
         carry.delivered = Some(Delivered { batch, tally });
@@ -86,6 +109,11 @@ impl<S: Sink> Run<S> {
             return Ok(Some(Pass::Waiting));
         }
         Ok(None)
+    }
+
+    fn is_small(&self, payloads: &[Payload]) -> bool {
+        let bytes: usize = payloads.iter().map(|it| it.as_bytes().len()).sum();
+        payloads.len() < self.shared.settings.batch_size && bytes < SMALL_BYTES
     }
 
     fn peek_and_prepare(&mut self) -> Result<Ready<S::Prepared>, String> {

@@ -65,8 +65,8 @@ impl<S: Sink> Run<S> {
         }
     }
 
-    /// After a pass that went well, and never in the way of one: the server may be silent.
-    fn check(&mut self) {
+    /// When nothing waits, and never in the way of a pass: the server may be silent.
+    pub(super) fn check(&mut self) {
         let sink = &self.sink;
         let checks = &mut self.checks;
         let checked = catch_unwind(AssertUnwindSafe(|| checks.run(|| sink.warnings())));
@@ -109,7 +109,7 @@ impl<S: Sink> Run<S> {
     }
 
     /// Waits, unless there is something to do, and says whether to end.
-    fn pause(&self, pause: Duration) -> bool {
+    pub(super) fn pause(&self, pause: Duration) -> bool {
         let started = Instant::now();
         let mut state = self.shared.lock();
         loop {
