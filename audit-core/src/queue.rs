@@ -106,6 +106,16 @@ pub trait Queue: Send + Sync + 'static {
     /// [`QueueError::Unavailable`] and its like; the batch may be removed or not.
     fn ack(&self, batch: &Batch) -> Result<usize, QueueError>;
 
+    /// Appends payloads that were peeked and have to wait, before they are acknowledged. A queue with a
+    /// journal or memory in front of it overrides this: they stay where they were peeked.
+    ///
+    /// # Errors
+    ///
+    /// As [`push`](Self::push).
+    fn put_off(&self, payloads: &[Payload]) -> Result<(), QueueError> {
+        self.push(payloads)
+    }
+
     /// How many payloads wait.
     ///
     /// # Errors

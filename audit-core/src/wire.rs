@@ -1,7 +1,11 @@
 //! A record on its way: JSON with a version, readable with `redis-cli lrange audit:queue 0 0`.
 
-use serde::Deserialize;
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use uuid::Uuid;
+use uuid::fmt::Hyphenated;
 
 use crate::{Changes, Payload, Record, Unsettled};
 
@@ -28,6 +32,12 @@ pub enum DecodeError {
 
 /// How a record of this version begins: to look for the version would read all of it once more.
 const OWN_VERSION: &[u8] = br#"{"v":1,"#;
+
+/// How a payload begins that was put off; the occasion's id follows.
+const PUT_OFF: &[u8] = br#"{"put_off":""#;
+
+/// What stands between the occasion's id and what the payload was before.
+const MARK_END: &[u8] = b"\",";
 
 #[derive(Deserialize)]
 struct Version {
@@ -84,6 +94,39 @@ impl Payload {
             _ => self.clone(),
         }
     }
+
+    /// Marks the payload as one that goes to the end of its queue because its record has to wait.
+    /// Each mark is another one: who has seen the payload at its old place, and acknowledges it there
+    /// once more or too late, must not take this one away.
+    #[must_use]
+    pub fn put_off(&self) -> Self {
+        let payload = self.before_put_off();
+        let [b'{', rest @ ..] = payload.as_bytes() else {
+            return payload;
+        };
+        let mut marked = PUT_OFF.to_vec();
+        let mut occasion = [0; Hyphenated::LENGTH];
+        marked.extend_from_slice(
+            Uuid::now_v7()
+                .hyphenated()
+                .encode_lower(&mut occasion)
+                .as_bytes(),
+        );
+        marked.extend_from_slice(MARK_END);
+        marked.extend_from_slice(rest);
+        Self::from(marked)
+    }
+
+    /// The payload without the mark of [`put_off`](Self::put_off).
+    #[must_use]
+    pub fn before_put_off(&self) -> Self {
+        let rest = self.as_bytes().strip_prefix(PUT_OFF);
+        let rest = rest.and_then(|rest| rest.get(Hyphenated::LENGTH..)?.strip_prefix(MARK_END));
+        match rest {
+            Some(rest) => Self::from([b"{", rest].concat()),
+            None => self.clone(),
+        }
+    }
 }
 
 pub(crate) fn omitted(bytes: usize) -> serde_json::Map<String, serde_json::Value> {
@@ -92,25 +135,87 @@ pub(crate) fn omitted(bytes: usize) -> serde_json::Map<String, serde_json::Value
         .collect()
 }
 
+/// A field of a record that was too large. What is kept is not read: not every number in it has a
+/// form that could be written again as it was.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Shrunk<'a> {
+    Kept(&'a RawValue),
+    Omitted(serde_json::Map<String, serde_json::Value>),
+}
+
 /// Keeps small fields as they are and replaces the largest until the rest fits.
 fn shrink_changes(changes: Changes, budget: usize) -> Changes {
-    type Fields<'a> = std::collections::BTreeMap<String, &'a RawValue>;
+    type Fields<'a> = BTreeMap<String, &'a RawValue>;
     let Ok(fields) = serde_json::from_str::<Fields<'_>>(changes.as_json()) else {
         return changes;
     };
     let share = budget / (fields.len() + 1);
-    let mut json = serde_json::Map::new();
-    for (name, value) in fields {
-        let length = value.get().len();
-        let kept = if length <= share {
-            serde_json::from_str(value.get()).ok()
-        } else {
-            None
+    let fields = fields.into_iter().map(|(name, value)| {
+        let value = match value.get().len() {
+            bytes if bytes > share => Shrunk::Omitted(omitted(bytes)),
+            _ => Shrunk::Kept(value),
         };
-        json.insert(name, kept.unwrap_or_else(|| omitted(length).into()));
-    }
-    match serde_json::value::to_raw_value(&json) {
+        (name, value)
+    });
+    match serde_json::value::to_raw_value(&fields.collect::<BTreeMap<_, _>>()) {
         Ok(raw) => Changes::from_raw(raw),
         Err(_) => changes,
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use crate::{AuditContext, AuditEvent, ChangeKind, ChangesWriter};
+
+    #[test]
+    fn what_is_kept_of_a_large_record_is_as_it_was() {
+        let mut writer = ChangesWriter::new(ChangeKind::Update);
+        writer.field("count", Some(&u128::MAX), Some(&(u128::MAX - 1)));
+        writer.field("rate", Some(&0.1), Some(&-0.0));
+        let small = writer.finish().unwrap().fields();
+        let mut writer = ChangesWriter::new(ChangeKind::Update);
+        writer.field("count", Some(&u128::MAX), Some(&(u128::MAX - 1)));
+        writer.field("rate", Some(&0.1), Some(&-0.0));
+        writer.field("text", Some(""), Some(&*"x".repeat(5_000)));
+        let mut record = Record::new("update", AuditContext::default());
+        record.changes = writer.finish();
+        let fields = record.shrunk_to(2_000).changes.unwrap().fields();
+        assert_eq!(fields[..2], small);
+        assert!(fields[2].1.contains_key("omitted_bytes"), "{fields:?}");
+    }
+
+    #[test]
+    fn numbers_of_details_come_back_as_they_were() {
+        let mut bits: u64 = 1;
+        for _ in 0..20_000 {
+            bits = bits.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            let number = f64::from_bits(bits);
+            if !number.is_finite() {
+                continue;
+            }
+            let event = AuditEvent::new("measured").with("number", number);
+            let record = Record::from_event(event, AuditContext::default());
+            let back = Record::decode(record.encode().unwrap().as_bytes()).unwrap();
+            assert_eq!(back.extra, record.extra);
+        }
+    }
+
+    #[test]
+    fn each_time_that_a_record_is_put_off_is_another_one() {
+        let record = Record::new("insert", AuditContext::default());
+        let payload = record.encode().unwrap().unsettled(Unsettled { xid: 7 });
+        let once = payload.put_off();
+        assert_ne!(once, payload);
+        assert_ne!(once, payload.put_off());
+        assert_eq!(once.before_put_off(), payload);
+        assert_eq!(once.put_off().before_put_off(), payload);
+        assert_eq!(payload.before_put_off(), payload);
+        let read = Record::decode(once.as_bytes()).unwrap();
+        assert_eq!(read, Record::decode(payload.as_bytes()).unwrap());
+        let other = Payload::from(b"no record".to_vec());
+        assert_eq!(other.put_off(), other);
     }
 }

@@ -74,6 +74,10 @@ pub struct Consumer {
 impl Consumer {
     /// Starts to configure a consumer that stores what is in `queue` through connections of
     /// `pool`. It uses one connection at a time.
+    ///
+    /// Let it be a pool of the PostgreSQL server that the audited tables are on: what became of a
+    /// transaction whose connection was lost during COMMIT is asked there, and another server's
+    /// answer would be about another transaction.
     pub fn builder<C>(queue: Arc<dyn Queue>, pool: Pool<ConnectionManager<C>>) -> ConsumerBuilder<C>
     where
         C: AuditStore,

@@ -69,6 +69,11 @@ impl<Q: Queue> Queue for Hooked<Q> {
         self.0.0.ack(batch)
     }
 
+    fn put_off(&self, payloads: &[Payload]) -> Result<(), QueueError> {
+        self.0.1(Call::Push(payloads.len()))?;
+        self.0.0.put_off(payloads)
+    }
+
     fn len(&self) -> Result<u64, QueueError> {
         self.0.1(Call::Len)?;
         self.0.0.len()

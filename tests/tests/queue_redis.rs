@@ -522,3 +522,16 @@ fn something_else_at_the_port_is_told() {
         assert_wrong(&error, "does not speak like Redis");
     }
 }
+
+#[test]
+fn a_time_out_without_end_is_fine() {
+    let redis = TestRedis::new();
+    let queue = RedisQueue::builder(redis.url()).key(redis.key());
+    let queue = queue
+        .connect_timeout(Duration::MAX)
+        .io_timeout(Duration::MAX)
+        .build()
+        .unwrap();
+    queue.push(&payloads(&["a"])).unwrap();
+    assert_eq!(texts(&queue), ["a"]);
+}

@@ -38,11 +38,12 @@ impl Checks {
 /// may look at the same server.
 pub(crate) fn say(warnings: &[Warning]) {
     static SAID: Mutex<Option<HashSet<Warning>>> = Mutex::new(None);
-    let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
-    let said = said.get_or_insert_default();
-    for warning in warnings {
-        if said.insert(warning.clone()) {
-            tracing::warn!("{warning}");
-        }
+    // Whoever writes them down may be slow, or look at warnings as well.
+    let is_new = |warning: &&Warning| {
+        let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
+        said.get_or_insert_default().insert((*warning).clone())
+    };
+    for warning in warnings.iter().filter(is_new) {
+        tracing::warn!("{warning}");
     }
 }

@@ -117,11 +117,15 @@ impl Backend for PgConnection {
     }
 
     fn quarantine(&mut self, refused: &[Refused]) -> QueryResult<usize> {
-        let rows: Vec<_> = refused.iter().map(NewQuarantined::new).collect();
-        diesel::insert_into(audit_quarantine::table)
-            .values(&rows)
-            .on_conflict_do_nothing()
-            .execute(self)
+        let mut quarantined = 0;
+        for refused in refused.chunks(ROWS_A_STATEMENT) {
+            let rows: Vec<_> = refused.iter().map(NewQuarantined::new).collect();
+            quarantined += diesel::insert_into(audit_quarantine::table)
+                .values(&rows)
+                .on_conflict_do_nothing()
+                .execute(self)?;
+        }
+        Ok(quarantined)
     }
 
     fn quarantine_covertly(&mut self, refused: &Refused) -> QueryResult<usize> {

@@ -43,7 +43,10 @@ impl BufferedQueue {
         let name = target.queue.name();
         let gate = Arc::new(Gate {
             name: format!("the memory in front of {name}"),
-            buffer: MemoryQueue::new().max_bytes(max_bytes),
+            // The target says how large one may be.
+            buffer: MemoryQueue::new()
+                .max_bytes(max_bytes)
+                .max_payload_bytes(usize::MAX),
             waiting: Mutex::new(false),
         });
         let sink = Forward::to(Arc::clone(&target.queue), Dropped(Arc::clone(&counters)));
@@ -79,15 +82,15 @@ impl Gate {
         away: Option<&QueueError>,
     ) -> Option<Result<(), QueueError>> {
         let mut waiting = self.waiting();
-        if let (Some(error), false) = (away, *waiting) {
+        let begins = away.filter(|_| !*waiting);
+        *waiting |= away.is_some();
+        let kept = waiting.then(|| self.buffer.push(payloads));
+        // Whoever writes this down may be slow, or make audit records of it.
+        drop(waiting);
+        if let Some(error) = begins {
             tracing::warn!(%error, "audit records wait in memory; they are lost if this process ends");
-            *waiting = true;
         }
-        waiting.then(|| {
-            self.buffer
-                .push(payloads)
-                .map_err(|error| self.named(error))
-        })
+        kept.map(|kept| kept.map_err(|error| self.named(error)))
     }
 
     fn named(&self, error: QueueError) -> QueueError {
@@ -118,9 +121,11 @@ impl Queue for Gate {
     fn ack(&self, batch: &Batch) -> Result<usize, QueueError> {
         let mut waiting = self.waiting();
         let removed = self.buffer.ack(batch)?;
-        if *waiting && self.buffer.is_empty()? {
+        let ends = *waiting && self.buffer.is_empty()?;
+        *waiting &= !ends;
+        drop(waiting);
+        if ends {
             tracing::info!("all audit records that waited in memory are delivered");
-            *waiting = false;
         }
         Ok(removed)
     }
@@ -156,6 +161,10 @@ impl Queue for BufferedQueue {
 
     fn ack(&self, batch: &Batch) -> Result<usize, QueueError> {
         self.target.queue.ack(batch)
+    }
+
+    fn put_off(&self, payloads: &[Payload]) -> Result<(), QueueError> {
+        self.target.queue.put_off(payloads)
     }
 
     fn len(&self) -> Result<u64, QueueError> {

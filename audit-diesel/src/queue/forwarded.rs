@@ -142,6 +142,12 @@ impl Queue for ForwardedQueue {
         self.target.ack(batch)
     }
 
+    fn put_off(&self, payloads: &[Payload]) -> Result<(), QueueError> {
+        // A full Redis takes none, and has to get empty all the same. The journal keeps them as well.
+        let refused = self.target.put_off(payloads);
+        refused.or_else(|_| self.journal.push(payloads))
+    }
+
     fn control(
         &self,
         bytes: usize,
@@ -157,8 +163,10 @@ impl Queue for ForwardedQueue {
 
     fn settle(&self, timeout: Duration) -> Result<(), QueueError> {
         let started = Instant::now();
-        settle(&self.forwarder, timeout, || self.name())?;
-        self.spill.settle(timeout.saturating_sub(started.elapsed()))
+        // What waited in memory may go into the journal first.
+        self.spill.settle(timeout)?;
+        let left = timeout.saturating_sub(started.elapsed());
+        settle(&self.forwarder, left, || self.name())
     }
 
     fn warnings(&self) -> Result<Vec<Warning>, QueueError> {

@@ -44,6 +44,7 @@ pub(crate) use sent::Claim;
 /// journal keeps a folder `…-segments` with what was pushed last: copy or remove all four or none.
 ///
 /// The file does not shrink; space of stored records is used again.
+/// Of a push of more than 1 MiB a part may be there where the process dies in the middle of it.
 ///
 /// ```
 /// use audit_diesel::{Fsync, Journal, Queue};
@@ -186,24 +187,33 @@ impl Inner {
             })?;
         }
         let waiting = self.segments.waiting();
-        for mut segment in waiting.map_err(|error| self.away(&error))? {
-            self.collect_from(&mut segment)?;
+        let mut unread = None;
+        for name in waiting.map_err(|error| self.away(&error))? {
+            // One that cannot be read must not hold up the others.
+            let read = match self.segments.open(name) {
+                Ok(Some(mut segment)) => self.collect_from(&mut segment)?,
+                Ok(None) => Ok(()),
+                Err(error) => Err(error),
+            };
+            unread = unread.or(read.err());
         }
-        Ok(())
+        unread.map_or(Ok(()), |error| Err(self.away(&error)))
     }
 
-    fn collect_from(&self, segment: &mut OpenSegment) -> Result<(), QueueError> {
+    /// Collects what the segment held when it was opened. The inner error is one of its file.
+    fn collect_from(&self, segment: &mut OpenSegment) -> Result<io::Result<()>, QueueError> {
         loop {
-            let part = self.segments.next_part(segment);
-            let Some(part) = part.map_err(|error| self.away(&error))? else {
-                break;
+            let part = match self.segments.next_part(segment) {
+                Ok(Some(part)) => part,
+                Ok(None) => break,
+                Err(error) => return Ok(Err(error)),
             };
             let there = self.run(&self.writer, |connection| {
                 self.segments.store(connection, segment, &part)
             })?;
             failpoint!("journal.collected");
             if !there {
-                return Ok(());
+                return Ok(Ok(()));
             }
             self.logged(part.length());
         }
@@ -212,7 +222,7 @@ impl Inner {
                 self.segments.remove(connection, segment)
             })?;
         }
-        Ok(())
+        Ok(Ok(()))
     }
 
     /// Empties a log that has become long. It is no error where that fails: then a push does it.
@@ -273,7 +283,10 @@ impl Queue for Journal {
             // In the order of the calls: what waits was pushed before.
             let _ = self.0.collect();
             self.take(payloads, |connection, bytes, max_bytes| {
-                statements::push(connection, payloads, bytes, max_bytes)
+                let pushed = statements::push(connection, payloads, bytes, max_bytes)?;
+                // There may be room for a segment again.
+                self.0.segments.holds(statements::bytes(connection)?);
+                Ok(pushed)
             })?;
         }
         failpoint!("journal.written");
@@ -306,6 +319,7 @@ impl Queue for Journal {
     fn warnings(&self) -> Result<Vec<Warning>, QueueError> {
         let mut warnings = checks::warnings(&self.0.name, &self.0.path);
         warnings.extend(damage::warnings(&self.0.name, &self.0.path));
+        warnings.extend(self.0.segments.warnings(&self.0.name));
         #[cfg(feature = "redis")]
         warnings.extend(self.quarantine_warning()?);
         if self.0.writer.is_damaged() {

@@ -198,6 +198,12 @@ impl Queue for RedisQueue {
         self.run(|connection| script.invoke(connection))
     }
 
+    fn put_off(&self, payloads: &[Payload]) -> Result<(), QueueError> {
+        // They were within the bound when they came, and must not be refused for their mark.
+        let marked: Vec<_> = payloads.iter().map(Payload::put_off).collect();
+        chunks(&marked).try_for_each(|chunk| self.rpush(chunk))
+    }
+
     fn len(&self) -> Result<u64, QueueError> {
         let mut command = Cmd::new();
         command.arg("LLEN").arg(&self.0.key);

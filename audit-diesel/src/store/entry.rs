@@ -30,7 +30,7 @@ impl Refused {
         // PostgreSQL takes no such character, and the reason may quote the payload.
         let reason = reason.replace('\0', "\\0");
         Self {
-            payload: payload.clone(),
+            payload: payload.before_put_off(),
             reason: reason.chars().take(LONGEST_REASON).collect(),
         }
     }
@@ -49,7 +49,7 @@ impl Refused {
 
 /// The id that a payload has in quarantine.
 pub(crate) fn quarantine_id(payload: &Payload) -> Uuid {
-    Uuid::new_v5(&QUARANTINE, payload.as_bytes())
+    Uuid::new_v5(&QUARANTINE, payload.before_put_off().as_bytes())
 }
 
 impl EntryToStore {
@@ -62,7 +62,7 @@ impl EntryToStore {
             .ok_or_else(|| refuse("occurred_at is not between the years 1 and 9999".to_owned()))?;
         let extra = extra(&record).map_err(|e| refuse(e.to_string()))?;
         Ok(Self {
-            payload: payload.clone(),
+            payload: payload.before_put_off(),
             record,
             occurred_at,
             extra,

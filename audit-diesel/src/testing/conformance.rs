@@ -32,6 +32,7 @@ pub fn queue_conformance<Q: Queue>(make: impl Fn() -> Q) {
     a_late_acknowledgement_removes_nothing(&make());
     a_late_acknowledgement_spares_what_nobody_saw(&make(), texts(["a", "b", "c", "d"]));
     a_late_acknowledgement_spares_what_nobody_saw(&make(), records());
+    a_late_acknowledgement_spares_what_was_put_off(&make());
     what_stands_behind_a_batch_is_one_too(&make());
     an_empty_push_does_nothing(&make());
     an_oversized_payload_refuses_the_push(&make());
@@ -163,6 +164,23 @@ fn a_late_acknowledgement_spares_what_nobody_saw(queue: &impl Queue, payloads: V
         left.ends_with(&read_all(&[c.clone(), d.clone()])),
         "a late acknowledgement removed what was not in its batch: {left:?} is left"
     );
+}
+
+/// What goes to the end of the queue, as it has to wait, may be all that there is.
+fn a_late_acknowledgement_spares_what_was_put_off(queue: &impl Queue) {
+    let record = &records()[..1];
+    push(queue, record);
+    let first = peek(queue, 10);
+    queue.put_off(record).expect("put_off");
+    let second = peek(queue, 10);
+    queue.put_off(record).expect("put_off");
+    assert_eq!(ack(queue, &second), 2);
+    for late in [&first, &second] {
+        assert_eq!(ack(queue, late), 0, "a late acknowledgement");
+    }
+    let left = peek(queue, 10);
+    let left: Vec<_> = left.payloads.iter().map(Payload::before_put_off).collect();
+    assert_eq!(left, record, "what was put off is there");
 }
 
 /// Where the queue can look there; where it cannot, it says that there is nothing.

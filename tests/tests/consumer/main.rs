@@ -11,5 +11,6 @@ mod on_postgres;
 mod on_sqlite;
 mod outages;
 mod poison;
+mod put_off;
 mod through_redis;
 mod way;

@@ -1,10 +1,13 @@
 //! Redis without a journal: straight pushes, and memory while it is away.
 
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use audit_diesel::{AuditEvent, Auditor, AuditorBuilder, Journal, Queue, Record, RedisQueue};
 use audit_tests::wait_until;
+use tracing::span::{Attributes, Id};
+use tracing::{Event, Metadata, Subscriber};
 
 use super::support::*;
 
@@ -187,4 +190,81 @@ fn an_oversized_record_holds_nothing_up() {
     record(&auditor, 0..1);
     assert_eq!(setup.list().len(), Ok(1));
     wait_until("nothing more", LONG, || setup.list().len() == Ok(1));
+}
+
+/// A record may be as large as the auditor allows, also while Redis is away.
+#[test]
+fn large_records_wait_in_memory_as_well() {
+    let mut setup = Setup::new(&[]);
+    let large = RedisQueue::builder(setup.server.url())
+        .io_timeout(LONG)
+        .max_record_bytes(32 << 20);
+    let auditor = Auditor::builder()
+        .redis_queue(large.build().unwrap())
+        .without_journal()
+        .max_record_bytes(32 << 20)
+        .build()
+        .unwrap();
+    setup.server.stop();
+    let large = AuditEvent::new("n.0").with("text", "x".repeat(17 << 20));
+    auditor.record(large).unwrap();
+    setup.server.restart();
+    auditor.queue().settle(LONG).unwrap();
+    assert_eq!(setup.list().len(), Ok(1));
+}
+
+#[test]
+fn a_record_without_a_bound_is_fine() {
+    let setup = Setup::new(&[]);
+    let auditor = Auditor::builder()
+        .redis(setup.server.url())
+        .journal(setup.path())
+        .max_record_bytes(usize::MAX)
+        .build()
+        .unwrap();
+    record(&auditor, 0..1);
+    auditor.queue().settle(LONG).unwrap();
+    assert!(setup.list().len().unwrap() >= 1);
+}
+
+/// What makes an audit record of each message about the memory.
+struct Recording(Auditor);
+
+impl Subscriber for Recording {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target().ends_with("buffered")
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &tracing::span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn event(&self, _: &Event<'_>) {
+        self.0.record(AuditEvent::new("said")).unwrap();
+    }
+
+    fn enter(&self, _: &Id) {}
+
+    fn exit(&self, _: &Id) {}
+}
+
+#[test]
+fn who_records_what_is_logged_is_not_held_up() {
+    let mut setup = Setup::new(&[]);
+    let auditor = direct(&setup).build().unwrap();
+    setup.server.stop();
+    let (done, ended) = mpsc::channel();
+    let recorder = auditor.clone();
+    thread::spawn(move || {
+        tracing::subscriber::with_default(Recording(recorder.clone()), || record(&recorder, 0..1));
+        done.send(()).unwrap();
+    });
+    ended.recv_timeout(LONG).unwrap();
+    setup.server.restart();
+    auditor.queue().settle(LONG).unwrap();
+    assert!(listed(&setup).contains(&"said".to_owned()));
 }

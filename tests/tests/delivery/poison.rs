@@ -13,6 +13,7 @@ use diesel::prelude::*;
 use diesel::sql_types::{Binary, Text};
 
 use super::support::*;
+use super::unwritable::{hide, until_one_goes_past_it};
 
 /// Takes no argument of more than 1 MiB, and closes the connection on which one comes.
 fn narrow() -> Setup {
@@ -133,6 +134,25 @@ fn without_a_journal_it_is_dropped_and_counted() {
     assert_eq!(auditor.stats().dropped, 1);
     let _consumer = setup.consumer();
     setup.wait_for(10);
+}
+
+/// The journal cannot be written, and what comes after it waits in memory.
+#[test]
+fn with_a_journal_that_cannot_be_written_it_holds_nothing_up() {
+    let setup = narrow();
+    let journal = Journal::builder(setup.path()).max_record_bytes(4 << 20);
+    let auditor = Auditor::builder()
+        .redis_queue(wide(&setup))
+        .journal_queue(journal.open().unwrap());
+    let auditor = auditor.build().unwrap();
+    let unhide = hide(&setup);
+    let first = until_one_goes_past_it(&setup, &auditor, 0);
+    auditor.queue().push(&[large()]).unwrap();
+    record(&auditor, first..first + 10);
+    wait_until("it is dropped", LONG, || auditor.stats().dropped == 1);
+    unhide();
+    let _consumer = setup.consumer();
+    setup.wait_for(first + 10);
 }
 
 /// Somebody ends all connections again and again.

@@ -5,7 +5,7 @@ use std::fs;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use audit_diesel::{AuditEvent, Auditor, AuditorBuilder, Payload, Queue};
+use audit_diesel::{AuditEvent, Auditor, AuditorBuilder, Journal, Payload, Queue};
 use audit_tests::wait_until;
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
@@ -19,7 +19,7 @@ fn builder(setup: &Setup) -> AuditorBuilder {
 }
 
 /// Takes the journal's file away from those that use it.
-fn hide(setup: &Setup) -> impl FnOnce() + use<> {
+pub fn hide(setup: &Setup) -> impl FnOnce() + use<> {
     let (path, hidden) = (setup.path(), setup.folder.path().join("hidden"));
     fs::rename(&path, &hidden).unwrap();
     move || fs::rename(hidden, path).unwrap()
@@ -27,7 +27,7 @@ fn hide(setup: &Setup) -> impl FnOnce() + use<> {
 
 /// Makes records from this number on until one goes past the journal, as it is found unwritable.
 /// Says where it stopped.
-fn until_one_goes_past_it(setup: &Setup, auditor: &Auditor, from: usize) -> usize {
+pub fn until_one_goes_past_it(setup: &Setup, auditor: &Auditor, from: usize) -> usize {
     let before = setup.list().len().unwrap();
     let mut next = from;
     wait_until("a record that goes past the journal", LONG, || {
@@ -127,6 +127,28 @@ fn that_memory_is_bounded_and_what_does_not_fit_is_counted() {
     let arrived = || setup.stored().len();
     wait_until("what was kept", LONG, || arrived() >= first - 1 + kept);
     assert!(arrived() <= first + kept);
+}
+
+/// What waited in memory goes into the journal, and has to come on from there.
+#[test]
+fn a_flush_waits_for_what_was_in_memory_as_well() {
+    let mut setup = Setup::new(&[]);
+    for round in 1..=5 {
+        let journal = Journal::builder(setup.path()).max_bytes(10_000);
+        let auditor = Auditor::builder()
+            .redis_queue(setup.list())
+            .journal_queue(journal.open().unwrap())
+            .build()
+            .unwrap();
+        setup.server.stop();
+        // More than the journal takes, and no more than it takes twice.
+        record(&auditor, 0..80);
+        assert_eq!(auditor.stats().failed, 0);
+        setup.server.restart();
+        auditor.queue().settle(LONG).unwrap();
+        // Redis keeps nothing when it is stopped.
+        assert_eq!(setup.list().len(), Ok(80), "{round}");
+    }
 }
 
 /// Writes zeros over all pages but the first, as a disk that fails does.

@@ -139,3 +139,15 @@ fn waiting_for_another_writer_is_bounded() {
     journal.push(&[payload("a")]).unwrap();
     assert_eq!(texts(&journal), ["a"]);
 }
+
+#[test]
+fn a_time_out_without_end_is_fine() {
+    let folder = TempDir::new().unwrap();
+    let journal = Journal::builder(folder.path().join("journal.db"))
+        .busy_timeout(Duration::MAX)
+        .full_timeout(Duration::MAX)
+        .open()
+        .unwrap();
+    journal.push(&[payload("a")]).unwrap();
+    assert_eq!(texts(&journal), ["a"]);
+}

@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::process::Command;
 
 use audit_diesel::{Payload, Queue, QueueError};
 use tempfile::TempDir;
@@ -76,6 +77,34 @@ fn a_torn_file_is_set_aside() {
     let blank = |file: &fs::File, _| file.write_all_at(&[0; 4096], 0).unwrap();
     let (folder, path) = damaged(blank);
     is_set_aside(&folder, &path);
+}
+
+/// A process of its own, which has its own working directory.
+#[test]
+fn what_was_set_aside_is_named_by_a_journal_of_a_relative_path() {
+    let folder = TempDir::new().unwrap();
+    fs::write(folder.path().join("journal.db.damaged-1"), "").unwrap();
+    let child = Command::new(std::env::current_exe().unwrap())
+        .args(["damage::child", "--exact", "--ignored"])
+        .env("AUDIT_TEST_RELATIVE", "journal.db")
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&child.stdout);
+    assert!(child.status.success(), "{said}");
+    assert!(folder.path().join("journal.db").exists(), "{said}");
+}
+
+/// Not a test of its own.
+#[test]
+#[ignore = "a child process of another test"]
+fn child() {
+    let Ok(path) = std::env::var("AUDIT_TEST_RELATIVE") else {
+        return;
+    };
+    let warnings = open(Path::new(&path)).warnings().unwrap();
+    let told = warnings.iter().any(|w| w.to_string().contains("damaged-1"));
+    assert!(told, "{warnings:?}");
 }
 
 #[test]

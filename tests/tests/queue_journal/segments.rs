@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -318,8 +319,101 @@ fn a_segment_of_a_newer_version_is_left_alone() {
     let journal = left.open();
     journal.push(&[payload("a")]).unwrap();
     assert_eq!(texts(&journal), ["a"]);
+    let warnings = journal.warnings().unwrap();
+    let [warning] = &warnings[..] else {
+        panic!("{warnings:?}");
+    };
+    assert!(warning.to_string().contains("newer version"), "{warning}");
     drop(journal);
     assert_eq!(fs::read(segment).unwrap(), text);
+}
+
+/// Somebody else's files in the folder hold nothing up, and are not touched.
+#[test]
+fn what_is_no_segment_is_left_alone() {
+    let place = Place::new();
+    let journal = place.open();
+    let folder = place.folder.path().join("journal.db-segments");
+    let note = folder.join("README");
+    fs::write(&note, "what these files are, at some length").unwrap();
+    let backup = folder.join("0190163d8694739b8a3bbfe0a1b2c3d4");
+    fs::create_dir(&backup).unwrap();
+    journal.push(&[payload("a")]).unwrap();
+    assert_eq!(texts(&journal), ["a"]);
+    assert_eq!(journal.len(), Ok(1));
+    assert!(note.exists() && backup.exists());
+    assert_eq!(journal.warnings().unwrap(), []);
+}
+
+/// As of a process that another user has run.
+#[test]
+fn a_segment_that_may_not_be_read_holds_nothing_up() {
+    let left = Place::left_behind(1);
+    let segment = &left.segments()[0];
+    fs::set_permissions(segment, fs::Permissions::from_mode(0o000)).unwrap();
+    if fs::File::open(segment).is_ok() {
+        // Root may read it all the same.
+        return;
+    }
+    let journal = left.open();
+    journal.push(&[payload("a")]).unwrap();
+    assert_eq!(texts(&journal), ["a"]);
+    assert_eq!(journal.len(), Ok(1));
+    let warnings = journal.warnings().unwrap();
+    assert!(warnings[0].to_string().contains("another user"));
+    fs::set_permissions(segment, fs::Permissions::from_mode(0o600)).unwrap();
+    assert_eq!(texts(&journal), ["a", "0"]);
+    assert_eq!(journal.warnings().unwrap(), []);
+}
+
+#[test]
+fn each_of_many_damaged_segments_is_set_aside() {
+    const MANY: u64 = 30;
+    let left = Place::left_behind(10);
+    let first = &left.segments()[0];
+    let mut bytes = fs::read(first).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    for number in 0..MANY {
+        let name = format!("0190163d8694739b8a3bbfe0a1b2c3{number:02x}");
+        fs::write(first.with_file_name(name), &bytes).unwrap();
+    }
+    let journal = left.open();
+    assert_eq!(journal.len(), Ok(10 + 9 * MANY));
+    assert_eq!(journal.warnings().unwrap().len() as u64, MANY);
+}
+
+/// The tables take what a journal that is almost full is given, and a segment does so again later.
+#[test]
+fn a_journal_that_was_almost_full_is_as_fast_as_before() {
+    let place = Place::new();
+    let builder = Journal::builder(place.path()).max_bytes(2 << 20);
+    let journal = builder.open().unwrap();
+    let appended = || {
+        let segments = place.segments().into_iter();
+        let lengths = segments.map(|segment| fs::metadata(segment).unwrap().len());
+        lengths.sum::<u64>()
+    };
+    let large = payload("x".repeat(50_000));
+    let push = || journal.push(std::slice::from_ref(&large)).unwrap();
+    while journal.bytes().unwrap() < 1_900_000 {
+        push();
+    }
+    // What is collected is removed with the look after that.
+    (0..2).for_each(|_| assert!(journal.len().unwrap() > 30));
+    let before = appended();
+    push();
+    assert_eq!(appended(), before, "it goes to the tables");
+    while let batch = journal.peek(100).unwrap()
+        && !batch.is_empty()
+    {
+        journal.ack(&batch).unwrap();
+    }
+    push();
+    let before = appended();
+    push();
+    assert!(appended() > before);
+    assert_eq!(journal.len(), Ok(2));
 }
 
 /// A segment that nobody can find any more is not written to.

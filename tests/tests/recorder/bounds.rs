@@ -82,7 +82,7 @@ fn an_oversized_record_keeps_its_fields_with_their_sizes() {
     let json = records[1].changes.as_ref().unwrap().as_json();
     assert!(json.contains(r#""note":{"omitted_bytes":50"#), "{json}");
     assert!(
-        json.contains(r#""role":{"new":"admin","old":"member"}"#),
+        json.contains(r#""role":{"old":"member","new":"admin"}"#),
         "{json}"
     );
     assert!(records[1].context.extra().contains_key("omitted_bytes"));

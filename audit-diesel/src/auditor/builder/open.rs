@@ -105,7 +105,7 @@ impl AuditorBuilder {
             }
             Some(Redis::Url(url)) => {
                 let builder = crate::RedisQueue::builder(url);
-                let builder = builder.max_record_bytes(max_record_bytes + GROWTH);
+                let builder = builder.max_record_bytes(max_record_bytes.saturating_add(GROWTH));
                 let direct = builder
                     .clone()
                     .connect_timeout(CALLERS_TIMEOUT)
@@ -147,7 +147,7 @@ impl AuditorBuilder {
             Some(JournalAt::Open(journal)) => Some(journal),
             Some(JournalAt::Path(path)) => Some(
                 crate::Journal::builder(path)
-                    .max_record_bytes(max_record_bytes + GROWTH)
+                    .max_record_bytes(max_record_bytes.saturating_add(GROWTH))
                     .open()?,
             ),
         })

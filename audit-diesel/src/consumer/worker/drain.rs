@@ -161,7 +161,7 @@ impl<S: Sink> Run<S> {
         let queue = &self.shared.queue;
         if !tally.put_off.is_empty() {
             // Pushed before it is acknowledged: it may be there twice, and never not at all.
-            queue.push(&tally.put_off).map_err(text)?;
+            queue.put_off(&tally.put_off).map_err(text)?;
             self.flushes.put_off(queue.len().map_err(text)?);
         }
         let removed = ahead::acknowledge(&self.shared, batch).map_err(text)?;

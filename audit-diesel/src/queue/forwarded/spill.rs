@@ -1,6 +1,7 @@
 //! Where records go that the journal does not take: it is full, cannot be written, or is damaged.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use audit_core::{Batch, Payload, Queue, QueueError};
 
@@ -48,5 +49,14 @@ impl Queue for Spill {
 
     fn len(&self) -> Result<u64, QueueError> {
         self.target.len()
+    }
+
+    fn control(
+        &self,
+        bytes: usize,
+        at_least: Duration,
+        is_stopped: &dyn Fn() -> bool,
+    ) -> Result<(), QueueError> {
+        self.target.control(bytes, at_least, is_stopped)
     }
 }

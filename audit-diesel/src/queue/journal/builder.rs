@@ -116,7 +116,8 @@ impl JournalBuilder {
         segments.renew();
         Ok(Journal(Arc::new(Inner {
             name: name.to_owned(),
-            path: self.path.clone(),
+            // Absolute, as the working directory may change.
+            path: file.path().to_owned(),
             max_bytes: self.max_bytes,
             max_record_bytes: self.max_record_bytes,
             full_timeout: self.full_timeout,

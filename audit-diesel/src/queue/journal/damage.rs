@@ -1,7 +1,7 @@
 //! A damaged journal is set aside: it may be read by other means, and the application goes on.
 
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -65,20 +65,18 @@ pub(super) fn set_aside(path: &Path) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Renames a segment in whose middle something else than records was found. False where that
-/// could not be done.
-pub(super) fn set_segment_aside(journal: &Path, segment: &Path) -> bool {
-    let aside = beside(journal, &format!("{MARK}{}{SEGMENT}", now_ms()));
-    let renamed = fs::rename(segment, &aside).is_ok();
-    if renamed {
-        tracing::error!(
-            journal = %journal.display(),
-            set_aside_as = %aside.display(),
-            "a segment of the audit journal is damaged: the records that are whole were taken, and \
-             the file was set aside"
-        );
-    }
-    renamed
+/// Renames a segment in whose middle something else than records was found, and says so.
+pub(super) fn set_segment_aside(journal: &Path, segment: &Path, name: &str) -> io::Result<()> {
+    // Several may be found in one millisecond.
+    let aside = beside(journal, &format!("{MARK}{}-{name}{SEGMENT}", now_ms()));
+    fs::rename(segment, &aside)?;
+    tracing::error!(
+        journal = %journal.display(),
+        set_aside_as = %aside.display(),
+        "a segment of the audit journal is damaged: the records that are whole were taken, and \
+         the file was set aside"
+    );
+    Ok(())
 }
 
 /// Says that a journal was found damaged while it was in use.

@@ -308,8 +308,8 @@ mod tests {
     /// No test can cut the power: that SQLite was asked is what can be checked.
     #[test]
     fn sqlite_is_asked_for_the_fsync_that_was_chosen() {
-        let name = format!("audit-journal-{}.db", std::process::id());
-        let path = std::env::temp_dir().join(name);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal.db");
         for (fsync, expected) in [(Fsync::Os, 1), (Fsync::Always, 2)] {
             let file = JournalFile::create(&path, fsync, Duration::from_secs(5)).ok();
             let file = file.unwrap();
@@ -318,6 +318,5 @@ mod tests {
             let row: Synchronous = pragma.get_result(&mut connection).unwrap();
             assert_eq!(row.synchronous, expected, "{fsync:?}");
         }
-        std::fs::remove_file(path).unwrap();
     }
 }

@@ -58,7 +58,10 @@ impl Lane {
         if outcome.is_ok() && !was_blocked {
             turn.kept = Some(connection);
         }
-        outcome.map_err(|error| fault::of(&error))
+        let done = outcome.map_err(|error| fault::of(&error))?;
+        // Another process may have set the file aside meanwhile: what was written is nowhere then.
+        self.file.check()?;
+        Ok(done)
     }
 
     /// Whether the file was found damaged since it was opened.
@@ -75,10 +78,10 @@ impl Lane {
     }
 
     fn take(&self) -> Result<Turn<'_>, Fault> {
-        let deadline = Instant::now() + self.timeout();
+        let (started, timeout) = (Instant::now(), self.timeout());
         let mut place = self.lock();
         while matches!(*place, Place::Taken) {
-            let left = deadline.saturating_duration_since(Instant::now());
+            let left = timeout.saturating_sub(started.elapsed());
             if left.is_zero() {
                 return Err(Fault::away("it is busy with other threads"));
             }
@@ -111,5 +114,33 @@ impl Drop for Turn<'_> {
             None => Place::Closed,
         };
         self.lane.freed.notify_one();
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use audit_core::{Payload, QueueError};
+
+    use crate::Journal;
+    use crate::queue::journal::statements;
+
+    /// As when another process finds it damaged, and sets it aside.
+    #[test]
+    fn what_is_written_to_a_file_that_is_taken_away_meanwhile_is_not_acknowledged() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal.db");
+        let journal = Journal::builder(&path).open().unwrap();
+        let payloads = [Payload::from(b"a".to_vec())];
+        let pushed = journal.run(&journal.0.writer, |connection| {
+            connection.immediate_transaction(|connection| {
+                std::fs::rename(&path, folder.path().join("aside")).unwrap();
+                statements::append(connection, &payloads, 1, 10)
+            })
+        });
+        assert!(
+            matches!(pushed, Err(QueueError::Misconfigured { .. })),
+            "{pushed:?}"
+        );
     }
 }

@@ -8,22 +8,25 @@
 
 mod collected;
 mod frame;
+mod left;
 mod reader;
 mod writer;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use audit_core::Payload;
+use audit_core::{Payload, Warning};
 use diesel::prelude::*;
 
 use super::{Fault, Fsync, damage};
 use collected::Outcome;
 pub(super) use collected::TABLE;
+use left::{Left, Why};
+use reader::Opened;
 pub(super) use reader::{OpenSegment, Part};
 use writer::Segment;
 
@@ -51,6 +54,7 @@ pub(super) struct Segments {
     current: Mutex<Option<Arc<Segment>>>,
     /// How far each segment is collected, as far as this process has seen.
     collected: Mutex<HashMap<String, u64>>,
+    left: Mutex<Left>,
     looked: AtomicBool,
     /// How many bytes of payload the tables held when last looked at.
     journal_bytes: AtomicU64,
@@ -74,6 +78,7 @@ impl Segments {
             max_bytes,
             current: Mutex::default(),
             collected: Mutex::default(),
+            left: Mutex::default(),
             looked: AtomicBool::new(false),
             journal_bytes: AtomicU64::new(0),
         })
@@ -105,31 +110,66 @@ impl Segments {
         appended.is_ok()
     }
 
-    /// The segments that have something to collect, or are to be removed.
-    pub(super) fn waiting(&self) -> io::Result<Vec<OpenSegment>> {
+    /// The names of the segments that have something to collect, or are to be removed. They are
+    /// ordered by the time of their making.
+    pub(super) fn waiting(&self) -> io::Result<BTreeSet<String>> {
         let own = self.current().clone();
-        let mut waiting = Vec::new();
+        let mut names = BTreeSet::new();
         let entries = match fs::read_dir(&self.folder) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(waiting),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(names),
             entries => entries?,
         };
         for entry in entries {
             let entry = entry?;
-            let Ok(name) = entry.file_name().into_string() else {
-                continue;
-            };
-            let is_own = own.as_ref().is_some_and(|own| own.name == name);
-            let idle = is_own && entry.metadata()?.len() <= self.collected_of(&name);
-            if Segment::is_name(&name) && !idle {
-                waiting.extend(OpenSegment::open(&self.folder, name)?);
+            if let Ok(name) = entry.file_name().into_string()
+                && Segment::is_name(&name)
+                && entry.file_type().is_ok_and(|kind| kind.is_file())
+            {
+                names.insert(name);
             }
         }
-        // Their names are ordered by the time of their making.
-        waiting.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(waiting)
+        // What others have removed needs no memory any more.
+        self.collected_so_far()
+            .retain(|name, _| names.contains(name));
+        self.left().retain(&names);
+        if let Some(own) = own
+            && own.length_on_disk()? <= self.collected_of(&own.name)
+        {
+            names.remove(&own.name);
+        }
+        Ok(names)
     }
 
-    /// The next part of a segment that waits to be collected, if any does.
+    /// Opens a segment. None where it is gone, or left to others.
+    pub(super) fn open(&self, name: String) -> io::Result<Option<OpenSegment>> {
+        let why = match OpenSegment::open(&self.folder, name.clone()) {
+            Ok(Opened::Ready(segment)) => {
+                self.left().forget(&name);
+                return Ok(Some(segment));
+            }
+            Ok(Opened::Gone) => return Ok(None),
+            Ok(Opened::Newer) => Why::Newer,
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Why::Forbidden,
+            Err(error) => return Err(error),
+        };
+        let is_new = self.left().note(&name, why);
+        if is_new {
+            tracing::error!(
+                journal = %self.journal.display(),
+                segment = name,
+                "a segment of the audit journal {}: the records in it wait",
+                why.problem()
+            );
+        }
+        Ok(None)
+    }
+
+    /// Names the segments that are left to others.
+    pub(super) fn warnings(&self, subject: &str) -> Vec<Warning> {
+        self.left().warnings(subject)
+    }
+
+    /// The next part of what a segment held when it was opened, if any waits to be collected.
     pub(super) fn next_part(&self, segment: &mut OpenSegment) -> io::Result<Option<Part>> {
         let from = self.collected_of(&segment.name);
         if from >= segment.length {
@@ -173,12 +213,17 @@ impl Segments {
         segment: &OpenSegment,
     ) -> QueryResult<()> {
         let removed = match segment.damaged {
-            0 => fs::remove_file(&segment.path).is_ok(),
-            _ => damage::set_segment_aside(&self.journal, &segment.path),
+            0 => fs::remove_file(&segment.path),
+            _ => damage::set_segment_aside(&self.journal, &segment.path, &segment.name),
         };
-        if removed {
-            self.collected_so_far().remove(&segment.name);
-            collected::forget(connection, std::slice::from_ref(&segment.name))?;
+        match removed {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::debug!(%error, "a collected segment of the audit journal stays for now");
+            }
+            _ => {
+                self.collected_so_far().remove(&segment.name);
+                collected::forget(connection, std::slice::from_ref(&segment.name))?;
+            }
         }
         Ok(())
     }
@@ -236,6 +281,10 @@ impl Segments {
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn left(&self) -> MutexGuard<'_, Left> {
+        self.left.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn collected_so_far(&self) -> MutexGuard<'_, HashMap<String, u64>> {
         self.collected
             .lock()
@@ -270,3 +319,7 @@ fn make(folder: &Path) -> io::Result<()> {
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests;

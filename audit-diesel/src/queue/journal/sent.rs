@@ -154,8 +154,8 @@ mod tests {
     /// Two processes ask at once, and the one that asked first comes second.
     #[test]
     fn a_claim_that_had_to_wait_takes_nothing_over() {
-        let name = format!("audit-journal-claims-{}.db", std::process::id());
-        let path = std::env::temp_dir().join(name);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal.db");
         let journal = Journal::builder(&path).open().unwrap();
         assert_eq!(journal.claim(1, LEASE), Ok(Claim::Taken));
         let mut other = SqliteConnection::establish(path.to_str().unwrap()).unwrap();
@@ -177,7 +177,5 @@ mod tests {
             waiting.join().unwrap()
         });
         assert_eq!(claimed, Ok(Claim::Refused));
-        drop((journal, other));
-        std::fs::remove_file(path).unwrap();
     }
 }

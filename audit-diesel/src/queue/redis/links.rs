@@ -111,6 +111,9 @@ fn malformed() -> Fault {
     )
 }
 
+/// r2d2 panics where such a wait would end after the clock does.
+const LONGEST_WAIT: Duration = Duration::from_secs(1 << 30);
+
 /// So often one call is made again for a process that was suspended in it.
 const INTERRUPTIONS: usize = 10;
 
@@ -126,7 +129,7 @@ impl Links {
             .max_size(size)
             .min_idle(Some(0))
             .test_on_check_out(false)
-            .connection_timeout(server.connect_timeout)
+            .connection_timeout(server.connect_timeout.min(LONGEST_WAIT))
             .error_handler(Box::new(NopErrorHandler))
             .build_unchecked(Places);
         Self { server, places }

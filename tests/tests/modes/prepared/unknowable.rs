@@ -101,6 +101,22 @@ fn another_server() {
     );
 }
 
+/// More than one statement of PostgreSQL takes.
+#[test]
+fn a_large_transaction_of_another_server() {
+    const MORE: usize = 25_000;
+    let setup = Setup::new();
+    let change = format!(
+        "WITH RECURSIVE numbers (n) AS (VALUES (1) UNION ALL SELECT n + 1 FROM numbers WHERE n < {MORE})
+         INSERT INTO audit_journal_prepared
+         SELECT txn, n, xid, writer, origin, prepared_at, CAST(CAST(payload AS TEXT) || n AS BLOB)
+         FROM audit_journal_prepared JOIN numbers;
+         UPDATE audit_journal_prepared SET origin = '1/00000001', prepared_at = 0"
+    );
+    left_behind(&setup, &change);
+    assert_eq!(reasons(&setup).len(), MORE + 1);
+}
+
 /// It may be the transaction of another application, and run there.
 #[test]
 fn another_server_gets_time() {

@@ -25,6 +25,15 @@ pub(in crate::queue::journal) struct OpenSegment {
     pub(super) damaged: u64,
 }
 
+/// What came of opening a segment.
+pub(super) enum Opened {
+    Ready(OpenSegment),
+    /// Somebody has removed it.
+    Gone,
+    /// A newer version made it.
+    Newer,
+}
+
 /// What stands in a segment from a place on.
 #[derive(Debug)]
 pub(in crate::queue::journal) struct Part {
@@ -42,11 +51,11 @@ impl Part {
 }
 
 impl OpenSegment {
-    /// Opens a segment. None where it is gone, or made by another version.
-    pub(super) fn open(folder: &Path, name: String) -> io::Result<Option<Self>> {
+    /// Opens a segment.
+    pub(super) fn open(folder: &Path, name: String) -> io::Result<Opened> {
         let path = folder.join(&name);
         let mut file = match File::open(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Opened::Gone),
             file => file?,
         };
         // Who finds it unlocked keeps the lock while reading; to others it looks as if in use.
@@ -56,14 +65,10 @@ impl OpenSegment {
             .take(FILE_HEAD.len() as u64)
             .read_to_end(&mut head)?;
         if head != FILE_HEAD && head.starts_with(ANY_VERSION) {
-            tracing::error!(
-                segment = %path.display(),
-                "a segment of the audit journal was made by a newer version: it waits for that one"
-            );
-            return Ok(None);
+            return Ok(Opened::Newer);
         }
         let length = file.metadata()?.len();
-        Ok(Some(Self {
+        Ok(Opened::Ready(Self {
             length,
             file,
             name,

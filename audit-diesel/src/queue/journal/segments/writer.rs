@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use uuid::Uuid;
+use uuid::fmt::Simple;
 
 use super::frame::FILE_HEAD;
 
@@ -49,7 +50,7 @@ impl Segment {
 
     /// Whether a name in the folder is that of a segment.
     pub(super) fn is_name(name: &str) -> bool {
-        !name.ends_with(UNFINISHED)
+        name.len() == Simple::LENGTH && Uuid::try_parse(name).is_ok()
     }
 
     /// Appends frames in one write, which the system keeps apart from the others'. After an error a
@@ -68,6 +69,11 @@ impl Segment {
 
     pub(super) fn length(&self) -> u64 {
         self.length.load(Ordering::Relaxed)
+    }
+
+    /// With what another process has appended that was forked from this one.
+    pub(super) fn length_on_disk(&self) -> io::Result<u64> {
+        Ok(self.file.metadata()?.len())
     }
 
     /// How many of its bytes wait.
