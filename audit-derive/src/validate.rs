@@ -82,8 +82,7 @@ fn check_secret(model: &Model<'_>, field: &Field<'_>, errors: &mut Errors) {
         _ if names_secret(&column.unraw().to_string()) => column,
         _ => return,
     };
-    let is_key = |key: &Ident| key.unraw() == column.unraw();
-    let in_key = model.embedded.is_none() && model.key_columns().iter().any(is_key);
+    let in_key = model.embedded.is_none() && model.key_columns().iter().any(|key| key == column);
     // A key is in the record as the row's id, also where it is skipped as a field.
     let decided = |word| field.has(word) && !(in_key && word == "skip");
     if field.marks_unreadable || ["redact", "plain", "skip"].into_iter().any(decided) {
