@@ -32,7 +32,7 @@ pub enum AuditError {
     #[error(
         "no unique index says that ({key}) tells the rows of {table} apart, so nothing was updated: \
          an audited table needs a primary key, or a unique index over columns that cannot be null, \
-         and the model's `primary_key` has to name it; tables that others inherit from cannot be \
+         which is not DEFERRABLE, and the model's `primary_key` has to name it; tables that others inherit from cannot be \
          updated with `audited::`"
     )]
     KeyNotUnique {

@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use audit_core::Record;
+use diesel::connection::TransactionManager;
 use diesel::result::Error;
 
 use crate::AuditError;
 use crate::auditor::AuditedBackend;
-use crate::connection::AuditedConnection;
+use crate::connection::{AuditedConnection, within_savepoint};
 use crate::delivery;
 use crate::recorder::Recorder;
 
@@ -70,7 +71,7 @@ where
         let _block = Block::enter(&state);
         return work(conn);
     }
-    conn.transaction(|conn| {
+    as_a_whole(conn, |conn| {
         let before = rows_written(conn)?;
         state.statements.store(0, Relaxed);
         let value = {
@@ -82,6 +83,23 @@ where
         record(conn, reason, statements, rows).map_err(Error::from)?;
         Ok(value)
     })
+}
+
+/// Runs it in a transaction, or in a savepoint of the one that is open. One that raw SQL has opened
+/// is unknown to Diesel, which would commit it.
+fn as_a_whole<C, T, E>(conn: &mut C, work: impl FnOnce(&mut C) -> Result<T, E>) -> Result<T, E>
+where
+    C: AuditedConnection,
+    E: From<Error>,
+{
+    let by_diesel = C::TransactionManager::transaction_manager_status_mut(conn)
+        .transaction_depth()
+        .is_ok_and(|depth| depth.is_some());
+    let by_sql = !by_diesel && Recorder::of(conn.raw()).is_some_and(|it| it.in_transaction());
+    match by_sql {
+        true => within_savepoint(conn, work),
+        false => conn.transaction(work),
+    }
 }
 
 fn rows_written<C>(conn: &mut C) -> Result<i64, Error>

@@ -35,10 +35,14 @@ pub(crate) struct Recorder {
     running: Vec<Control>,
     /// What the query that runs now has failed with: Diesel may say `Done` of it afterwards.
     failed: bool,
+    /// Set while Diesel asks for a type of the query that runs now, before it sends that.
+    looks_type_up: bool,
     /// Set while an audited statement runs: its SQL needs no reading.
     own_statement: Arc<AtomicBool>,
     /// Set while we ask the database something that is nobody's business.
     asking: bool,
+    /// Set once another auditor runs the audited statements, which look raw here.
+    retired: bool,
     /// What the guard knows about this connection.
     watch: Watch,
     /// The writes of the query that runs now which should have been audited.
@@ -75,8 +79,10 @@ impl Recorder {
             transaction: TransactionBuffer::new(dialect, max_bytes, depth),
             running: Vec::new(),
             failed: false,
+            looks_type_up: false,
             own_statement: Arc::default(),
             asking: false,
+            retired: false,
             watch: Watch::default(),
             raw_writes: Vec::new(),
             exempt: Arc::default(),
@@ -95,11 +101,17 @@ impl Recorder {
         let recorder = Self::of(conn).ok_or(AuditError::NoAuditor)?;
         recorder.auditor.check_context()?;
         if recorder.transaction.may_have_ended() {
-            ask_whether_open(conn);
+            let dialect = recorder.transaction.dialect();
+            ask_whether_open(conn, dialect);
         }
         let recorder = Self::of(conn).ok_or(AuditError::NoAuditor)?;
         recorder.transaction.check_room()?;
         Ok(recorder)
+    }
+
+    /// Leaves the guard to another auditor's recorder, and only waits for the transaction's end.
+    pub(crate) fn retire(&mut self) {
+        self.retired = true;
     }
 
     pub(crate) fn auditor(&self) -> &Auditor {

@@ -124,10 +124,11 @@ fn after_token(sql: &str, at: usize) -> usize {
     let bytes = sql.as_bytes();
     let rest = &sql[at..];
     match bytes[at] {
-        quote @ (b'\'' | b'"' | b'`') => after_quoted(bytes, at, quote),
+        quote @ (b'\'' | b'"' | b'`') => after_quoted(bytes, at, quote, false),
         b'-' if rest.starts_with("--") => rest.find('\n').map_or(bytes.len(), |n| at + n + 1),
         b'/' if rest.starts_with("/*") => after_comment(bytes, at),
         b'$' => after_dollar_quoted(rest).map_or(at + 1, |length| at + length),
+        b'e' | b'E' if rest[1..].starts_with('\'') => after_quoted(bytes, at + 1, b'\'', true),
         byte if is_word_byte(byte) => {
             let length = rest
                 .bytes()
@@ -140,9 +141,8 @@ fn after_token(sql: &str, at: usize) -> usize {
     }
 }
 
-fn after_quoted(bytes: &[u8], at: usize, quote: u8) -> usize {
-    // In an E'' string a backslash hides the quote that follows.
-    let escapes = quote == b'\'' && at > 0 && matches!(bytes[at - 1], b'e' | b'E');
+/// `escapes`: in an E'' string a backslash hides the quote that follows.
+fn after_quoted(bytes: &[u8], at: usize, quote: u8, escapes: bool) -> usize {
     let mut next = at + 1;
     while next < bytes.len() {
         if escapes && bytes[next] == b'\\' {
@@ -158,10 +158,12 @@ fn after_quoted(bytes: &[u8], at: usize, quote: u8) -> usize {
     bytes.len()
 }
 
-/// PostgreSQL's comments nest.
+/// PostgreSQL's comments nest, and one that is not closed so is an error there. SQLite's end where
+/// they are closed first.
 fn after_comment(bytes: &[u8], at: usize) -> usize {
     let mut depth = 0;
     let mut next = at;
+    let mut closed_first = None;
     while next + 1 < bytes.len() {
         match &bytes[next..next + 2] {
             b"/*" => {
@@ -171,6 +173,7 @@ fn after_comment(bytes: &[u8], at: usize) -> usize {
             b"*/" => {
                 depth -= 1;
                 next += 2;
+                closed_first.get_or_insert(next);
                 if depth == 0 {
                     return next;
                 }
@@ -178,7 +181,7 @@ fn after_comment(bytes: &[u8], at: usize) -> usize {
             _ => next += 1,
         }
     }
-    bytes.len()
+    closed_first.unwrap_or(bytes.len())
 }
 
 /// The length of `$tag$ … $tag$`, or `None` where the dollar sign opens no quote (`$1`).

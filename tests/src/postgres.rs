@@ -3,6 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use diesel::connection::SimpleConnection;
+use diesel::{Connection, PgConnection};
+
 use crate::server::{Server, User, find_program, folder, free_port};
 use crate::small_disk::SmallDisk;
 
@@ -192,6 +195,25 @@ impl PostgresServer {
     /// Kills the server.
     pub fn kill9(&mut self) {
         self.server.kill9();
+    }
+
+    /// From now on a COMMIT under `SET synchronous_commit = on` waits for a standby that does not
+    /// exist: what is committed is committed, and nobody says so. It restarts the server, as a
+    /// running one takes such a setting at some time after it was told.
+    ///
+    /// # Panics
+    ///
+    /// When the server refuses it, or does not start again.
+    pub fn answer_no_commit(&mut self) {
+        let mut admin = PgConnection::establish(&self.url()).expect("a connection");
+        for step in [
+            "ALTER ROLE postgres SET synchronous_commit = local",
+            "ALTER SYSTEM SET synchronous_standby_names = 'nobody'",
+        ] {
+            admin.batch_execute(step).expect(step);
+        }
+        drop(admin);
+        self.restart();
     }
 
     /// Starts it again on the same port with the same data, and waits until it is ready.

@@ -1,5 +1,6 @@
 //! The context of a record is that of its request, never of the one before.
 
+use std::future::Future as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use audit_diesel::{Actor, AuditContext, AuditError, Auditor, MemoryQueue, Source, audited};
@@ -238,6 +239,33 @@ fn a_task_that_panics_leaves_nothing_behind() {
         assert!(task.await.is_err());
         assert_eq!(tokio::spawn(async { actor() }).await.unwrap(), None);
     });
+}
+
+/// Says on drop who acts.
+struct SaysAtTheEnd(std::sync::mpsc::Sender<Option<String>>);
+
+impl Drop for SaysAtTheEnd {
+    fn drop(&mut self) {
+        self.0.send(actor()).unwrap();
+    }
+}
+
+/// What a request has begun is cleaned up as its own, whoever gives it up.
+#[test]
+fn a_future_that_is_dropped_half_way_is_dropped_in_its_context() {
+    use std::task::{Context, Poll, Waker};
+
+    let (says, said) = std::sync::mpsc::channel();
+    let guard = SaysAtTheEnd(says);
+    let mut task = Box::pin(user(1).attach_to(async move {
+        let _guard = guard;
+        std::future::pending::<()>().await;
+    }));
+    let polled = task.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+    assert_eq!(polled, Poll::Pending);
+    user(2).scope(|| drop(task));
+    assert_eq!(said.recv().unwrap().as_deref(), Some("1"));
+    assert_eq!(actor(), None);
 }
 
 #[test]

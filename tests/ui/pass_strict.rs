@@ -12,7 +12,7 @@ mod renamed {
 mod schema {
     #![allow(missing_docs, unused_qualifications, unreachable_pub, elided_lifetimes_in_paths)]
     diesel::table! { users (id) { id -> Integer, r#type -> Text, secret -> Text, note -> Text, bytes -> Binary } }
-    diesel::table! { orders (id) { id -> Integer, city -> Text } }
+    diesel::table! { orders (id) { id -> Integer, city -> Text, r#match -> Text } }
 }
 
 #[no_implicit_prelude]
@@ -57,6 +57,7 @@ mod bare {
     /// The row.
     #[derive(Auditable)]
     #[diesel(table_name = crate::schema::orders)]
+    #[audit(leave_out(match))]
     pub(crate) struct Order {
         pub(crate) id: i32,
         #[diesel(embed)]

@@ -11,9 +11,19 @@ pin_project! {
     #[derive(Debug)]
     #[must_use = "futures do nothing unless polled"]
     pub struct Attached<F> {
+        // None while it is dropped.
         #[pin]
-        future: F,
+        future: Option<F>,
         context: AuditContext,
+    }
+
+    impl<F> PinnedDrop for Attached<F> {
+        /// What is given up half-way cleans up as the request that began it.
+        fn drop(this: Pin<&mut Self>) {
+            let mut this = this.project();
+            let _guard = this.context.enter_alone();
+            this.future.set(None);
+        }
     }
 }
 
@@ -23,19 +33,22 @@ impl<F: Future> Future for Attached<F> {
     fn poll(self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
         let _guard = this.context.enter_alone();
-        this.future.poll(task)
+        match this.future.as_pin_mut() {
+            Some(future) => future.poll(task),
+            None => Poll::Pending,
+        }
     }
 }
 
 impl AuditContext {
     /// Carries this context, completed by the one in force here, through a future: it is in force
-    /// at each poll, on whichever thread, and at no other time.
+    /// at each poll and when the future is dropped, on whichever thread, and at no other time.
     ///
     /// It needs no particular runtime. What the future spawns is a task of its own: attach the
     /// context to that, too.
     pub fn attach_to<F: Future>(&self, future: F) -> Attached<F> {
         Attached {
-            future,
+            future: Some(future),
             context: self.within(&Self::current()),
         }
     }

@@ -1,5 +1,6 @@
 //! What is said of a struct.
 
+use quote::ToTokens;
 use syn::ext::IdentExt;
 use syn::parse::ParseStream;
 use syn::{Ident, LitStr, Path, Token};
@@ -107,12 +108,22 @@ pub(super) fn diesel_struct_item(
 fn columns(input: ParseStream<'_>) -> syn::Result<Vec<Ident>> {
     let content;
     syn::parenthesized!(content in input);
-    let columns: Vec<_> = content
-        .parse_terminated(Ident::parse_any, Token![,])?
-        .into_iter()
-        .collect();
+    let columns = content.parse_terminated(Ident::parse_any, Token![,])?;
+    let columns: Vec<_> = columns.into_iter().map(usable).collect();
     if columns.is_empty() {
         return Err(content.error("no column"));
     }
     Ok(columns)
+}
+
+/// The name as code has to write it: `r#type` for a column that is called `type`.
+fn usable(name: Ident) -> Ident {
+    if syn::parse2::<Ident>(name.to_token_stream()).is_ok() {
+        return name;
+    }
+    let raw = syn::parse_str::<Ident>(&format!("r#{name}"));
+    raw.map_or(name.clone(), |mut raw| {
+        raw.set_span(name.span());
+        raw
+    })
 }

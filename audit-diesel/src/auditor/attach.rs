@@ -41,7 +41,8 @@ impl Auditor {
             Some(other) if other.auditor().is_same(self) => {}
             // Another auditor holds records that its own queue has to get at COMMIT.
             Some(other) if other.pending().next().is_some() => {
-                let other = std::mem::replace(other, recorder(None));
+                let mut other = std::mem::replace(other, recorder(None));
+                other.retire();
                 conn.set_instrumentation(recorder(Some(Box::new(other))));
             }
             _ => conn.set_instrumentation(recorder(chained)),

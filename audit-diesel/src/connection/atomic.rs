@@ -49,3 +49,21 @@ pub(super) fn uncaught<T>(run: impl FnOnce(&mut Panics) -> QueryResult<T>) -> Qu
         None => result,
     }
 }
+
+/// Runs it in a savepoint, and takes it back where it fails. The savepoint is written as SQL, as
+/// Diesel's does not know of a transaction that was opened so.
+pub(crate) fn within_savepoint<C: Connection, T, E: From<Error>>(
+    conn: &mut C,
+    run: impl FnOnce(&mut C) -> Result<T, E>,
+) -> Result<T, E> {
+    conn.batch_execute("SAVEPOINT audited_statement")?;
+    let result = run(conn);
+    let ended = conn.batch_execute(match result {
+        Ok(_) => "RELEASE audited_statement",
+        Err(_) => "ROLLBACK TO audited_statement; RELEASE audited_statement",
+    });
+    // Where the error has ended the whole transaction, the savepoint is gone with it.
+    let value = result?;
+    ended?;
+    Ok(value)
+}

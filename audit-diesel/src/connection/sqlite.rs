@@ -1,11 +1,10 @@
 //! SQLite: a statement outside of a transaction gets one, and its changes are recorded while the
 //! database is still locked against other writers.
 
-use diesel::connection::SimpleConnection;
 use diesel::result::QueryResult;
 use diesel::sqlite::SqliteConnection;
 
-use super::atomic::{in_transaction, uncaught};
+use super::atomic::{in_transaction, uncaught, within_savepoint};
 use super::{AuditedConnection, EntriesToStore, RawConnection};
 use crate::recorder::Recorder;
 use crate::store::sqlite::insert;
@@ -37,6 +36,8 @@ impl RawConnection for SqliteConnection {
         if !in_transaction(self) {
             return in_own_transaction(self, run);
         }
+        // A statement that fails leaves the transaction as it was, with what ran before it: so a
+        // change and its record need a savepoint around both.
         uncaught(|panics| within_savepoint(self, |conn| panics.turned_into_errors(|| run(conn))))
     }
 
@@ -64,22 +65,4 @@ fn in_own_transaction<T>(
             panics.turned_into_errors(|| run(conn))
         })
     })
-}
-
-/// A statement that fails leaves the transaction as it was, with what ran before it: so a change
-/// and its record need a savepoint around both. It is written as SQL, as Diesel's does not know
-/// of a transaction that was opened so.
-fn within_savepoint<T>(
-    conn: &mut SqliteConnection,
-    run: impl FnOnce(&mut SqliteConnection) -> QueryResult<T>,
-) -> QueryResult<T> {
-    conn.batch_execute("SAVEPOINT audited_statement")?;
-    let result = run(conn);
-    let ended = conn.batch_execute(match result {
-        Ok(_) => "RELEASE audited_statement",
-        Err(_) => "ROLLBACK TO audited_statement; RELEASE audited_statement",
-    });
-    // Where the error has ended the whole transaction, the savepoint is gone with it.
-    let value = result?;
-    ended.map(|()| value)
 }

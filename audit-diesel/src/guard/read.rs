@@ -34,7 +34,8 @@ const VERBS: [&str; 7] = [
 /// in one of its statements.
 pub(super) fn may_write(sql: &str, tables: &GuardedTables) -> bool {
     statements_that_run(sql).any(|statement| {
-        let text = anonymous_block(statement).unwrap_or(statement);
+        let block = anonymous_block(statement);
+        let text = block.as_deref().unwrap_or(statement);
         Seen::in_statement(text, tables).is_some()
     })
 }
@@ -44,7 +45,7 @@ pub(super) fn raw_writes(sql: &str, tables: &GuardedTables, dialect: Dialect) ->
     let mut writes = Vec::new();
     for statement in statements_that_run(sql) {
         if let Some(block) = anonymous_block(statement) {
-            writes.extend(Seen::in_statement(block, tables).and_then(|seen| seen.as_write()));
+            writes.extend(Seen::in_statement(&block, tables).and_then(|seen| seen.as_write()));
             continue;
         }
         let Some(seen) = Seen::in_statement(statement, tables) else {
@@ -71,17 +72,12 @@ fn is_definition(statement: &str) -> bool {
     first.is_some_and(|word| is_one_of(word, &DEFINITIONS))
 }
 
-/// The code of a `DO` block, which runs at once and which no parser here can read.
-fn anonymous_block(statement: &str) -> Option<&str> {
-    let is_block = Words::new(statement)
-        .next()
-        .is_some_and(|first| is_one_of(first, &["do"]));
-    let quote = statement.find(['$', '\'']).filter(|_| is_block)?;
-    let body = &statement[quote + 1..];
-    match statement.as_bytes()[quote] {
-        b'$' => body.split_once('$').map(|(_, body)| body),
-        _ => Some(body),
-    }
+/// The words of a `DO` block, which runs at once and which no parser here can read: those in quotes
+/// as well, which are its code and the SQL that this builds.
+fn anonymous_block(statement: &str) -> Option<String> {
+    let first = Words::new(statement).next();
+    let is_block = first.is_some_and(|first| is_one_of(first, &["do"]));
+    is_block.then(|| statement.replace(['$', '\''], " "))
 }
 
 /// What the words of a statement show: a verb that writes, and the name of an audited table.

@@ -19,6 +19,8 @@ pub(super) enum Control {
     Savepoint(String),
     Release(String),
     RollbackTo(String),
+    /// `COPY … TO`: it may fail while its rows are read, and nobody is told.
+    CopyOut,
     /// Any other statement beside control statements in one batch.
     Other,
 }
@@ -35,11 +37,22 @@ pub(super) fn read(sql: &str, controls: &mut Vec<Control>) {
     }
 }
 
-/// What the controls of a text mean to the guard.
+/// What the controls of a text mean to the guard, to which a savepoint is a transaction: Diesel's
+/// migrations run in one where a test's transaction is around them.
 pub(super) fn bounds(controls: &[Control]) -> Bounds {
-    match controls {
-        [Control::Begin, ..] => Bounds::Begins,
-        [.., Control::Commit { .. } | Control::Rollback { .. }] => Bounds::Ends,
+    use Control::{Begin, Commit, Release, Rollback, RollbackTo, Savepoint};
+
+    let begins = matches!(controls, [Begin | Savepoint(_), ..]);
+    let ends = matches!(
+        controls,
+        [
+            ..,
+            Commit { .. } | Rollback { .. } | Release(_) | RollbackTo(_)
+        ]
+    );
+    match (begins, ends) {
+        (true, false) => Bounds::Begins,
+        (false, true) => Bounds::Ends,
         _ => Bounds::Neither,
     }
 }
@@ -68,6 +81,10 @@ fn control(first: &str, mut words: Words<'_>) -> Option<Control> {
     }
     if is("prepare") {
         return next_is(&mut words, "transaction").then_some(Control::Prepare);
+    }
+    if is("copy") {
+        let out = words.any(|word| word.eq_ignore_ascii_case("to"));
+        return out.then_some(Control::CopyOut);
     }
     None
 }
@@ -162,6 +179,7 @@ mod tests {
             ("begin immediate", Begin),
             (" /* why */ -- how\n start  transaction", Begin),
             ("COMMIT", commit.clone()),
+            ("/* as SQLite reads /* it */ COMMIT", commit.clone()),
             ("End;", commit.clone()),
             ("COMMIT AND NO CHAIN", commit),
             ("COMMIT WORK AND CHAIN", Commit { chain: true }),
@@ -195,6 +213,25 @@ mod tests {
             controls("BEGIN; UPDATE t SET a = ';COMMIT;'; COMMIT;"),
             [Begin, Other, Commit { chain: false }]
         );
+    }
+
+    #[test]
+    fn a_backslash_hides_a_quote_in_an_e_string_alone() {
+        use Control::{Commit, Other};
+        let commit = Commit { chain: false };
+        assert_eq!(
+            controls(r"SELECT * FROM a WHERE b LIKE'%\'; COMMIT"),
+            [Other, commit]
+        );
+        assert_eq!(controls(r"SELECT e'\'; COMMIT; --'"), []);
+    }
+
+    #[test]
+    fn a_copy_to_the_client_may_fail_unheard() {
+        for sql in ["COPY t TO STDOUT", "copy (SELECT 1 FROM t) to stdout"] {
+            assert_eq!(controls(sql), [Control::CopyOut], "{sql}");
+        }
+        assert_eq!(controls("COPY t (a) FROM STDIN"), []);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use diesel::connection::{DebugQuery, InstrumentationEvent};
+use diesel::result::Error;
 
 use super::Recorder;
 use super::control::{self, Control};
@@ -11,16 +12,15 @@ use super::transaction::Answer;
 use crate::failpoint::failpoint;
 use crate::{GuardMode, sql};
 
+/// How Diesel asks PostgreSQL for the number of a type, as it does between the beginning of the
+/// first query that has such a value and its sending.
+const TYPE_LOOKUP: &str = r#"SELECT "pg_type"."oid", "pg_type"."typarray" FROM "#;
+
 impl Recorder {
     pub(super) fn observe(&mut self, event: &InstrumentationEvent<'_>) {
         match event {
             InstrumentationEvent::StartQuery { query, .. } => {
-                self.running.clear();
-                self.failed = false;
-                self.raw_writes.clear();
-                if !self.is_own() {
-                    self.read(*query);
-                }
+                self.started(*query);
                 #[cfg(feature = "failpoints")]
                 if matches!(self.running[..], [Control::Commit { .. }]) {
                     failpoint!("transaction.before-commit");
@@ -28,12 +28,15 @@ impl Recorder {
             }
             InstrumentationEvent::FinishQuery { error, .. } => {
                 let answer = Answer::from(*error);
+                if std::mem::take(&mut self.looks_type_up) {
+                    return self.finished(&[], answer, WasRun::No);
+                }
                 if answer == Answer::Done {
                     self.record_raw_writes();
                 }
                 if !self.failed {
                     let controls = std::mem::take(&mut self.running);
-                    self.finished(&controls, answer, read_whole(*error));
+                    self.finished(&controls, answer, WasRun::of(*error));
                 }
                 self.failed |= answer != Answer::Done;
             }
@@ -42,24 +45,53 @@ impl Recorder {
         }
     }
 
+    fn started(&mut self, query: &dyn DebugQuery) {
+        let running = std::mem::take(&mut self.running);
+        let raw_writes = std::mem::take(&mut self.raw_writes);
+        self.failed = false;
+        if self.is_own() {
+            return;
+        }
+        self.read(query);
+        if self.looks_type_up {
+            // What it is looked up for has begun, and is still to be sent.
+            (self.running, self.raw_writes) = (running, raw_writes);
+        } else {
+            self.act();
+        }
+    }
+
     /// Reads what a query is about to do: to the transaction, and to audited tables.
     fn read(&mut self, query: &dyn DebugQuery) {
         let guarded = self
             .auditor
             .guarded_tables()
-            .filter(|_| !self.exempt.is_in_force());
+            .filter(|_| !self.retired && !self.exempt.is_in_force());
         let dialect = self.transaction.dialect();
+        let in_transaction = self.transaction.is_open();
         let prepared = sql::read(query, |text| {
+            self.looks_type_up = text.starts_with(TYPE_LOOKUP);
+            if self.looks_type_up {
+                return;
+            }
             control::read(text, &mut self.running);
             if let Some(tables) = guarded {
                 let bounds = control::bounds(&self.running);
-                self.raw_writes = self.watch.look(text, bounds, tables, dialect);
+                let watch = &mut self.watch;
+                self.raw_writes = watch.look(text, bounds, in_transaction, tables, dialect);
             }
         });
-        if prepared && self.transaction.runs_only_first_of_prepared() {
-            self.running.truncate(1);
+        if prepared && !self.looks_type_up {
+            self.raw_writes.extend(self.watch.saw_prepared());
+            if self.transaction.runs_only_first_of_prepared() {
+                self.running.truncate(1);
+            }
         }
-        if self.running.is_empty() {
+    }
+
+    /// Acts on what was read, before the query is sent.
+    fn act(&mut self) {
+        if self.running.iter().all(|it| *it == Control::CopyOut) {
             self.exempt.count_statement();
         } else {
             // What a transaction wrote belongs to it, and it is about to end.
@@ -89,15 +121,36 @@ impl Recorder {
         self.own_statement.load(Ordering::Relaxed)
     }
 
-    fn finished(&mut self, controls: &[Control], answer: Answer, read_whole: bool) {
+    /// One of several statements failed, and nobody says which.
+    fn batch_failed(&mut self, mut controls: &[Control], answer: Answer, was_run: WasRun) {
+        // What it begins with was done, as far as that cannot be what failed.
+        while let [first, rest @ ..] = controls
+            && (answer, was_run) == (Answer::Refused, WasRun::Surely)
+        {
+            match self.transaction.foreseen(first) {
+                Some(true) => {
+                    let ended = self.transaction.controlled(first, Answer::Done);
+                    self.settle(ended);
+                    controls = rest;
+                }
+                // That is what failed, and the rest was not run.
+                Some(false) => controls = &[],
+                None => break,
+            }
+        }
+        let perhaps_run = answer == Answer::Refused && was_run != WasRun::No;
+        let ended = self.transaction.batch_failed(controls, answer, perhaps_run);
+        self.settle(ended);
+    }
+
+    fn finished(&mut self, controls: &[Control], answer: Answer, was_run: WasRun) {
         match controls {
             [] => {
                 let ended = self.transaction.answered(answer, self.is_own());
                 self.settle(ended);
             }
             [_, _, ..] if answer != Answer::Done => {
-                let ended = self.transaction.batch_failed(controls, answer, read_whole);
-                self.settle(ended);
+                self.batch_failed(controls, answer, was_run);
             }
             _ => {
                 for control in controls {
@@ -109,12 +162,29 @@ impl Recorder {
     }
 }
 
-/// Whether a query failed that the database had read as a whole: where it could not make sense of
-/// the text it names a place in it, and may have run none of it.
-fn read_whole(error: Option<&diesel::result::Error>) -> bool {
-    match error {
-        Some(diesel::result::Error::DatabaseError(_, info)) => info.statement_position().is_none(),
-        _ => false,
+/// Whether statements of a failed batch were run. PostgreSQL reads all of its text before it runs any
+/// of it, and each statement's names when its turn comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum WasRun {
+    Surely,
+    /// PostgreSQL names a place in the text, in a language that is not known here.
+    Perhaps,
+    No,
+}
+
+impl WasRun {
+    fn of(error: Option<&Error>) -> Self {
+        let Some(Error::DatabaseError(_, info)) = error else {
+            return Self::No;
+        };
+        let message = info.message();
+        if info.statement_position().is_none() || message.ends_with("does not exist") {
+            Self::Surely
+        } else if message.starts_with("syntax error") || message.starts_with("unterminated") {
+            Self::No
+        } else {
+            Self::Perhaps
+        }
     }
 }
 

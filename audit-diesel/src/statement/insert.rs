@@ -28,6 +28,8 @@ use super::{Audited, ChangeStatement, TargetTable, own_preparing, record_rows};
 use crate::connection::RawConnection;
 use crate::model::{AuditedBy, AuditedModel};
 use select::InsertFromSelect;
+#[cfg(feature = "sqlite")]
+pub(super) use select::rendered;
 
 /// Inserts rows and records each of them; stands where `diesel::insert_into` stood.
 ///

@@ -15,6 +15,7 @@ use diesel::sql_types::BigInt;
 use diesel::sqlite::Sqlite;
 use diesel::{SelectableExpression, SqliteConnection, Table};
 
+use super::insert::rendered;
 use super::recording::Recording;
 use super::returning::WriteMark;
 use super::row::{Loaded, Mark, Output, RowChange};
@@ -59,9 +60,12 @@ static COLUMNS: Texts<String> = Texts::new();
 fn columns<M: AuditedModel>() -> Arc<String> {
     COLUMNS.of::<M>(|| {
         let names = update::columns::<M>().into_iter();
-        let quoted = names.map(|name| format!("`{}`", name.replace('`', "``")));
-        quoted.collect::<Vec<_>>().join(", ")
+        names.map(quoted).collect::<Vec<_>>().join(", ")
     })
+}
+
+fn quoted(name: &str) -> String {
+    format!("`{}`", name.replace('`', "``"))
 }
 
 /// The rows that the update will change, as they are.
@@ -179,6 +183,7 @@ fn read_and_update<'query, T, W, C, M, E, X>(
 where
     T: Table,
     T::FromClause: QueryFragment<Sqlite>,
+    C: QueryFragment<Sqlite>,
     M: AuditedModel<Table = T>,
     SelectOld<T, W, C, M>: LoadQuery<'query, SqliteConnection, Loaded<M, Mark>>,
     UpdateReturning<T, W, C, M, E>: LoadQuery<'query, SqliteConnection, Loaded<M, X>>,
@@ -195,18 +200,32 @@ where
         .into_iter()
         .map(|row: Loaded<M, Mark>| row.change.ok())
         .collect();
-    let update = UpdateReturning {
+    let returning = UpdateReturning {
         update: Rc::clone(update),
         columns: columns::<M>(),
         extra,
         model: PhantomData::<fn() -> M>,
     };
-    let (new, outputs): (Vec<_>, Vec<_>) = update
+    let (new, outputs): (Vec<_>, Vec<_>) = returning
         .load(conn)?
         .into_iter()
         .map(|row: Loaded<M, X>| (row.change.ok(), row.extra))
         .unzip();
-    Ok((paired(old, new), outputs))
+    let sets_key = || sets_key::<M, _>(&update.changes);
+    Ok((paired(old, new, sets_key), outputs))
+}
+
+/// Whether the update may give rows other keys. Where it does not, and other rows come back than were
+/// read, its filter did not name the same ones twice, as one with `random()` in it.
+fn sets_key<M, C>(changes: &C) -> bool
+where
+    M: AuditedModel,
+    C: QueryFragment<Sqlite>,
+{
+    let sql = rendered(changes).unwrap_or_default();
+    let mut sets_key = false;
+    M::visit_key(&mut |column| sets_key |= sql.contains(&format!("{} = ", quoted(column))));
+    sets_key
 }
 
 fn take_write_lock<M, F>(from_clause: &F, conn: &mut SqliteConnection) -> QueryResult<()>
@@ -227,18 +246,25 @@ where
 
 /// Pairs rows by their key. The row of an update of one row is found again though its key changed;
 /// where several rows got new keys, it is recorded what became of each key.
-fn paired<M: AuditedModel>(old: Vec<Option<M>>, new: Vec<Option<M>>) -> Vec<RowChange<M>> {
-    match (&old[..], &new[..]) {
-        ([Some(_)], [Some(_)]) => {
-            let both = old.into_iter().flatten().zip(new.into_iter().flatten());
-            both.map(|(old, new)| RowChange::Update { old, new })
-                .collect()
-        }
-        _ => paired_by_key(old, new),
+fn paired<M: AuditedModel>(
+    mut old: Vec<Option<M>>,
+    mut new: Vec<Option<M>>,
+    sets_key: impl Fn() -> bool,
+) -> Vec<RowChange<M>> {
+    if let ([Some(was)], [Some(is)]) = (&old[..], &new[..])
+        && (was.resource_id() == is.resource_id() || sets_key())
+        && let (Some(Some(old)), Some(Some(new))) = (old.pop(), new.pop())
+    {
+        return vec![RowChange::Update { old, new }];
     }
+    paired_by_key(old, new, sets_key)
 }
 
-fn paired_by_key<M: AuditedModel>(old: Vec<Option<M>>, new: Vec<Option<M>>) -> Vec<RowChange<M>> {
+fn paired_by_key<M: AuditedModel>(
+    old: Vec<Option<M>>,
+    new: Vec<Option<M>>,
+    sets_key: impl Fn() -> bool,
+) -> Vec<RowChange<M>> {
     let all_readable = old.iter().chain(&new).all(Option::is_some);
     let by_key = |old: M| (old.resource_id(), old);
     let mut by_key: BTreeMap<String, M> = old.into_iter().flatten().map(by_key).collect();
@@ -254,12 +280,15 @@ fn paired_by_key<M: AuditedModel>(old: Vec<Option<M>>, new: Vec<Option<M>>) -> V
             (_, None) => changes.push(RowChange::Unreadable(ChangeKind::Update)),
         }
     }
-    if all_readable && come.len() == by_key.len() {
+    if come.is_empty() {
+        return changes;
+    }
+    if all_readable && come.len() == by_key.len() && sets_key() {
         changes.extend(by_key.into_values().map(RowChange::Delete));
         changes.extend(come.into_iter().map(RowChange::Insert));
     } else {
-        // Old rows that are left over were not updated after all (a trigger may do that), or cannot
-        // be told from unreadable ones.
+        // Old rows that are left over were not updated after all (a trigger may do that, or a filter
+        // that is never the same), or cannot be told from unreadable ones.
         let unreadable = |_| RowChange::Unreadable(ChangeKind::Update);
         changes.extend(come.into_iter().map(unreadable));
     }

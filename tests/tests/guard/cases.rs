@@ -1,16 +1,17 @@
+#[path = "cases/migrations.rs"]
+mod migrations;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use audit_diesel::testing::TestAudit;
 use audit_diesel::{AuditError, Auditor, GuardMode, Record, audited, exempt};
 use audit_tests::app::{NewAccount, accounts};
 use diesel::connection::SimpleConnection;
-use diesel::migration::{Migration, MigrationSource};
 use diesel::prelude::*;
 use diesel::result::{Error, QueryResult};
 use diesel::sql_query;
-use diesel_migrations::MigrationHarness;
 
-use super::{App, Backend, Conn, WRITES_HERE, app, connect};
+use super::{App, Conn, WRITES_HERE, app, connect};
 use crate::texts::{HARMLESS, WRITES};
 
 /// An application, and a connection whose auditor guards its table.
@@ -234,38 +235,32 @@ fn off_sees_nothing_and_reads_raise_no_alarm() {
     assert_eq!(panics.records().len(), 6);
 }
 
-struct DataMigration(tempfile::TempDir);
-
-impl DataMigration {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let one = folder.path().join("2026-01-01-000000_fill");
-        std::fs::create_dir(&one).unwrap();
-        std::fs::write(one.join("up.sql"), "UPDATE accounts SET role = 'migrated';").unwrap();
-        std::fs::write(one.join("down.sql"), "UPDATE accounts SET role = 'member';").unwrap();
-        Self(folder)
-    }
-}
-
-impl MigrationSource<Backend> for &DataMigration {
-    fn migrations(&self) -> diesel::migration::Result<Vec<Box<dyn Migration<Backend>>>> {
-        diesel_migrations::FileBasedMigrations::from_path(self.0.path())?.migrations()
-    }
-}
-
+/// A transaction that raw SQL has opened is not the block's to commit.
 #[test]
-fn migrations_write_as_they_like_and_what_follows_them_does_not() {
+fn an_exempt_block_in_a_raw_transaction_is_a_savepoint_of_it() {
     let mut guarded = guarded(GuardMode::Panic);
     let conn = &mut guarded.conn;
-    let migration = DataMigration::new();
-    conn.run_pending_migrations(&migration).unwrap();
-    conn.revert_last_migration(&migration).unwrap();
-    assert!(stopped(conn, |conn| drop(raw_insert(conn))).is_some());
-    conn.has_pending_migration(&migration).unwrap();
-    let in_transaction = stopped(conn, |conn| {
-        conn.transaction(raw_insert).unwrap();
+    conn.batch_execute("BEGIN").unwrap();
+    exempt(conn, "kept", raw_insert).unwrap();
+    let failed = exempt(conn, "fails", |conn| {
+        diesel::delete(accounts::table).execute(conn)?;
+        Err::<(), _>(Error::RollbackTransaction)
     });
-    assert!(in_transaction.is_some());
+    assert_eq!(failed, Err(Error::RollbackTransaction));
+    assert_eq!(guarded.audit.committed(), []);
+    guarded.conn.batch_execute("COMMIT").unwrap();
+    assert_eq!(guarded.emails(), ["raw"]);
+    assert_eq!(guarded.traces(), ["exempt - -"]);
+
+    let conn = &mut guarded.conn;
+    conn.batch_execute("BEGIN").unwrap();
+    exempt(conn, "taken back", |conn| {
+        diesel::delete(accounts::table).execute(conn)
+    })
+    .unwrap();
+    conn.batch_execute("ROLLBACK").unwrap();
+    assert_eq!(guarded.emails(), ["raw"]);
+    assert_eq!(guarded.traces(), ["exempt - -"]);
 }
 
 #[test]

@@ -63,9 +63,13 @@ fn what_the_server_does_leaves_a_trace() {
         let traces = trace(&app, |conn| conn.batch_execute(sql));
         assert_eq!(traces, [verb], "{sql}");
     }
-    let explained = "EXPLAIN (ANALYZE false) DELETE FROM accounts";
-    let traces = trace(&app, |conn| conn.batch_execute(explained));
-    assert_eq!(traces, [""; 0]);
+    for explained in [
+        "EXPLAIN (ANALYZE false) DELETE FROM accounts",
+        "EXPLAIN (FORMAT JSON, COSTS off) DELETE FROM accounts",
+    ] {
+        let traces = trace(&app, |conn| conn.batch_execute(explained));
+        assert_eq!(traces, [""; 0]);
+    }
     let left: i64 = accounts::table
         .count()
         .get_result(&mut connect(&app))
@@ -96,4 +100,62 @@ fn a_copy_leaves_a_trace() {
         rows.load_raw(conn).map(drop)
     });
     assert_eq!(reading, [""; 0]);
+}
+
+mod moods {
+    use diesel::pg::{Pg, PgValue};
+    use diesel::serialize::{IsNull, Output, ToSql};
+    use std::io::Write;
+
+    #[derive(diesel::sql_types::SqlType)]
+    #[diesel(postgres_type(name = "mood"))]
+    pub struct MoodType;
+
+    #[derive(Debug, diesel::expression::AsExpression, diesel::deserialize::FromSqlRow)]
+    #[diesel(sql_type = MoodType)]
+    pub struct Fine;
+
+    impl ToSql<MoodType, Pg> for Fine {
+        fn to_sql(&self, out: &mut Output<'_, '_, Pg>) -> diesel::serialize::Result {
+            out.write_all(b"fine")?;
+            Ok(IsNull::No)
+        }
+    }
+
+    impl diesel::deserialize::FromSql<MoodType, Pg> for Fine {
+        fn from_sql(_: PgValue<'_>) -> diesel::deserialize::Result<Self> {
+            Ok(Self)
+        }
+    }
+
+    diesel::table! {
+        use super::MoodType;
+        use diesel::sql_types::Integer;
+
+        accounts (id) {
+            id -> Integer,
+            mood -> MoodType,
+        }
+    }
+}
+
+/// Diesel looks a type of the application up before it sends the first query that has one.
+#[test]
+fn a_write_whose_types_are_looked_up_leaves_a_trace() {
+    use moods::{Fine, accounts};
+
+    let app = app();
+    let mut conn = connect(&app);
+    conn.batch_execute(
+        "CREATE TYPE mood AS ENUM ('fine');
+         ALTER TABLE accounts ADD mood mood",
+    )
+    .unwrap();
+    let update = || diesel::update(accounts::table).set(accounts::mood.eq(Fine));
+    let traces = trace(&app, |conn| update().execute(conn).map(drop));
+    assert_eq!(traces, ["UPDATE"]);
+
+    let audit = TestAudit::attached_to(&mut conn);
+    audit_diesel::exempt(&mut conn, "a block", |conn| update().execute(conn)).unwrap();
+    assert_eq!(audit.committed()[0].extra["statements"], 1);
 }

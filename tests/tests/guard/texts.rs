@@ -121,6 +121,50 @@ pub const WRITES: &[(&str, &str)] = &[
     ),
     ("UPDATE users SET (a, b) = (SELECT 1, 2)", "UPDATE users"),
     ("UPDATE db.public.users SET a = 1", "UPDATE users"),
+    ("DELETE FROM users; COMMIT", "DELETE users"),
+    ("DELETE FROM users; ROLLBACK; SELECT 1", "DELETE users"),
+    ("COMMIT; DELETE FROM users; COMMIT", "DELETE users"),
+    (
+        "WITH x AS (SELECT E'\\'') DELETE FROM users",
+        "DELETE users",
+    ),
+    (
+        "UPDATE other SET a = 1 WHERE b LIKE'%\\'; DELETE FROM users WHERE b = ''",
+        "DELETE users",
+    ),
+    (
+        "COPY (DELETE FROM users RETURNING *) TO STDOUT",
+        "DELETE users",
+    ),
+    (
+        "COPY (INSERT INTO users VALUES (1) RETURNING id) TO STDOUT",
+        "INSERT users",
+    ),
+    ("UPDATE users SET a = 1 WHERE CURRENT OF c", "UPDATE users"),
+    ("DELETE FROM users WHERE CURRENT OF c", "DELETE users"),
+    ("UPDATE users AS u SET a = 1", "UPDATE users"),
+    (
+        "INSERT INTO users AS u (id) VALUES (1) ON CONFLICT (id) DO UPDATE SET a = u.a",
+        "INSERT users",
+    ),
+    (
+        "TRUNCATE other, ONLY public.users CONTINUE IDENTITY",
+        "TRUNCATE users",
+    ),
+    ("PREPARE p (int) AS DELETE FROM users", "DELETE users"),
+    ("EXPLAIN (ANALYZE on) DELETE FROM users", "DELETE users"),
+    (
+        "DO LANGUAGE plpgsql $$ BEGIN DELETE FROM users; END $$",
+        "DELETE users",
+    ),
+    (
+        "DO LANGUAGE 'plpgsql' $$ BEGIN DELETE FROM users; END $$",
+        "DELETE users",
+    ),
+    (
+        "DO $$ BEGIN EXECUTE 'DELETE FROM ' || 'users'; END $$",
+        "DELETE users",
+    ),
 ];
 
 /// Such texts in the words of SQLite.
@@ -195,6 +239,19 @@ pub const HARMLESS: &[&str] = &[
     "UPDATE myusers SET a = 1",
     "DELETE FROM users2",
     "LOCK TABLE users IN ROW EXCLUSIVE MODE",
+    "LOCK TABLE users IN SHARE UPDATE EXCLUSIVE MODE",
+    "SELECT * FROM users FOR UPDATE OF users NOWAIT",
+    "SELECT a AS update FROM users",
+    "SELECT insert, truncate, copy FROM users",
+    "SELECT has_table_privilege('users', 'UPDATE')",
+    "DECLARE c CURSOR FOR SELECT * FROM users FOR UPDATE",
+    "NOTIFY users, 'delete'",
+    "CREATE POLICY p ON users FOR DELETE USING (true)",
+    "CREATE RULE r AS ON INSERT TO users DO INSTEAD NOTHING",
+    "ALTER TABLE users DISABLE TRIGGER t",
+    "COMMENT ON TABLE users IS 'DELETE'",
+    "BEGIN; SELECT * FROM users; COMMIT",
+    "DO $$ BEGIN UPDATE other SET a = 1; END $$ -- users",
     "ANALYZE users",
     "VACUUM users",
     "CREATE VIEW v AS SELECT * FROM users",

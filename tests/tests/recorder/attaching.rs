@@ -1,4 +1,5 @@
-use audit_diesel::{AuditError, Auditor, MemoryQueue, audited};
+use audit_diesel::testing::TestAudit;
+use audit_diesel::{AuditError, Auditor, GuardMode, MemoryQueue, audited};
 use audit_tests::app::{NewAccount, accounts};
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
@@ -73,6 +74,28 @@ fn another_auditor_takes_over_without_losing_what_the_first_one_holds() {
         crate::support::added(&other_queue.records().unwrap()),
         ["second"]
     );
+}
+
+/// What it writes is no raw write to the first one's guard.
+#[test]
+fn another_auditor_takes_over_from_one_with_a_guard() {
+    let app = app();
+    let conn = &mut app.pool.get().unwrap();
+    let guarded = || {
+        let settings = Auditor::builder().guard(["accounts"]);
+        TestAudit::of(settings.guard_mode(GuardMode::Panic))
+    };
+    let (first, second) = (guarded(), guarded());
+    first.auditor().attach(conn);
+    conn.transaction::<_, Error, _>(|conn| {
+        add!(conn, "first");
+        second.auditor().attach(conn);
+        add!(conn, "second");
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(crate::support::added(&first.committed()), ["first"]);
+    assert_eq!(crate::support::added(&second.committed()), ["second"]);
 }
 
 #[test]

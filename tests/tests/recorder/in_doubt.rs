@@ -148,9 +148,9 @@ fn lost_during_commit_and_rolled_back() {
 
 #[test]
 fn lost_during_commit_and_committed() {
-    let server = PostgresServer::start();
+    let mut server = PostgresServer::start();
     let app = app_on(TestDatabase::on(&server.url()));
-    let conn = without_answer_to_commit(&app);
+    let conn = without_answer_to_commit(&mut server, &app);
     commit_and_lose(&app, conn, |conn| {
         conn.transaction(|conn| insert(conn, "ada"))
     });
@@ -163,9 +163,9 @@ fn lost_during_commit_and_committed() {
 /// If there was a COMMIT, there was a rollback to the savepoint before.
 #[test]
 fn lost_during_a_batch_that_undoes_and_commits() {
-    let server = PostgresServer::start();
+    let mut server = PostgresServer::start();
     let app = app_on(TestDatabase::on(&server.url()));
-    let conn = without_answer_to_commit(&app);
+    let conn = without_answer_to_commit(&mut server, &app);
     commit_and_lose(&app, conn, |conn| {
         conn.batch_execute("BEGIN")?;
         insert(conn, "ada")?;
@@ -177,24 +177,10 @@ fn lost_during_a_batch_that_undoes_and_commits() {
     assert_eq!(stored(&app), (vec!["insert".to_owned()], 0));
 }
 
-/// The server waits for a standby that does not exist: what is committed is committed, and nobody
-/// says so.
-fn without_answer_to_commit(app: &App) -> Pooled {
-    let mut admin = app.guard.connection();
-    let rest = [
-        "ALTER ROLE postgres SET synchronous_commit = local",
-        "ALTER SYSTEM SET synchronous_standby_names = 'nobody'",
-        "SELECT pg_reload_conf()",
-    ];
-    for step in rest {
-        admin.batch_execute(step).unwrap();
-    }
+fn without_answer_to_commit(server: &mut PostgresServer, app: &App) -> Pooled {
+    server.answer_no_commit();
     let mut conn = app.pool.get().unwrap();
     conn.batch_execute("SET synchronous_commit = on").unwrap();
-    wait_until("the setting is in force", LONG, || {
-        let now = sql::<Bool>("current_setting('synchronous_standby_names') = 'nobody'");
-        diesel::select(now).get_result(&mut conn).unwrap()
-    });
     conn
 }
 

@@ -5,9 +5,11 @@
     reason = "each backend includes the cases that hold for both"
 )]
 
+mod failed_batches;
 mod in_doubt;
 mod on_postgres;
 mod on_sqlite;
 mod only_postgres;
 mod only_sqlite;
 mod support;
+mod without_answer;

@@ -24,16 +24,37 @@ enum Step {
     Delete(usize),
     /// A failure that is swallowed.
     Fail(usize),
+    /// Control, and then a failure, in one text.
+    FailingBatch(Vec<String>),
+}
+
+/// What cannot be told from outside is left out: whether a COMMIT in it was done, or a RELEASE, which
+/// may be one on SQLite.
+fn failing_batch() -> impl Strategy<Value = Step> {
+    let first = prop_oneof![
+        3 => Just(None),
+        1 => Just(Some("BEGIN".to_owned())),
+        1 => Just(Some("ROLLBACK".to_owned())),
+    ];
+    let savepoint = prop_oneof![
+        name().prop_map(|name| format!("SAVEPOINT {name}")),
+        name().prop_map(|name| format!("ROLLBACK TO {name}")),
+    ];
+    (first, prop::collection::vec(savepoint, 0..3))
+        .prop_map(|(first, rest)| Step::FailingBatch(first.into_iter().chain(rest).collect()))
+}
+
+fn name() -> impl Strategy<Value = &'static str> {
+    prop_oneof![Just("s"), Just("t"), Just("\"S\"")]
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let name = prop_oneof![Just("s"), Just("t"), Just("\"S\"")];
     let raw = prop_oneof![Just("BEGIN"), Just("COMMIT"), Just("ROLLBACK"), Just("END")];
     prop_oneof![
         2 => raw.prop_map(|sql| Step::Raw(sql.to_owned())),
-        1 => name.clone().prop_map(|name| Step::Raw(format!("SAVEPOINT {name}"))),
-        1 => name.clone().prop_map(|name| Step::Raw(format!("RELEASE SAVEPOINT {name}"))),
-        1 => name.prop_map(|name| Step::Raw(format!("ROLLBACK TO {name}"))),
+        1 => name().prop_map(|name| Step::Raw(format!("SAVEPOINT {name}"))),
+        1 => name().prop_map(|name| Step::Raw(format!("RELEASE SAVEPOINT {name}"))),
+        1 => name().prop_map(|name| Step::Raw(format!("ROLLBACK TO {name}"))),
         3 => Just(Step::DieselBegin),
         2 => Just(Step::DieselCommit),
         1 => Just(Step::DieselRollback),
@@ -41,6 +62,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => any::<usize>().prop_map(Step::Update),
         1 => any::<usize>().prop_map(Step::Delete),
         1 => any::<usize>().prop_map(Step::Fail),
+        1 => failing_batch(),
     ]
 }
 
@@ -76,6 +98,9 @@ fn run(conn: &mut Conn, step: &Step, number: usize) {
             let row = accounts::table.find(one_of(conn, *choice));
             audited::delete(row).execute(conn).map(drop)
         }
+        Step::FailingBatch(steps) => {
+            conn.batch_execute(&format!("{}; SELECT * FROM nowhere", steps.join("; ")))
+        }
         Step::Fail(choice) => match choice % 4 {
             0 => conn.batch_execute("SELECT * FROM nowhere"),
             1 => conn.batch_execute(""),
@@ -106,6 +131,9 @@ fn check(app: &App, steps: &[Step], keep: bool) {
         run(&mut conn, step, number);
     }
     let _ = conn.batch_execute(if keep { "COMMIT" } else { "ROLLBACK" });
+    // On SQLite the next transaction tells how one has ended that ended unseen.
+    conn.batch_execute("BEGIN").unwrap();
+    conn.batch_execute("COMMIT").unwrap();
     let rows: Vec<(i32, String, i64)> = accounts::table
         .select((accounts::id, accounts::email, accounts::balance))
         .load(&mut app.pool.get().unwrap())

@@ -192,6 +192,20 @@ fn names_of_savepoints_are_folded_unless_quoted() {
     assert_kept!(app, conn, ["BEGIN", "SAVEPOINT sp"]);
 }
 
+/// PostgreSQL cuts them to the same 63 bytes.
+#[test]
+fn long_names_of_savepoints() {
+    let app = app();
+    let conn = &mut app.pool.get().unwrap();
+    let name = "ä".repeat(32);
+    conn.batch_execute(&format!("BEGIN; SAVEPOINT {name}_one"))
+        .unwrap();
+    add!(conn, "gone");
+    conn.batch_execute(&format!("ROLLBACK TO {name}_two; COMMIT"))
+        .unwrap();
+    assert_kept!(app, conn, []);
+}
+
 #[test]
 fn an_auditor_of_its_own_for_a_plain_connection() {
     let app = app();

@@ -262,3 +262,70 @@ fn a_batch_that_fails_after_its_savepoint() {
     conn.batch_execute("COMMIT").unwrap();
     assert_kept!(app, conn, ["a", "b"]);
 }
+
+/// What a failed batch has begun is open.
+#[test]
+fn a_batch_that_begins_a_transaction_and_fails() {
+    for (begins, end, expected) in [
+        ("BEGIN; SAVEPOINT s", "ROLLBACK TO s; COMMIT", &[][..]),
+        ("SAVEPOINT s", "ROLLBACK TO s; RELEASE s", &[]),
+        ("SAVEPOINT s", "RELEASE s", &["a"]),
+        (
+            "SELECT 1; SAVEPOINT t; SAVEPOINT s",
+            "ROLLBACK TO t; COMMIT",
+            &[],
+        ),
+    ] {
+        let app = app();
+        let conn = &mut app.pool.get().unwrap();
+        // A second failed batch is read like the first one.
+        conn.batch_execute("BEGIN; SELECT * FROM nowhere")
+            .unwrap_err();
+        conn.batch_execute("ROLLBACK").unwrap();
+        let batch = format!("{begins}; SELECT * FROM nowhere");
+        conn.batch_execute(&batch).unwrap_err();
+        add!(conn, "a");
+        assert_eq!(app.records(), [], "{begins}");
+        conn.batch_execute(end).unwrap();
+        assert_kept!(app, conn, expected);
+    }
+}
+
+/// The batch failed before it began anything.
+#[test]
+fn a_batch_that_fails_before_it_begins_a_transaction() {
+    let app = app();
+    let conn = &mut app.pool.get().unwrap();
+    conn.batch_execute("SELECT * FROM nowhere; SAVEPOINT s")
+        .unwrap_err();
+    add!(conn, "a");
+    assert_kept!(app, conn, ["a"]);
+}
+
+/// The COMMIT at its end finds nothing to commit.
+#[test]
+fn a_batch_that_rolls_back_and_fails() {
+    let app = app();
+    let conn = &mut app.pool.get().unwrap();
+    for batch in [
+        "ROLLBACK; SELECT * FROM nowhere; COMMIT",
+        "ROLLBACK; COMMIT",
+    ] {
+        conn.batch_execute("BEGIN").unwrap();
+        add!(conn, "gone");
+        conn.batch_execute(batch).unwrap_err();
+    }
+    add!(conn, "a");
+    assert_kept!(app, conn, ["a"]);
+}
+
+/// A comment ends where it is closed first.
+#[test]
+fn a_comment_in_front_of_a_commit() {
+    let app = app();
+    let conn = &mut app.pool.get().unwrap();
+    conn.batch_execute("BEGIN").unwrap();
+    add!(conn, "a");
+    conn.batch_execute("/* a /* b */ COMMIT").unwrap();
+    assert_kept!(app, conn, ["a"]);
+}

@@ -3,7 +3,9 @@ use diesel::prelude::*;
 use diesel::result::Error;
 
 use super::{Conn, app};
-use crate::support::{NO, add, assert_kept};
+use audit_tests::app::accounts;
+
+use crate::support::{NO, add, added, assert_kept};
 
 /// `+name` is an audited insert, everything else SQL.
 fn run(conn: &mut Conn, script: &[&str], prepared: bool) {
@@ -131,10 +133,7 @@ fn a_batch_that_fails_after_its_commit() {
         .unwrap_err();
     add!(conn, "b");
     assert_eq!(app.records().len(), 2, "{:?}", app.trail());
-    let kept: i64 = audit_tests::app::accounts::table
-        .count()
-        .get_result(conn)
-        .unwrap();
+    let kept: i64 = accounts::table.count().get_result(conn).unwrap();
     assert_eq!(kept, 2);
 }
 
@@ -160,6 +159,56 @@ fn a_batch_that_fails_before_its_commit() {
         .unwrap_err();
     run(conn, &["ROLLBACK TO s", "+b", "COMMIT"], false);
     assert_kept!(app, conn, ["a", "b"]);
+}
+
+/// What a batch begins with was done where it cannot have failed.
+#[test]
+fn a_batch_that_fails_after_what_it_took_back() {
+    for batch in [
+        "ROLLBACK TO s; SELECT * FROM nowhere",
+        "ROLLBACK TO s; RELEASE s; SELECT * FROM nowhere",
+        "SAVEPOINT t; ROLLBACK TO s; SELECT * FROM nowhere",
+    ] {
+        let app = app();
+        let conn = &mut app.pool.get().unwrap();
+        run(conn, &["BEGIN", "+a", "SAVEPOINT s", "+b"], false);
+        // One that says nothing of savepoints leaves no doubt about them.
+        conn.batch_execute("SAVEPOINT f; SELECT 1; SELECT * FROM nowhere")
+            .unwrap_err();
+        run(conn, &["ROLLBACK TO f"], false);
+        conn.batch_execute(batch).unwrap_err();
+        // PostgreSQL turns it into a rollback.
+        run(conn, &["COMMIT"], false);
+        let kept: Vec<String> = accounts::table.select(accounts::email).load(conn).unwrap();
+        assert!(kept.is_empty() || kept == ["a"], "{kept:?}");
+        assert_eq!(added(&app.records()), kept, "{batch}");
+    }
+}
+
+#[test]
+fn a_batch_that_fails_after_a_release() {
+    let app = app();
+    let conn = &mut app.pool.get().unwrap();
+    run(
+        conn,
+        &["BEGIN", "SAVEPOINT s", "+a", "SAVEPOINT s", "+b"],
+        false,
+    );
+    conn.batch_execute("RELEASE s; SELECT * FROM nowhere")
+        .unwrap_err();
+    run(conn, &["ROLLBACK TO s", "+c", "COMMIT"], false);
+    assert_kept!(app, conn, ["c"]);
+}
+
+#[test]
+fn a_batch_that_fails_in_its_next_transaction() {
+    let app = app();
+    let conn = &mut app.pool.get().unwrap();
+    run(conn, &["BEGIN", "+gone"], false);
+    conn.batch_execute("ROLLBACK; BEGIN; SAVEPOINT s; SELECT * FROM nowhere")
+        .unwrap_err();
+    run(conn, &["ROLLBACK TO s", "+a", "COMMIT"], false);
+    assert_kept!(app, conn, ["a"]);
 }
 
 #[test]

@@ -78,6 +78,15 @@ fn tables_that_others_inherit_from_are_refused() {
     ));
 }
 
+/// Within a transaction two rows may have the same one.
+#[test]
+fn a_key_that_is_checked_at_commit_is_refused() {
+    refused(&format!(
+        "CREATE TABLE things ({COLUMNS}, PRIMARY KEY (id) DEFERRABLE INITIALLY DEFERRED);
+         BEGIN; {TWO_ROWS}"
+    ));
+}
+
 #[test]
 fn a_key_that_may_be_null_is_refused() {
     let app = app();

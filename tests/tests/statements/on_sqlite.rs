@@ -94,3 +94,39 @@ fn a_row_that_was_not_updated_after_all() {
     assert_eq!(count, Ok(0));
     assert_eq!(app.records().len(), 3);
 }
+
+/// The old row is read first, and such a filter names another one then.
+#[test]
+fn a_filter_that_is_never_the_same() {
+    use audit_diesel::audited;
+    use audit_tests::app::accounts;
+    use diesel::connection::SimpleConnection;
+    use diesel::dsl::sql;
+    use diesel::sql_types::Integer;
+    let app = app();
+    let conn = &mut app.pool.get().unwrap();
+    conn.batch_execute(
+        "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000)
+         INSERT INTO accounts (email) SELECT 'account ' || i FROM n",
+    )
+    .unwrap();
+    for _ in 0..5 {
+        let one_of_them = sql::<Integer>("(SELECT id FROM accounts ORDER BY random() LIMIT 1)");
+        let count = audited::update(accounts::table.filter(accounts::id.eq(one_of_them)))
+            .set(accounts::role.eq("winner"))
+            .execute(conn);
+        assert_eq!(count, Ok(1));
+    }
+    let records = app.records();
+    assert_eq!(records.len(), 5);
+    for record in records {
+        // By chance it was the same row.
+        let changes = record.changes.map(|changes| changes.as_json().to_owned());
+        let expected = r#"{"role":{"old":"member","new":"winner"}}"#;
+        assert!(
+            changes.as_deref() == Some(expected)
+                || (changes.is_none() && record.extra["unreadable"] == true),
+            "{changes:?}"
+        );
+    }
+}

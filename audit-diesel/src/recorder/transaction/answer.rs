@@ -39,14 +39,29 @@ impl From<Option<&Error>> for Answer {
 }
 
 impl Open {
-    /// Sets the savepoints that a failed batch begins with: they cannot be what failed.
-    fn set_first(&mut self, controls: &[Control]) {
+    /// Sets the savepoints of a failed batch: any of them may be in force, and to take one that is
+    /// not for one that is loses no record.
+    fn set_savepoints(&mut self, controls: &[Control]) {
         for control in controls {
             match control {
                 Control::Savepoint(name) => self.savepoint(name),
-                _ => break,
+                Control::Commit { .. } | Control::Rollback { .. } | Control::Prepare => break,
+                _ => {}
             }
         }
+    }
+
+    /// Whether it is a COMMIT that ends the transaction first, where the batch is run so far.
+    fn is_committed_by(&self, controls: &[Control], dialect: Dialect) -> bool {
+        let commits = controls.iter().find_map(|control| match control {
+            Control::Commit { .. } | Control::Prepare => Some(true),
+            Control::Rollback { .. } => Some(false),
+            Control::Release(name) if self.opened_by_savepoint => {
+                (self.find(name, dialect) == Some(0)).then_some(true)
+            }
+            _ => None,
+        });
+        commits.unwrap_or(false)
     }
 
     /// How many of the records held here are left if the batch was run up to its COMMIT. None is
@@ -82,6 +97,26 @@ impl Open {
     }
 }
 
+fn is_of_savepoints(control: &Control) -> bool {
+    use Control::{Release, RollbackTo, Savepoint};
+    matches!(control, Savepoint(_) | Release(_) | RollbackTo(_))
+}
+
+fn rolls_back(control: &Control) -> bool {
+    matches!(control, Control::Rollback { .. })
+}
+
+/// The transaction that a failed batch may have begun.
+fn begun_by(controls: &[Control], dialect: Dialect) -> Option<Open> {
+    let mut begun = controls.iter().find_map(|control| match control {
+        Control::Begin => Some(Open::new(false)),
+        Control::Savepoint(_) if dialect == Dialect::Sqlite => Some(Open::new(true)),
+        _ => None,
+    })?;
+    begun.doubt = Some(Doubt::RolledBack);
+    Some(begun)
+}
+
 impl TransactionBuffer {
     /// A query without transaction control was answered.
     pub(in crate::recorder) fn answered(&mut self, answer: Answer, own: bool) -> Option<Ended> {
@@ -93,7 +128,10 @@ impl TransactionBuffer {
             (Dialect::Postgres, Answer::Done) if open.doubt.is_some() => {
                 return self.ended_unseen();
             }
-            (Dialect::Postgres, Answer::Done) => open.aborted = false,
+            (Dialect::Postgres, Answer::Done) => {
+                open.aborted = false;
+                open.unheard = false;
+            }
             // For a query that loads rows Diesel says `Done` also where it failed.
             (Dialect::Sqlite, _) if !own => self.doubt(),
             _ => {}
@@ -101,39 +139,82 @@ impl TransactionBuffer {
         None
     }
 
-    /// One of several statements failed, and nobody says which.
+    /// Whether the database does this now for sure (true) or refuses it for sure (false).
+    pub(in crate::recorder) fn foreseen(&self, control: &Control) -> Option<bool> {
+        use Control::{Begin, Commit, Other, Release, Rollback, RollbackTo, Savepoint};
+
+        let sqlite = self.dialect == Dialect::Sqlite;
+        let Some(open) = &self.open else {
+            return match control {
+                Begin => Some(true),
+                Savepoint(_) => Some(sqlite),
+                // PostgreSQL warns.
+                Commit { .. } | Rollback { .. } => sqlite.then_some(false),
+                Release(_) | RollbackTo(_) => Some(false),
+                _ => None,
+            };
+        };
+        match open.doubt {
+            None => {}
+            // Should it have ended by itself, then its records are gone as well.
+            Some(Doubt::RolledBack) if sqlite => {}
+            Some(_) => return None,
+        }
+        let known = |name: &str| open.find(name, self.dialect);
+        match control {
+            Rollback { .. } => Some(true),
+            RollbackTo(_) if open.unsure_of_savepoints => None,
+            RollbackTo(name) => Some(known(name).is_some()),
+            Begin | Savepoint(_) | Release(_) | Other if self.refuses_all() => Some(false),
+            Begin => Some(!sqlite),
+            Savepoint(_) => Some(true),
+            Release(_) if open.unsure_of_savepoints => None,
+            Release(name) => match known(name) {
+                // It is a COMMIT.
+                Some(0) if open.opened_by_savepoint => None,
+                at => Some(at.is_some()),
+            },
+            _ => None,
+        }
+    }
+
+    /// Whether the database takes nothing more than a rollback.
+    fn refuses_all(&self) -> bool {
+        let aborted = self.open.as_ref().is_some_and(|open| open.aborted);
+        self.dialect != Dialect::Sqlite && aborted
+    }
+
+    /// Of these statements one failed, and nobody says which; those before it may have been run.
     pub(in crate::recorder) fn batch_failed(
         &mut self,
         controls: &[Control],
         answer: Answer,
-        read_whole: bool,
+        perhaps_run: bool,
     ) -> Option<Ended> {
-        let has = |found: fn(&Control) -> bool| controls.iter().any(found);
-        if self.dialect == Dialect::Sqlite && has(|c| matches!(c, Control::Begin)) {
-            self.open.get_or_insert_with(|| Open::new(false));
+        let (dialect, refused_all) = (self.dialect, self.refuses_all());
+        if self.open.is_none() {
+            self.open = begun_by(controls, dialect);
         }
         let open = self.open.as_mut()?;
         open.had_failure = true;
-        open.unsure_of_savepoints = true;
-        if answer == Answer::Refused && read_whole && !open.aborted {
-            open.set_first(controls);
+        open.unsure_of_savepoints |= controls.iter().any(is_of_savepoints);
+        let kept = open.kept_at_commit(controls, dialect);
+        if perhaps_run && !refused_all {
+            open.set_savepoints(controls);
         }
-        let commits = has(|c| matches!(c, Control::Commit { .. } | Control::Prepare))
-            || (open.opened_by_savepoint && has(|c| matches!(c, Control::Release(_))));
+        let commits = open.is_committed_by(controls, dialect);
         match answer {
             Answer::Local => return None,
             Answer::Lost if commits => {
                 let open = self.open.take();
-                return open.map(|open| Ended::InDoubt(open.run_to_commit(controls, self.dialect)));
+                return open.map(|open| Ended::InDoubt(open.run_to_commit(controls, dialect)));
             }
             Answer::Lost => return None,
             Answer::Refused | Answer::Done => open.aborted = true,
         }
         if commits {
-            let kept = open.kept_at_commit(controls, self.dialect);
             open.doubt = Some(Doubt::Committed { kept });
-        } else if self.dialect == Dialect::Sqlite || has(|c| matches!(c, Control::Rollback { .. }))
-        {
+        } else if dialect == Dialect::Sqlite || controls.iter().any(rolls_back) {
             open.doubt.get_or_insert(Doubt::RolledBack);
         }
         None

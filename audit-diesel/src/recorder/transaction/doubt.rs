@@ -35,8 +35,7 @@ impl TransactionBuffer {
     /// SQLite ends a transaction by itself where a statement says `OR ROLLBACK`, where a trigger
     /// says `RAISE(ROLLBACK)`, and on errors such as a full disk.
     pub(in crate::recorder) fn may_have_ended(&self) -> bool {
-        let doubt = self.open.as_ref().is_some_and(|open| open.doubt.is_some());
-        doubt && self.dialect == Dialect::Sqlite
+        self.open.as_ref().is_some_and(|open| open.doubt.is_some())
     }
 
     /// Something failed that may have ended the transaction.

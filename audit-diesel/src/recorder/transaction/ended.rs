@@ -42,6 +42,12 @@ impl TransactionBuffer {
             Control::Prepare if matches!(answer, Answer::Done | Answer::Lost) => {
                 self.open.take().map(Ended::InDoubt)
             }
+            Control::Prepare if answer == Answer::Refused => {
+                // It ends the transaction where it fails, unless it could not be read.
+                let ended = self.answered(answer, false);
+                self.doubt();
+                ended
+            }
             _ if answer != Answer::Done => self.answered(answer, false),
             Control::Begin => self.begin(),
             Control::Savepoint(name) => {
@@ -57,12 +63,23 @@ impl TransactionBuffer {
                 let undone = self.open.as_mut()?.rollback_to(name, dialect);
                 undone.map(Ended::Undone)
             }
+            Control::CopyOut => {
+                let ended = self.answered(answer, false);
+                if let Some(open) = &mut self.open {
+                    open.unheard = true;
+                }
+                ended
+            }
             Control::Prepare | Control::Other => self.answered(answer, false),
         }
     }
 
-    /// The connection is gone, and with it an open transaction.
+    /// The connection is gone, and with it an open transaction; or only the recorder is, and the
+    /// database has to be asked where it can be.
     pub(in crate::recorder) fn closed(&mut self) -> Option<Ended> {
+        if let Some(open) = &mut self.open {
+            open.had_failure = true;
+        }
         self.ended_unseen()
     }
 
@@ -93,6 +110,7 @@ impl TransactionBuffer {
             Answer::Refused => Ended::RolledBack(open),
             Answer::Done if self.dialect == Dialect::Sqlite => Ended::Committed(open),
             Answer::Done if open.aborted => open.ended_unseen(self.dialect),
+            Answer::Done if open.unheard => Ended::InDoubt(open),
             Answer::Done => Ended::Committed(open),
         })
     }

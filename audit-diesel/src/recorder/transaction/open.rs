@@ -27,6 +27,8 @@ pub(in crate::recorder) struct Open {
     pub(super) unsure_of_savepoints: bool,
     /// PostgreSQL refuses everything until a rollback, and turns COMMIT into one.
     pub(super) aborted: bool,
+    /// What was asked last may have failed since it was answered.
+    pub(super) unheard: bool,
     /// SQLite: opened by a savepoint, so releasing that one commits.
     pub(super) opened_by_savepoint: bool,
     /// SQLite: it began with the lock against other writers, of all files, and only its end gives
@@ -63,6 +65,7 @@ impl Open {
             savepoints: Vec::new(),
             unsure_of_savepoints: false,
             aborted: false,
+            unheard: false,
             opened_by_savepoint,
             #[cfg(feature = "sqlite")]
             write_lock: false,
@@ -117,7 +120,7 @@ impl Open {
     /// The place of the innermost savepoint of that name.
     pub(super) fn find(&self, name: &str, dialect: Dialect) -> Option<usize> {
         self.savepoints.iter().rposition(|s| match dialect {
-            Dialect::Postgres => s.name == name,
+            Dialect::Postgres => as_postgres_cuts(&s.name) == as_postgres_cuts(name),
             // SQLite ignores case, in quotes too.
             Dialect::Sqlite => s.name.eq_ignore_ascii_case(name),
         })
@@ -131,6 +134,7 @@ impl Open {
     /// Drops what was recorded since the savepoint, which stays in force.
     pub(super) fn rollback_to(&mut self, name: &str, dialect: Dialect) -> Option<Undone> {
         self.aborted = false;
+        self.unheard = false;
         self.doubt = None;
         let at = self
             .find(name, dialect)
@@ -165,4 +169,9 @@ impl Open {
     pub(in crate::recorder) fn count(&self) -> usize {
         self.payloads.len() + self.prepared.len()
     }
+}
+
+/// PostgreSQL cuts names at 63 bytes.
+fn as_postgres_cuts(name: &str) -> &str {
+    &name[..name.floor_char_boundary(63)]
 }

@@ -47,7 +47,8 @@ impl<S: Insert, M, R> Audited<S, M, R> {
         })
     }
 
-    /// Names the columns whose unique constraint may be violated, as Diesel's `on_conflict` does.
+    /// Names the columns whose unique constraint may be violated, as Diesel's `on_conflict` does; for
+    /// a partial index it is SQL, `sql("(email) WHERE deleted_at IS NULL")`.
     pub fn on_conflict<C>(self, columns: C) -> IncompleteOnConflict<S, M, R, ConflictTarget<C>>
     where
         C: Expression + SelectableExpression<S::Table>,
@@ -94,9 +95,17 @@ where
     C: QueryFragment<DB>,
 {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, DB>) -> QueryResult<()> {
-        out.push_sql(" ON CONFLICT (");
-        out.push_sql(&unqualified(&rendered(&self.0)?));
-        out.push_sql(") DO NOTHING");
+        let target = rendered(&self.0)?;
+        out.push_sql(" ON CONFLICT ");
+        if target.starts_with(['"', '`']) {
+            out.push_sql("(");
+            out.push_sql(&unqualified(&target));
+            out.push_sql(")");
+        } else {
+            // SQL of the caller's, which has its parentheses, as Diesel takes it.
+            self.0.walk_ast(out.reborrow())?;
+        }
+        out.push_sql(" DO NOTHING");
         Ok(())
     }
 }

@@ -72,7 +72,7 @@ where
 }
 
 /// The SQL of a fragment without binds.
-pub(super) fn rendered<DB>(fragment: &dyn QueryFragment<DB>) -> QueryResult<String>
+pub(in crate::statement) fn rendered<DB>(fragment: &dyn QueryFragment<DB>) -> QueryResult<String>
 where
     DB: Backend + Default,
     DB::QueryBuilder: Default,

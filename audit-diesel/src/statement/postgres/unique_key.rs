@@ -15,14 +15,14 @@ use crate::recorder::Recorder;
 use crate::statement::own;
 
 /// Whether the key's columns, none of which may be null, are unique: by an index over them or over
-/// some of them, in a table that no other one inherits from. What a view or a foreign table shows
+/// some of them that is never deferred, in a table that no other one inherits from. What a view or a foreign table shows
 /// has no index here, and is taken at its word.
 const KEY_IS_UNIQUE: &str = "
     SELECT c.relkind NOT IN ('r', 'p') OR (
         (c.relkind = 'p' OR NOT EXISTS (SELECT FROM pg_inherits WHERE inhparent = c.oid))
         AND EXISTS (
             SELECT FROM pg_index x
-            WHERE x.indrelid = c.oid AND x.indisunique AND x.indisvalid
+            WHERE x.indrelid = c.oid AND x.indisunique AND x.indisvalid AND x.indimmediate
                 AND x.indpred IS NULL AND x.indexprs IS NULL
                 AND NOT EXISTS (
                     SELECT FROM generate_series(0, x.indnkeyatts - 1) AS place

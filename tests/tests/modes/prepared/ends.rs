@@ -50,6 +50,23 @@ fn it_is_written_down_before_commit() {
     setup.assert_trail(&auditor, &["ada", "grace"]);
 }
 
+/// A batch failed after its COMMIT, or before its BEGIN: no transaction is open, and PostgreSQL is
+/// asked, so that the next statement is one.
+#[test]
+fn after_a_failed_batch() {
+    let setup = Setup::new();
+    let auditor = setup.auditor();
+    let conn = &mut setup.connection(&auditor);
+    conn.batch_execute("BEGIN").unwrap();
+    insert(conn, "committed").unwrap();
+    conn.batch_execute("COMMIT; SELECT * FROM nowhere")
+        .unwrap_err();
+    insert(conn, "next").unwrap();
+    conn.batch_execute("BEGIN; SELEC 1").unwrap_err();
+    insert(conn, "last").unwrap();
+    setup.assert_trail(&auditor, &["committed", "next", "last"]);
+}
+
 #[test]
 fn rolled_back() {
     let setup = Setup::new();

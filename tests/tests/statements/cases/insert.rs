@@ -303,6 +303,24 @@ fn skipped_rows_among_many() {
     assert_eq!(inserted(app).len(), 1);
 }
 
+/// A target in SQL is written as Diesel writes it.
+#[test]
+fn a_conflict_with_a_partial_index() {
+    let (app, conn) = &mut app_with(&[]);
+    let index = "CREATE UNIQUE INDEX one_owner ON accounts (role) WHERE role = 'owner'";
+    run(conn, index);
+    let target = "(role) WHERE role = 'owner'";
+    let insert = |email: &'static str| {
+        audited::insert_into(accounts::table)
+            .values((accounts::email.eq(email), accounts::role.eq("owner")))
+            .on_conflict(diesel::dsl::sql::<diesel::sql_types::Text>(target))
+            .do_nothing()
+    };
+    assert_eq!(insert("ada").execute(conn), Ok(1));
+    assert_eq!(insert("bob").execute(conn), Ok(0));
+    assert_eq!(inserted(app).len(), 1);
+}
+
 /// A conflict with another constraint than the one that is named is an error, and then no row of
 /// the statement stays.
 #[test]
