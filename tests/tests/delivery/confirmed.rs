@@ -249,6 +249,27 @@ fn a_rolled_back_transaction_leaves_the_journal_and_one_that_runs_stays() {
 }
 
 #[test]
+fn a_transaction_of_another_server_ends_in_quarantine() {
+    use diesel::connection::SimpleConnection;
+    let setup = Setup::new(&[]);
+    let auditor = confirmed_apart(&setup);
+    let conn = &mut setup.app.guard.connection();
+    conn.batch_execute("BEGIN").unwrap();
+    let elsewhere = Unsettled {
+        xid: xid(conn),
+        origin: Some("1/00000001 0".to_owned()),
+    };
+    conn.batch_execute("ROLLBACK").unwrap();
+    let record = Record::new("n.0", AuditContext::default());
+    let payload = record.encode().unwrap().unsettled(&elsewhere);
+    auditor.queue().push(&[payload]).unwrap();
+    let consumer = setup.consumer();
+    setup.wait_for_an_empty_journal();
+    let stats = consumer.stats();
+    assert_eq!((stats.rolled_back, stats.quarantined), (0, 1));
+}
+
+#[test]
 fn a_database_that_is_away_keeps_the_journal_as_it_is() {
     use diesel::connection::SimpleConnection;
     let setup = Setup::new(&[]);

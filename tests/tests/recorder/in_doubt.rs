@@ -253,6 +253,36 @@ fn next_id(conn: &mut Conn) -> i64 {
         .unwrap()
 }
 
+/// Each server gives ids of its own: what was rolled back here has the id of what was committed there.
+#[test]
+fn lost_with_the_trail_on_another_server() {
+    let (here, there) = (PostgresServer::start(), PostgresServer::start());
+    let app = app_on(TestDatabase::on(&here.url()));
+    let trail = app_on(TestDatabase::on(&there.url()));
+    let mut conn = app.pool.get().unwrap();
+    let lost = conn.transaction(|conn| {
+        insert(conn, "ada")?;
+        let backend = backend_of(conn);
+        terminate(&app, backend);
+        QueryResult::Ok(())
+    });
+    assert!(lost.is_err());
+    drop(conn);
+    let id = app.records()[0].unsettled.as_ref().unwrap().xid;
+    let mut conn = trail.guard.connection();
+    while next_id(&mut conn) <= id {}
+
+    let consumer = Consumer::builder(app.auditor.queue(), trail.pool.clone())
+        .spawn()
+        .unwrap();
+    consumer.flush().unwrap();
+    let stats = consumer.stats();
+    assert_eq!(
+        (stats.stored, stats.rolled_back, stats.quarantined),
+        (0, 0, 1)
+    );
+}
+
 /// A batch with a COMMIT in it fails, and nobody says whether before or after.
 #[test]
 fn a_failed_batch_with_a_commit() {
