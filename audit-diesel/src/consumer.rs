@@ -77,8 +77,8 @@ impl Consumer {
     /// `pool`. It uses one connection at a time.
     ///
     /// Let it be a pool of the PostgreSQL server that the audited tables are on: what became of a
-    /// transaction whose connection was lost during COMMIT is asked there, and another server's
-    /// answer would be about another transaction.
+    /// transaction whose connection was lost during COMMIT is asked there. No other server can tell,
+    /// and its record goes into quarantine.
     pub fn builder<C>(queue: Arc<dyn Queue>, pool: Pool<ConnectionManager<C>>) -> ConsumerBuilder<C>
     where
         C: AuditStore,
