@@ -78,7 +78,8 @@ pub trait Queue: Send + Sync + 'static {
     /// [`QueueError::Unavailable`] may mean that they were appended and the answer was lost.
     fn push(&self, payloads: &[Payload]) -> Result<(), QueueError>;
 
-    /// Looks at the oldest payloads: at most `limit`, fewer where they are large.
+    /// Looks at the oldest payloads: at most `limit`, fewer where they are large. Whoever finds fewer,
+    /// of less than 4 MiB together, takes it that there are no more for the moment.
     ///
     /// # Errors
     ///

@@ -43,8 +43,8 @@ pub struct TransactionRef {
     pub seq: u32,
 }
 
-/// A record whose transaction may or may not have been committed: the connection was lost during
-/// COMMIT. Who stores the record asks the database first.
+/// A record whose transaction may or may not have been committed: nobody saw its end, as where the
+/// connection is lost during COMMIT. Who stores the record asks the database first.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Unsettled {
     /// PostgreSQL's id of the transaction, as `txid_current()` gave it.

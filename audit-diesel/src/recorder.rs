@@ -35,6 +35,9 @@ pub(crate) struct Recorder {
     running: Vec<Control>,
     /// What the query that runs now has failed with: Diesel may say `Done` of it afterwards.
     failed: bool,
+    /// Whether PostgreSQL refuses the query that runs now as a whole where it is several: as a
+    /// prepared statement it can be one.
+    refused_whole: bool,
     /// Set while Diesel asks for a type of the query that runs now, before it sends that.
     looks_type_up: bool,
     /// Set while an audited statement runs: its SQL needs no reading.
@@ -49,8 +52,9 @@ pub(crate) struct Recorder {
     raw_writes: Vec<RawWrite>,
     /// Counts the statements of an exempt block.
     exempt: Arc<Exempt>,
-    /// Which server the connection is to, once that was asked.
+    /// Which server the connection is to, once that was answered.
     server: Option<String>,
+    server_asked: bool,
     /// What the connection keeps prepared of our statements.
     prepared_forms: PreparedForms,
 }
@@ -79,6 +83,7 @@ impl Recorder {
             transaction: TransactionBuffer::new(dialect, max_bytes, depth),
             running: Vec::new(),
             failed: false,
+            refused_whole: false,
             looks_type_up: false,
             own_statement: Arc::default(),
             asking: false,
@@ -87,6 +92,7 @@ impl Recorder {
             raw_writes: Vec::new(),
             exempt: Arc::default(),
             server: None,
+            server_asked: false,
             prepared_forms: PreparedForms::default(),
         }
     }
@@ -192,6 +198,11 @@ impl Recorder {
     /// Whether it is not known yet which server the connection is to.
     pub(crate) fn needs_server_identity(&self) -> bool {
         self.server.is_none()
+    }
+
+    /// Whether to ask for it now, outside of a transaction. True once.
+    pub(crate) fn is_server_to_be_asked(&mut self) -> bool {
+        !self.in_transaction() && !std::mem::replace(&mut self.server_asked, true)
     }
 
     pub(crate) fn set_server_identity(&mut self, server: String) {

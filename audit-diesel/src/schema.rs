@@ -245,7 +245,7 @@ pub mod macros {
     }
 
     impl Text {
-        /// Longer ones are cut.
+        /// What does not fit is left out.
         const CAPACITY: usize = 4096;
 
         const fn new() -> Self {

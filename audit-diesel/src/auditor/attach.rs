@@ -99,10 +99,14 @@ impl Auditor {
     }
 }
 
-/// Where that is not answered, records do not name the server.
+/// Asks which server this is, once, and not where an error would abort a transaction. Where it is not
+/// answered, records do not name the server.
 fn learn_server<C: RawConnection>(conn: &mut C) {
-    if Recorder::of(conn).is_some_and(|recorder| recorder.needs_server_identity())
-        && let Ok(Some(server)) = own(conn, RawConnection::server_identity)
+    let is_due = |recorder: &mut Recorder| recorder.is_server_to_be_asked();
+    if !Recorder::of(conn).is_some_and(is_due) {
+        return;
+    }
+    if let Ok(Some(server)) = own(conn, RawConnection::server_identity)
         && let Some(recorder) = Recorder::of(conn)
     {
         recorder.set_server_identity(server);

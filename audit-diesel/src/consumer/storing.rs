@@ -49,9 +49,9 @@ impl Storing<'_> {
                 TransactionStatus::InProgress => self.tally.put_off.push(entry.payload),
                 TransactionStatus::Unknown => self.refuse(
                     &entry,
-                    "the connection was lost during COMMIT, and this database cannot tell \
-                     whether the transaction was committed: it crashed or was restored since, \
-                     the id is too old, or the transaction was another server's",
+                    "nobody saw how the transaction ended, as where the connection is lost during \
+                     COMMIT, and this database cannot tell: it crashed or was restored since, the \
+                     id is too old, or the transaction was another server's",
                 ),
             }
         }

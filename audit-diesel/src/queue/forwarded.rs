@@ -145,7 +145,8 @@ impl Queue for ForwardedQueue {
     fn put_off(&self, payloads: &[Payload]) -> Result<(), QueueError> {
         // A full Redis takes none, and has to get empty all the same. The journal keeps them as well.
         let refused = self.target.put_off(payloads);
-        refused.or_else(|_| self.journal.push(payloads))
+        let marked = || payloads.iter().map(Payload::put_off).collect::<Vec<_>>();
+        refused.or_else(|_| self.journal.push(&marked()))
     }
 
     fn control(

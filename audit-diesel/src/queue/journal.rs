@@ -32,7 +32,7 @@ use file::JournalFile;
 use lane::Lane;
 pub(crate) use prepared::now_ms;
 use room::Room;
-use segments::{OpenSegment, Segments};
+use segments::{Next, OpenSegment, Segments};
 #[cfg(feature = "redis")]
 pub(crate) use sent::Claim;
 
@@ -44,7 +44,7 @@ pub(crate) use sent::Claim;
 /// journal keeps a folder `…-segments` with what was pushed last: copy or remove all four or none.
 ///
 /// The file does not shrink; space of stored records is used again.
-/// Of a push of more than 1 MiB a part may be there where the process dies in the middle of it.
+/// Of a push of more than 64 KiB a part may be there where the process dies in the middle of it.
 ///
 /// ```
 /// use audit_diesel::{Fsync, Journal, Queue};
@@ -187,33 +187,38 @@ impl Inner {
             })?;
         }
         let waiting = self.segments.waiting();
-        let mut unread = None;
         for name in waiting.map_err(|error| self.away(&error))? {
-            // One that cannot be read must not hold up the others.
-            let read = match self.segments.open(name) {
-                Ok(Some(mut segment)) => self.collect_from(&mut segment)?,
-                Ok(None) => Ok(()),
-                Err(error) => Err(error),
-            };
-            unread = unread.or(read.err());
+            if let Some(mut segment) = self.segments.open(name) {
+                self.collect_from(&mut segment)?;
+            }
         }
-        unread.map_or(Ok(()), |error| Err(self.away(&error)))
+        Ok(())
     }
 
-    /// Collects what the segment held when it was opened. The inner error is one of its file.
-    fn collect_from(&self, segment: &mut OpenSegment) -> Result<io::Result<()>, QueueError> {
+    /// Moves what waits in this process's segment into the tables.
+    fn collect_own(&self) -> Result<(), QueueError> {
+        self.check_damage()?;
+        let own = self.segments.own_name();
+        match own.and_then(|name| self.segments.open(name)) {
+            Some(mut segment) => self.collect_from(&mut segment),
+            None => Ok(()),
+        }
+    }
+
+    /// Collects what the segment held when it was opened.
+    fn collect_from(&self, segment: &mut OpenSegment) -> Result<(), QueueError> {
         loop {
             let part = match self.segments.next_part(segment) {
-                Ok(Some(part)) => part,
-                Ok(None) => break,
-                Err(error) => return Ok(Err(error)),
+                Next::Part(part) => part,
+                Next::Nothing => break,
+                Next::Unreadable => return Ok(()),
             };
             let there = self.run(&self.writer, |connection| {
                 self.segments.store(connection, segment, &part)
             })?;
             failpoint!("journal.collected");
             if !there {
-                return Ok(Ok(()));
+                return Ok(());
             }
             self.logged(part.length());
         }
@@ -222,7 +227,7 @@ impl Inner {
                 self.segments.remove(connection, segment)
             })?;
         }
-        Ok(Ok(()))
+        Ok(())
     }
 
     /// Empties a log that has become long. It is no error where that fails: then a push does it.
@@ -280,8 +285,9 @@ impl Queue for Journal {
         failpoint!("journal.before-write");
         self.0.check_damage()?;
         if !self.0.segments.append(payloads) {
-            // In the order of the calls: what waits was pushed before.
-            let _ = self.0.collect();
+            // In the order of the calls: what waits was pushed before. Where that fails, the push
+            // says why.
+            let _ = self.0.collect_own();
             self.take(payloads, |connection, bytes, max_bytes| {
                 let pushed = statements::push(connection, payloads, bytes, max_bytes)?;
                 // There may be room for a segment again.

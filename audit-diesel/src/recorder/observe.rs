@@ -5,9 +5,9 @@ use std::sync::atomic::Ordering;
 use diesel::connection::{DebugQuery, InstrumentationEvent};
 use diesel::result::Error;
 
-use super::Recorder;
 use super::control::{self, Control};
 use super::transaction::Answer;
+use super::{Dialect, Recorder};
 #[cfg(feature = "failpoints")]
 use crate::failpoint::failpoint;
 use crate::{GuardMode, sql};
@@ -36,7 +36,11 @@ impl Recorder {
                 }
                 if !self.failed {
                     let controls = std::mem::take(&mut self.running);
-                    self.finished(&controls, answer, WasRun::of(*error));
+                    let was_run = match self.refused_whole {
+                        true => WasRun::No,
+                        false => WasRun::of(*error),
+                    };
+                    self.finished(&controls, answer, was_run);
                 }
                 self.failed |= answer != Answer::Done;
             }
@@ -81,9 +85,13 @@ impl Recorder {
                 self.raw_writes = watch.look(text, bounds, in_transaction, tables, dialect);
             }
         });
-        if prepared && !self.looks_type_up {
+        if self.looks_type_up {
+            return;
+        }
+        self.refused_whole = prepared && dialect == Dialect::Postgres;
+        if prepared {
             self.raw_writes.extend(self.watch.saw_prepared());
-            if self.transaction.runs_only_first_of_prepared() {
+            if dialect == Dialect::Sqlite {
                 self.running.truncate(1);
             }
         }

@@ -17,10 +17,6 @@ use crate::AuditError;
 
 /// What differs between databases in how a transaction ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[cfg_attr(
-    not(feature = "postgres"),
-    expect(dead_code, reason = "only PostgreSQL has this dialect")
-)]
 pub(crate) enum Dialect {
     /// An error aborts the transaction; COMMIT then succeeds and rolls back. COMMIT always ends
     /// the transaction, whatever it returns.
@@ -148,10 +144,5 @@ impl TransactionBuffer {
             }
             _ => Ok(()),
         }
-    }
-
-    /// Whether of a prepared text the database runs the first statement and ignores the rest.
-    pub(super) fn runs_only_first_of_prepared(&self) -> bool {
-        self.dialect == Dialect::Sqlite
     }
 }

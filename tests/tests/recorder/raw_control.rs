@@ -211,6 +211,33 @@ fn a_batch_that_fails_in_its_next_transaction() {
     assert_kept!(app, conn, ["a"]);
 }
 
+/// SQLite runs the first of them, and PostgreSQL none.
+#[test]
+fn several_statements_in_a_prepared_query() {
+    for (text, on_sqlite) in [
+        ("ROLLBACK; SELECT 1", "b"),
+        ("ROLLBACK TO outside; SELECT 1", "b"),
+    ] {
+        let app = app();
+        let conn = &mut app.pool.get().unwrap();
+        run(conn, &["BEGIN", "SAVEPOINT outside", "+a"], false);
+        run(conn, &["SAVEPOINT inside"], false);
+        let refused = diesel::sql_query(text).execute(conn).is_err();
+        let expected: &[&str] = match refused {
+            true => {
+                run(conn, &["ROLLBACK TO inside", "+b"], false);
+                &["a", "b"]
+            }
+            false => {
+                run(conn, &["+b"], false);
+                &[on_sqlite]
+            }
+        };
+        let _ = conn.batch_execute("COMMIT");
+        assert_kept!(app, conn, expected);
+    }
+}
+
 #[test]
 fn a_query_without_a_statement_changes_nothing() {
     let app = app();

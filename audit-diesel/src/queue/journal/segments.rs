@@ -26,8 +26,9 @@ use super::{Fault, Fsync, damage};
 use collected::Outcome;
 pub(super) use collected::TABLE;
 use left::{Left, Why};
+pub(super) use reader::OpenSegment;
 use reader::Opened;
-pub(super) use reader::{OpenSegment, Part};
+use reader::Part;
 use writer::Segment;
 
 /// The most that waits in this process's segment: 64 MiB, and no more than a sixteenth of the
@@ -41,6 +42,14 @@ const WRITE_BYTES: usize = 1 << 20;
 
 /// A segment of this length is followed by a new one once it is collected: 1 MiB.
 const ENOUGH_BYTES: u64 = 1 << 20;
+
+/// What waits to be collected from a segment.
+pub(super) enum Next {
+    Part(Part),
+    Nothing,
+    /// It has to wait.
+    Unreadable,
+}
 
 /// The segments of a journal, as one process sees them.
 #[derive(Debug)]
@@ -140,19 +149,20 @@ impl Segments {
         Ok(names)
     }
 
-    /// Opens a segment. None where it is gone, or left to others.
-    pub(super) fn open(&self, name: String) -> io::Result<Option<OpenSegment>> {
-        let why = match OpenSegment::open(&self.folder, name.clone()) {
-            Ok(Opened::Ready(segment)) => {
-                self.left().forget(&name);
-                return Ok(Some(segment));
-            }
-            Ok(Opened::Gone) => return Ok(None),
-            Ok(Opened::Newer) => Why::Newer,
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Why::Forbidden,
-            Err(error) => return Err(error),
-        };
-        let is_new = self.left().note(&name, why);
+    /// Opens a segment. None where it is gone, or has to wait.
+    pub(super) fn open(&self, name: String) -> Option<OpenSegment> {
+        match OpenSegment::open(&self.folder, name.clone()) {
+            Ok(Opened::Ready(segment)) => return Some(segment),
+            Ok(Opened::Gone) => {}
+            Ok(Opened::Newer) => self.leave(&name, Why::Newer),
+            Err(error) => self.leave(&name, Why::of(&error)),
+        }
+        None
+    }
+
+    /// Leaves a segment alone for now: it must not hold up the others.
+    fn leave(&self, name: &str, why: Why) {
+        let is_new = self.left().note(name, why);
         if is_new {
             tracing::error!(
                 journal = %self.journal.display(),
@@ -161,7 +171,11 @@ impl Segments {
                 why.problem()
             );
         }
-        Ok(None)
+    }
+
+    /// The name of the segment that this process appends to.
+    pub(super) fn own_name(&self) -> Option<String> {
+        self.current().as_ref().map(|own| own.name.clone())
     }
 
     /// Names the segments that are left to others.
@@ -169,14 +183,26 @@ impl Segments {
         self.left().warnings(subject)
     }
 
-    /// The next part of what a segment held when it was opened, if any waits to be collected.
-    pub(super) fn next_part(&self, segment: &mut OpenSegment) -> io::Result<Option<Part>> {
+    /// The next part of what a segment held when it was opened.
+    pub(super) fn next_part(&self, segment: &mut OpenSegment) -> Next {
         let from = self.collected_of(&segment.name);
-        if from >= segment.length {
-            return Ok(None);
+        let part = match from < segment.length {
+            true => segment.read(from),
+            false => return Next::Nothing,
+        };
+        match part {
+            Ok(part) => {
+                self.left().forget(&segment.name);
+                match part.to > part.from {
+                    true => Next::Part(part),
+                    false => Next::Nothing,
+                }
+            }
+            Err(error) => {
+                self.leave(&segment.name, Why::of(&error));
+                Next::Unreadable
+            }
         }
-        let part = segment.read(from)?;
-        Ok((part.to > part.from).then_some(part))
     }
 
     /// Moves a part into the journal's tables. False where the segment is gone.

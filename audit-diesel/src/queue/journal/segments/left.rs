@@ -1,6 +1,7 @@
 //! Segments that this process cannot collect, and others can.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 
 use audit_core::Warning;
 
@@ -9,13 +10,25 @@ use audit_core::Warning;
 pub(super) enum Why {
     Newer,
     Forbidden,
+    Unreadable(io::ErrorKind),
 }
 
 impl Why {
-    pub(super) fn problem(self) -> &'static str {
+    /// Why a segment is that cannot be opened or read.
+    pub(super) fn of(error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::PermissionDenied => Self::Forbidden,
+            kind => Self::Unreadable(kind),
+        }
+    }
+
+    pub(super) fn problem(self) -> String {
         match self {
-            Self::Newer => "was made by a newer version",
-            Self::Forbidden => "belongs to another user, and may not be read by this one",
+            Self::Newer => "was made by a newer version".to_owned(),
+            Self::Forbidden => {
+                "belongs to another user, and may not be read by this one".to_owned()
+            }
+            Self::Unreadable(kind) => format!("cannot be read ({kind})"),
         }
     }
 
@@ -23,6 +36,7 @@ impl Why {
         match self {
             Self::Newer => "upgrade this process, or start one of the newer version",
             Self::Forbidden => "let one user run all processes that share the journal",
+            Self::Unreadable(_) => "look after the disk",
         }
     }
 }

@@ -24,13 +24,34 @@ fn a_look_ends_with_what_was_there_when_it_began() {
     let segments = &journal.0.segments;
     let names = segments.waiting().unwrap();
     let mut segment = segments.open(names.into_iter().next().unwrap()).unwrap();
-    let segment = segment.as_mut().unwrap();
-    let part = segments.next_part(segment).unwrap().unwrap();
-    let store = |connection: &mut _| segments.store(connection, segment, &part);
+    let Next::Part(part) = segments.next_part(&mut segment) else {
+        unreachable!("something waits");
+    };
+    let store = |connection: &mut _| segments.store(connection, &segment, &part);
     assert!(journal.run(&journal.0.writer, store).unwrap());
     push(&journal, "meanwhile");
-    assert!(segments.next_part(segment).unwrap().is_none());
+    assert!(matches!(segments.next_part(&mut segment), Next::Nothing));
     assert_eq!(journal.len(), Ok(2));
+}
+
+/// As where the disk is damaged: a folder can be opened, and not be read.
+#[test]
+fn a_segment_that_cannot_be_read_holds_up_nothing_and_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = open(&folder);
+    push(&journal, "before");
+    let segments = &journal.0.segments;
+    let unreadable = uuid::Uuid::nil().simple().to_string();
+    fs::create_dir(segments.folder.join(&unreadable)).unwrap();
+    assert!(segments.open(unreadable.clone()).is_none());
+    let warnings = journal.warnings().unwrap();
+    assert!(
+        warnings
+            .iter()
+            .any(|it| it.to_string().contains(&unreadable)),
+        "{warnings:?}"
+    );
+    assert_eq!(journal.len(), Ok(1));
 }
 
 /// Each process sees the segments of all, and there is no end of them.
