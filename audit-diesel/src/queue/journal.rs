@@ -195,11 +195,14 @@ impl Inner {
         Ok(())
     }
 
-    /// Moves what waits in this process's segment into the tables.
+    /// Moves what this process has pushed into the tables: its segment, or where it has none, or none
+    /// any more, all that wait.
     fn collect_own(&self) -> Result<(), QueueError> {
+        let Some(own) = self.segments.own_name() else {
+            return self.collect();
+        };
         self.check_damage()?;
-        let own = self.segments.own_name();
-        match own.and_then(|name| self.segments.open(name)) {
+        match self.segments.open(own) {
             Some(mut segment) => self.collect_from(&mut segment),
             None => Ok(()),
         }
