@@ -63,8 +63,8 @@ fn each_time_it_goes_on_until_the_queue_is_empty() {
     assert!(stats.batches >= 12, "{stats:?}");
 }
 
-/// When the queue is peeked at, where each peek finds so many records.
-fn peeks_at_intervals(interval: Duration, found: usize) {
+/// When the queue is peeked at, where each peek finds so many records; after a flush, if wanted.
+fn peeks_at_intervals(interval: Duration, found: usize, flush: bool) {
     let app = app();
     let (queue, peeks) = (MemoryQueue::new(), Arc::new(Mutex::new(Vec::new())));
     let (pushes, times) = (queue.clone(), peeks.clone());
@@ -75,23 +75,35 @@ fn peeks_at_intervals(interval: Duration, found: usize) {
         }
         Ok(())
     });
-    let _consumer = builder(&app, hooked).interval(interval).spawn().unwrap();
-    wait_until("some peeks", LONG, || peeks.lock().unwrap().len() >= 4);
+    let consumer = builder(&app, hooked).interval(interval).spawn().unwrap();
+    if flush {
+        wait_until("a pass", LONG, || !peeks.lock().unwrap().is_empty());
+        consumer.flush_within(LONG).unwrap();
+    }
+    // One may have begun while somebody waited.
+    let from = match flush {
+        true => peeks.lock().unwrap().len() + 1,
+        false => 0,
+    };
+    wait_until("some peeks", LONG, || {
+        peeks.lock().unwrap().len() >= from + 4
+    });
     let peeks = peeks.lock().unwrap();
-    for pair in peeks.windows(2) {
+    for pair in peeks[from..].windows(2) {
         assert!(pair[1] - pair[0] >= interval, "{pair:?}");
     }
 }
 
 #[test]
 fn it_looks_at_the_queue_at_its_interval_only() {
-    peeks_at_intervals(Duration::from_millis(100), 0);
+    peeks_at_intervals(Duration::from_millis(100), 0, false);
 }
 
 /// Small batches cost as much as large ones.
 #[test]
 fn it_lets_records_gather_that_keep_coming() {
-    peeks_at_intervals(Duration::from_millis(100), 3);
+    peeks_at_intervals(Duration::from_millis(100), 3, false);
+    peeks_at_intervals(Duration::from_millis(100), 3, true);
 }
 
 #[test]

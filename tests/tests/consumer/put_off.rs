@@ -3,7 +3,7 @@
 use std::sync::{Mutex, mpsc};
 use std::time::Duration;
 
-use audit_diesel::{Auditor, Consumer, Payload, Queue, RedisQueue, Unsettled};
+use audit_diesel::{Auditor, Consumer, Journal, Payload, Queue, RedisQueue, Unsettled};
 use audit_tests::app::postgres::{App, app};
 use audit_tests::{Call, Hooked, LONG, RedisServer, TestRedis, wait_until};
 use diesel::connection::SimpleConnection;
@@ -137,9 +137,17 @@ fn a_full_redis_gets_empty_where_there_is_a_journal() {
         .journal(folder.path().join("journal.db"))
         .build()
         .unwrap();
+    let came = full.list.peek(1).unwrap().payloads;
     let consumer = full.consumer(&auditor);
     wait_until("an empty list", LONG, || full.list.is_empty().unwrap());
     assert_eq!(stored(&full.app), ["n.1"]);
+    let journal = Journal::builder(folder.path().join("journal.db"));
+    let waits = journal.open().unwrap().peek(10).unwrap().payloads;
+    assert_ne!(
+        waits, came,
+        "an acknowledgement of its old place cannot mean it"
+    );
+    assert_eq!(waits[0].before_put_off(), came[0]);
     full.ends_well(&consumer);
 }
 

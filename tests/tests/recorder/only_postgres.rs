@@ -27,6 +27,27 @@ fn deferred_uniqueness(app: &App) {
         .unwrap();
 }
 
+/// Which server it is may not be asked by everybody, and asking once is enough.
+#[test]
+fn a_role_that_may_not_ask_for_the_server() {
+    let app = app();
+    let conn = &mut app.guard.connection();
+    let role = app.guard.url().rsplit('/').next().unwrap().to_owned();
+    conn.batch_execute(&format!(
+        "REVOKE EXECUTE ON FUNCTION pg_control_system() FROM PUBLIC;
+         CREATE ROLE {role}; GRANT ALL ON accounts, accounts_id_seq TO {role}; SET ROLE {role}"
+    ))
+    .unwrap();
+    app.auditor.attach(conn);
+    conn.batch_execute("BEGIN").unwrap();
+    app.auditor.attach(conn);
+    add!(conn, "ada");
+    conn.batch_execute("COMMIT; RESET ROLE").unwrap();
+    assert_kept!(app, conn, ["ada"]);
+    conn.batch_execute(&format!("DROP OWNED BY {role}; DROP ROLE {role}"))
+        .unwrap();
+}
+
 #[test]
 fn a_commit_that_a_deferred_constraint_refuses() {
     let app = app();

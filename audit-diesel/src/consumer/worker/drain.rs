@@ -180,6 +180,7 @@ impl<S: Sink> Run<S> {
     pub(super) fn note_flush(&mut self) -> Result<(), String> {
         let asked = self.shared.lock().flush_asked;
         if asked > self.flushes.noted() {
+            self.flush_seen = asked;
             let length = self.shared.queue.len().map_err(text)?;
             self.flushes.note(asked, length);
         }

@@ -26,7 +26,7 @@ pub(super) struct Run<S> {
     pub(super) suspicion: Suspicion,
     checks: Checks,
     pub(super) flushes: Flushes,
-    /// The latest flush asked for when the latest pass began.
+    /// The latest flush that the latest pass knows of.
     pub(super) flush_seen: u64,
 }
 

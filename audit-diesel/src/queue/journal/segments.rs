@@ -27,8 +27,7 @@ use collected::Outcome;
 pub(super) use collected::TABLE;
 use left::{Left, Why};
 pub(super) use reader::OpenSegment;
-use reader::Opened;
-use reader::Part;
+use reader::{Opened, Part};
 use writer::Segment;
 
 /// The most that waits in this process's segment: 64 MiB, and no more than a sixteenth of the
