@@ -22,5 +22,5 @@ pub use encode::ChangeEncoder;
 pub use event::AuditEvent;
 pub use queue::{Batch, MemoryQueue, Payload, Queue, QueueError, Warning};
 pub use record::{Outcome, Record, TransactionRef, Unsettled};
-pub use secret::{SECRET_WORDS, names_one_of, names_secret};
+pub use secret::{EXTRA_SECRET_WORDS, SECRET_WORDS, looks_secret, names_one_of, names_secret};
 pub use wire::{DecodeError, WIRE_VERSION};
