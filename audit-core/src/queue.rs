@@ -135,6 +135,19 @@ pub trait Queue: Send + Sync + 'static {
         self.len().map(|len| len == 0)
     }
 
+    /// Whether the queue may still hold this very payload, and with it what was pushed after it: a
+    /// queue that cannot look for one says so as long as it holds anything. A journal in front of
+    /// the queue finds out by this what the queue has given away or lost.
+    ///
+    /// # Errors
+    ///
+    /// [`QueueError::Closed`] where the queue ends its connection for this payload, and
+    /// [`QueueError::Unavailable`] and its like.
+    fn may_hold(&self, payload: &Payload) -> Result<bool, QueueError> {
+        let _ = payload;
+        self.is_empty().map(|empty| !empty)
+    }
+
     /// Waits until everything that was pushed before the call can be peeked. A queue with a
     /// journal in front of it overrides this.
     ///

@@ -172,6 +172,10 @@ impl Queue for BufferedQueue {
         self.target.queue.len()
     }
 
+    fn may_hold(&self, payload: &Payload) -> Result<bool, QueueError> {
+        self.target.queue.may_hold(payload)
+    }
+
     fn settle(&self, timeout: Duration) -> Result<(), QueueError> {
         super::forward::settle(&self.forwarder, timeout, || self.name())
     }

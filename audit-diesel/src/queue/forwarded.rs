@@ -80,13 +80,13 @@ impl ForwardedQueue {
         };
         let forwarder = Worker::spawn(queue, sink, settings("audit-forwarder"))?;
         let confirmer = fates.map(|(fates, grace)| {
+            let sent = Sent::new(journal.clone(), &target.queue, &fit, &carrier, grace);
             let sink = Confirm {
                 journal: journal.clone(),
                 fates,
                 fit,
                 counters: Arc::clone(&counters),
             };
-            let sent = Sent::new(journal.clone(), &target.queue, &carrier, grace);
             let interval = (grace / 4).max(INTERVAL);
             let settings = Settings {
                 interval,
@@ -161,6 +161,10 @@ impl Queue for ForwardedQueue {
 
     fn len(&self) -> Result<u64, QueueError> {
         self.target.len()
+    }
+
+    fn may_hold(&self, payload: &Payload) -> Result<bool, QueueError> {
+        self.target.may_hold(payload)
     }
 
     fn settle(&self, timeout: Duration) -> Result<(), QueueError> {
