@@ -41,7 +41,10 @@ fn a_database_that_is_away_is_said_within_seconds() {
 fn a_redis_that_is_away_is_said_within_seconds() {
     let database = TestDatabase::new();
     let error = refused(&database.url(), &format!("redis://:s3cret@{NOBODY}/"));
-    assert!(error.contains("the Redis list audit:queue at 127.0.0.1:1"), "{error}");
+    assert!(
+        error.contains("the Redis list audit:queue at 127.0.0.1:1"),
+        "{error}"
+    );
     assert!(error.contains("unavailable"), "{error}");
 }
 
