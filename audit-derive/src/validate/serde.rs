@@ -18,15 +18,18 @@ pub(super) fn check_struct(model: &Model<'_>, errors: &mut Errors) {
     if model.fields.iter().any(|field| field.marks_unreadable) {
         return;
     }
-    let undecided = model.fields.iter().filter_map(|field| match &field.maps {
-        Maps::Column(column) if !is_decided(model, field) => Some(column),
+    let columns = model.fields.iter().filter_map(|field| match &field.maps {
+        // One that has a message of its own needs no second one.
+        Maps::Column(column) if !is_decided(model, field) && undecided(model, field).is_none() => {
+            Some(column)
+        }
         _ => None,
     });
-    let undecided: Vec<String> = undecided
+    let columns: Vec<String> = columns
         .map(|column| format!("`{}`", column.unraw()))
         .collect();
-    if !undecided.is_empty() {
-        errors.at(into.span, into_message(&undecided.join(", ")));
+    if !columns.is_empty() {
+        errors.at(into.span, into_message(&columns.join(", ")));
     }
 }
 

@@ -24,7 +24,7 @@ fn length(text: &str) -> usize {
 /// Each is decided, or says nothing of what is written.
 #[derive(Auditable, Serialize, Deserialize)]
 #[diesel(table_name = accounts)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, tag = "kind", from = "Whole")]
+#[serde(rename_all = "camelCase", tag = "kind")]
 struct Account {
     #[serde(rename = "id")]
     id: i32,
@@ -47,15 +47,6 @@ struct Account {
     #[serde(flatten)]
     #[diesel(embed)]
     address: Address,
-}
-
-#[derive(Default, Deserialize)]
-struct Whole {}
-
-impl From<Whole> for Account {
-    fn from(_: Whole) -> Self {
-        account("", "")
-    }
 }
 
 fn any<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
