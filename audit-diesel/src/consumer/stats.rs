@@ -1,3 +1,5 @@
+use std::time::SystemTime;
+
 /// What a consumer did since it was started.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
@@ -20,6 +22,16 @@ pub struct ConsumerStats {
     pub panics: u64,
     /// The problem of the latest try, gone once a try succeeds.
     pub last_error: Option<String>,
+    /// Since when each try has failed, gone once one succeeds.
+    pub failing_since: Option<SystemTime>,
     /// Whether the thread runs.
     pub running: bool,
+}
+
+impl ConsumerStats {
+    /// A try succeeded.
+    pub(super) fn works(&mut self) {
+        self.last_error = None;
+        self.failing_since = None;
+    }
 }

@@ -15,6 +15,7 @@ use super::refusal::is_outage;
 use super::storing::Storing;
 use super::{ConsumerError, Control, Delivery, Sink, Tally, Undelivered, poison};
 use crate::failpoint::failpoint;
+use crate::log::log;
 use crate::store::{EntryToStore, Refused};
 
 /// A connection to a database that `audit_logs` can live in: `PgConnection` or `SqliteConnection`.
@@ -302,7 +303,8 @@ fn transaction<C: Backend>(
 }
 
 pub(super) fn say_quarantined(refused: &Refused) {
-    tracing::error!(
+    log!(
+        error,
         quarantine_id = %refused.id(),
         reason = refused.reason_without_values(),
         "an audit record went into quarantine"
