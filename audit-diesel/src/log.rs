@@ -16,7 +16,7 @@ macro_rules! log {
 pub(crate) use log;
 
 /// How often the same trouble is said, while it lasts.
-pub(crate) const AGAIN_AFTER: Duration = Duration::from_secs(60);
+const AGAIN_AFTER: Duration = Duration::from_secs(60);
 
 /// Lets the same thing be said once a minute, however often it happens.
 #[derive(Debug, Default)]

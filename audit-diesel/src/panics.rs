@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use audit_core::{Batch, Payload, Queue, QueueError, Warning};
+use audit_core::{Batch, Payload, Queue, QueueError, QueueStatus, Warning};
 
 use crate::auditor::DeliveryCounters;
 use crate::log::{Seldom, log};
@@ -31,7 +31,8 @@ pub(crate) fn message(panic: Box<dyn Any + Send>) -> String {
     said.unwrap_or_else(|| "a panic without a message".to_owned())
 }
 
-/// A queue whose panics are errors: it counts as away then.
+/// A queue whose panics are errors: it counts as away then. Each method of the trait is passed on,
+/// also those that have a default.
 pub(crate) struct ContainedQueue {
     queue: Arc<dyn Queue>,
     /// Asked once.
@@ -102,6 +103,10 @@ impl Queue for ContainedQueue {
         self.contain("is_empty", |queue| queue.is_empty())
     }
 
+    fn may_hold(&self, payload: &Payload) -> Result<bool, QueueError> {
+        self.contain("may_hold", |queue| queue.may_hold(payload))
+    }
+
     fn settle(&self, timeout: Duration) -> Result<(), QueueError> {
         self.contain("settle", |queue| queue.settle(timeout))
     }
@@ -119,6 +124,11 @@ impl Queue for ContainedQueue {
 
     fn warnings(&self) -> Result<Vec<Warning>, QueueError> {
         self.contain("warnings", |queue| queue.warnings())
+    }
+
+    fn status(&self) -> QueueStatus {
+        self.contain("status", |queue| Ok(queue.status()))
+            .unwrap_or_default()
     }
 }
 

@@ -204,7 +204,7 @@ impl<S: Sink> Run<S> {
         stats.poison += tally.poison as u64;
         stats.rolled_back += tally.rolled_back as u64;
         stats.batches += 1;
-        stats.works();
+        stats.note_success();
     }
 }
 

@@ -1,17 +1,18 @@
 //! The thread's life: passes over the queue, and how long it waits between them.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use super::super::backoff;
 use super::super::checks::Checks;
 use super::super::flush::Flushes;
 use super::Sink;
 use super::drain::Pass;
+use super::outage::Outage;
 use super::shared::Shared;
 use super::suspicion::Suspicion;
 
-use crate::log::{AGAIN_AFTER, log};
+use crate::log::log;
 use crate::panics;
 
 /// How soon a worker that stands by looks again while somebody waits for a flush.
@@ -27,9 +28,8 @@ pub(super) struct Run<S> {
     /// Whether the sink's `begin` was called.
     begun: bool,
     pub(super) failures: u32,
-    /// When the failures in a row were said last.
-    said_at: Option<Instant>,
     pub(super) suspicion: Suspicion,
+    outage: Outage,
     checks: Checks,
     pub(super) flushes: Flushes,
     /// The latest flush that the latest pass knows of.
@@ -43,8 +43,8 @@ impl<S: Sink> Run<S> {
             sink,
             begun: false,
             failures: 0,
-            said_at: None,
             suspicion: Suspicion::default(),
+            outage: Outage::default(),
             checks: Checks::default(),
             flushes: Flushes::default(),
             flush_seen: 0,
@@ -93,30 +93,32 @@ impl<S: Sink> Run<S> {
 
     fn succeeded(&mut self, pause: Duration) -> Duration {
         self.works();
-        self.shared.lock().stats.works();
+        self.shared.lock().stats.note_success();
         pause
     }
 
-    /// It fails no more.
+    /// Whatever was in the way is so no longer.
     pub(super) fn works(&mut self) {
         self.failures = 0;
-        self.said_at = None;
+        if let Some(lasted) = self.outage.ended(Instant::now()) {
+            let (worker, seconds) = (self.shared.settings.name, lasted.as_secs());
+            log!(info, worker, seconds, "delivers audit records again");
+        }
     }
 
     fn failed(&mut self, problem: String, panicked: bool) -> Duration {
         self.failures = self.failures.saturating_add(1);
-        let failures = self.failures;
         let worker = self.shared.settings.name;
-        if self.said_at.is_none_or(|at| at.elapsed() >= AGAIN_AFTER) {
-            self.said_at = Some(Instant::now());
+        if let Some(lasts) = self.outage.failed(Instant::now()) {
+            let seconds = lasts.as_secs();
             if panicked {
-                log!(error, worker, problem, failures, "panicked; it goes on");
+                log!(error, worker, problem, seconds, "panicked; it goes on");
             } else {
                 log!(
                     warn,
                     worker,
                     problem,
-                    failures,
+                    seconds,
                     "cannot deliver audit records now; it tries again"
                 );
             }
@@ -124,8 +126,7 @@ impl<S: Sink> Run<S> {
         let stats = &mut self.shared.lock().stats;
         stats.outages += u64::from(!panicked);
         stats.panics += u64::from(panicked);
-        stats.last_error = Some(problem);
-        stats.failing_since.get_or_insert_with(SystemTime::now);
+        stats.note_failure(problem);
         backoff::delay(self.failures, self.shared.settings.longest_backoff)
     }
 
