@@ -156,12 +156,19 @@ where
     M: AuditedModel,
     C: RawConnection,
 {
-    let result = match delivery::ready(conn, M::DELIVERY)? {
+    let delivery = delivery::ready(conn, M::DELIVERY)?;
+    if let Some(recorder) = Recorder::of(conn) {
+        recorder.hold_panics();
+    }
+    let result = match delivery {
         Delivery::AfterCommit => conn.run_statement(run),
         Delivery::Prepared | Delivery::Transactional => conn.run_with_records(run),
     };
-    if let (Err(_), Some(recorder)) = (&result, Recorder::of(conn)) {
-        recorder.statement_failed();
+    if let Some(recorder) = Recorder::of(conn) {
+        if result.is_err() {
+            recorder.statement_failed();
+        }
+        recorder.go_on_with_panic();
     }
     result
 }
