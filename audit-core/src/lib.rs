@@ -7,20 +7,24 @@
 
 mod auditable;
 mod changes;
+mod content;
 mod context;
 mod encode;
 mod event;
 mod queue;
 mod record;
 mod secret;
+mod signature;
 mod wire;
 
 pub use auditable::{AuditFields, Auditable, IdWriter};
 pub use changes::{ChangeKind, Changes, ChangesWriter, Compared, Recorded, base64};
+pub use content::ContentDigest;
 pub use context::{Actor, Attached, AuditContext, ContextGuard, InvalidIp, Source};
 pub use encode::ChangeEncoder;
 pub use event::AuditEvent;
-pub use queue::{Batch, MemoryQueue, Payload, Queue, QueueError, Warning};
+pub use queue::{Batch, MemoryQueue, Payload, Queue, QueueError, Warning, Whole};
 pub use record::{Outcome, Record, TransactionRef, Unsettled};
 pub use secret::{SECRET_WORDS, names_one_of, names_secret};
+pub use signature::{KeyError, SignatureError, SigningKey};
 pub use wire::{DecodeError, WIRE_VERSION};

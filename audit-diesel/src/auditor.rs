@@ -24,7 +24,7 @@ pub(crate) use stats::DeliveryCounters;
 
 use std::sync::Arc;
 
-use audit_core::{Queue, QueueError, Warning};
+use audit_core::{Queue, QueueError, SigningKey, Warning};
 
 use crate::AuditError;
 use crate::delivery::Delivery;
@@ -73,6 +73,7 @@ struct Settings {
     guarded: GuardedTables,
     /// The application's own words that say secret.
     secret_words: Vec<&'static str>,
+    signing_key: Option<SigningKey>,
 }
 
 impl Auditor {

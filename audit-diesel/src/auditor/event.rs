@@ -19,7 +19,7 @@ impl Auditor {
     pub fn record(&self, event: AuditEvent) -> Result<(), AuditError> {
         self.check_queue()?;
         let payload = self.encode_event(event)?;
-        self.shared.queue.push(&[payload])?;
+        self.shared.queue.push(&self.signed(&[payload]))?;
         self.shared.counters.published(1);
         Ok(())
     }

@@ -49,7 +49,7 @@ impl BufferedQueue {
                 .max_payload_bytes(usize::MAX),
             waiting: Mutex::new(false),
         });
-        let sink = Forward::to(Arc::clone(&target.queue), Dropped(Arc::clone(&counters)));
+        let sink = Forward::to(&target, Dropped(Arc::clone(&counters)));
         let forwarder = Worker::spawn(gate.clone(), sink, settings("audit-forwarder"))?;
         Ok(Self {
             target,

@@ -96,12 +96,17 @@ impl AuditorBuilder {
 
     #[cfg(feature = "redis")]
     fn open_redis(&mut self, max_record_bytes: usize) -> Result<Option<Target>, ConfigError> {
+        let signing_key = self.signing_key.clone();
         Ok(match self.redis.take() {
             None => None,
             Some(Redis::Built(queue)) => {
                 let queue: Arc<dyn Queue> = Arc::new(queue);
                 let direct = Arc::clone(&queue);
-                Some(Target { queue, direct })
+                Some(Target {
+                    queue,
+                    direct,
+                    signing_key,
+                })
             }
             Some(Redis::Url(url)) => {
                 let builder = crate::RedisQueue::builder(url);
@@ -113,6 +118,7 @@ impl AuditorBuilder {
                 Some(Target {
                     queue: Arc::new(builder.build()?),
                     direct: Arc::new(direct.build()?),
+                    signing_key,
                 })
             }
         })
