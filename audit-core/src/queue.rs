@@ -1,9 +1,11 @@
 //! The durable hand-over of records.
 
 mod memory;
+mod status;
 mod warning;
 
 pub use memory::MemoryQueue;
+pub use status::{Backlog, QueueStatus, WorkerState, WorkerStatus};
 pub use warning::Warning;
 
 use std::fmt;
@@ -215,6 +217,11 @@ pub trait Queue: Send + Sync + 'static {
     /// [`QueueError::Unavailable`] and its like: nobody can tell now.
     fn warnings(&self) -> Result<Vec<Warning>, QueueError> {
         Ok(Vec::new())
+    }
+
+    /// How it fares: the threads that work for it, and what waits on this machine. It asks no server.
+    fn status(&self) -> QueueStatus {
+        QueueStatus::default()
     }
 }
 

@@ -7,6 +7,7 @@ mod figures;
 mod forged;
 mod poison;
 mod shared;
+mod status;
 mod support;
 mod suspended;
 mod unwritable;
