@@ -259,7 +259,7 @@ mod tests {
             queue: MemoryQueue::new(),
             mended: AtomicBool::new(false),
         });
-        let target = Target::contained(panicking.clone(), panicking.clone(), &counters);
+        let target = Target::contained(panicking.clone(), panicking.clone(), &counters, None);
         let buffered = BufferedQueue::start(target, 1 << 20, Arc::clone(&counters)).unwrap();
         let payloads: Vec<_> = (0..3_u8).map(|n| Payload::from(vec![n])).collect();
         for payload in payloads.chunks(1) {
