@@ -8,8 +8,6 @@ mod customizer;
 mod encode;
 mod event;
 mod guard;
-#[cfg(feature = "postgres")]
-mod keys;
 mod no_queue;
 mod prepared;
 mod publish;
@@ -23,6 +21,7 @@ pub use stats::AuditorStats;
 pub(crate) use stats::DeliveryCounters;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use audit_core::{Queue, QueueError, Warning};
 
@@ -56,8 +55,8 @@ struct Shared {
     prepared: Option<Box<dyn PreparedRecords>>,
     settings: Settings,
     counters: Counters,
-    #[cfg(feature = "postgres")]
-    keys: keys::CheckedKeys,
+    /// How often a prepared statement was found to return other types than it did.
+    stale_plans: AtomicU32,
 }
 
 /// What the builder sets beside the queue.
@@ -94,8 +93,7 @@ impl Auditor {
                 prepared,
                 settings,
                 counters: Counters::new(delivery),
-                #[cfg(feature = "postgres")]
-                keys: keys::CheckedKeys::default(),
+                stale_plans: AtomicU32::new(0),
             }),
         }
     }
@@ -106,10 +104,15 @@ impl Auditor {
         Arc::clone(&self.shared.queue)
     }
 
-    /// The models whose keys were found to tell rows apart.
-    #[cfg(feature = "postgres")]
-    pub(crate) fn keys(&self) -> &keys::CheckedKeys {
-        &self.shared.keys
+    /// How often a prepared statement was found to return other types than it did: what one
+    /// connection finds, the others need not run into.
+    pub(crate) fn stale_plans(&self) -> u32 {
+        self.shared.stale_plans.load(Ordering::Relaxed)
+    }
+
+    /// A prepared statement was found to return other types than it did.
+    pub(crate) fn one_more_stale_plan(&self) {
+        self.shared.stale_plans.fetch_add(1, Ordering::Relaxed);
     }
 
     /// What the auditor did since it was built.

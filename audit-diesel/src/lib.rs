@@ -84,6 +84,7 @@ mod guard;
 mod model;
 mod queue;
 mod recorder;
+mod relation;
 mod schema;
 mod sql;
 mod statement;

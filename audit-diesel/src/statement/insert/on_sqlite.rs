@@ -21,7 +21,8 @@ use super::on_conflict::{Insert, OnConflictDoNothing};
 use super::select::rendered;
 use super::{InsertReturning, InsertValues, Loaded, Output, record_rows};
 use crate::model::{AuditedColumns, AuditedModel};
-use crate::statement::{ChangeStatement, own};
+use crate::recorder::own;
+use crate::statement::ChangeStatement;
 
 /// Appends a conflict clause and RETURNING to each INSERT, and keeps the rows.
 pub struct Completing<'conn, C, R, L> {
