@@ -31,6 +31,10 @@ pub trait AuditedConnection: Connection<Backend: AuditedBackend> {
 
 /// One of Diesel's own connections.
 pub trait RawConnection: LoadConnection<Backend: AuditedBackend> {
+    /// Whether the database counts what the triggers of a view write.
+    #[doc(hidden)]
+    const COUNTS_ROWS_OF_VIEWS: bool;
+
     /// Runs an audited statement: what it changes is recorded before another connection can change
     /// the same rows, so that times follow the order of commits.
     #[doc(hidden)]

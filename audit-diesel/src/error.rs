@@ -46,7 +46,7 @@ pub enum AuditError {
     /// A write of which the database would not say which rows it wrote. Nothing was written.
     #[error(
         "an audited {verb} of {table} reads the rows that it writes (RETURNING), and cannot here, so \
-         nothing was written: {reason}. Or run `diesel::{verb}` inside \
+         nothing was written: {reason}. Or run `diesel::{function}` inside \
          `audit_diesel::exempt(conn, \"why\", |conn| …)`"
     )]
     NotReturned {
@@ -56,6 +56,8 @@ pub enum AuditError {
         verb: &'static str,
         /// Why the rows cannot be read, and what could be done.
         reason: &'static str,
+        /// Diesel's function for it.
+        function: &'static str,
     },
     /// An exempt block without a reason. Nothing ran.
     #[error(

@@ -5,14 +5,12 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Relation {
     pub(crate) kind: RelationKind,
-    /// How a statement can see to it that the model's key tells rows apart.
+    /// How an update can see to it that the model's key tells rows apart.
     pub(crate) key: KeyProof,
-    /// Whether other tables inherit from it. Partitions do not count.
-    pub(crate) has_children: bool,
-    /// Whether a trigger may send a new row elsewhere before it is inserted.
-    pub(crate) has_before_insert_trigger: bool,
-    /// Which writes a rule turns into other ones.
-    pub(crate) instead: InsteadRules,
+    /// What is in the way of an insert, an update and a delete.
+    pub(crate) insert: Option<Obstacle>,
+    pub(crate) update: Option<Obstacle>,
+    pub(crate) delete: Option<Obstacle>,
     /// Whether this user may be able to write rows that it cannot read.
     pub(crate) may_hide_rows: bool,
 }
@@ -24,12 +22,11 @@ pub(crate) enum RelationKind {
     Partitioned,
     View,
     Foreign,
-    Virtual,
-    /// Nothing that can be written, or nothing at all: the database says so itself.
+    /// Another one, or none: what it does not take is for the database to say.
     Other,
 }
 
-/// How a statement can see to it that the model's key tells rows apart.
+/// How an update can see to it that the model's key tells rows apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum KeyProof {
     /// By the primary key, which costs nothing.
@@ -40,12 +37,19 @@ pub(crate) enum KeyProof {
     None,
 }
 
-/// Which writes a rule turns into other ones.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct InsteadRules {
-    pub(crate) insert: bool,
-    pub(crate) update: bool,
-    pub(crate) delete: bool,
+/// Why the database would write without saying which rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Obstacle {
+    /// A rule makes another write of it.
+    Rule,
+    /// A trigger may send the new row to a table that inherits from this one.
+    RoutingTrigger,
+    /// Row level security may let it write rows that it may not read.
+    HiddenRows,
+    /// A virtual table of SQLite.
+    VirtualTable,
+    /// A view of SQLite, with triggers.
+    ViewOfSqlite,
 }
 
 /// A write that is about to run.
@@ -70,56 +74,72 @@ impl Write {
             Self::Delete { .. } => "delete",
         }
     }
+
+    /// Diesel's function for it.
+    pub(crate) fn function(self) -> &'static str {
+        match self {
+            Self::Insert => "insert_into",
+            Self::Update { .. } => "update",
+            Self::Delete { .. } => "delete",
+        }
+    }
 }
 
-const RULE: &str =
-    "a rule (DO INSTEAD) makes another write of it, and what that one writes is not returned";
-const ROUTED: &str = "other tables inherit from it and a BEFORE INSERT trigger may send the row there, \
-                      which is not returned; insert into the table that the row ends up in";
-const HIDDEN: &str = "under its row level security this user may write rows that it may not read; \
-                      name the rows by a filter on one of their columns";
+impl Obstacle {
+    /// Why the rows cannot be read, and what could be done.
+    pub(crate) fn reason(self) -> &'static str {
+        match self {
+            Self::Rule => {
+                "a rule (DO INSTEAD) makes another write of it, whose rows are not returned; write \
+                 the table that they end up in"
+            }
+            Self::RoutingTrigger => {
+                "other tables inherit from it, and its BEFORE INSERT trigger may send the row to one \
+                 of them, of which nothing is returned; insert into that table"
+            }
+            Self::HiddenRows => {
+                "row level security lets this user write rows that it may not read; name the rows by \
+                 a filter on one of their columns"
+            }
+            Self::VirtualTable => {
+                "SQLite does not return the rows of a virtual table; write an ordinary table and let \
+                 triggers keep this one up to date"
+            }
+            Self::ViewOfSqlite => {
+                "SQLite does not return what a view shows after its trigger (INSTEAD OF) has run; \
+                 update the table that holds the rows"
+            }
+        }
+    }
+}
 
 impl Relation {
-    /// A relation of which nothing is in the way.
+    /// A relation that nothing is in the way of.
     pub(crate) const fn ordinary(kind: RelationKind) -> Self {
         Self {
             kind,
             key: KeyProof::None,
-            has_children: false,
-            has_before_insert_trigger: false,
-            instead: InsteadRules {
-                insert: false,
-                update: false,
-                delete: false,
-            },
+            insert: None,
+            update: None,
+            delete: None,
             may_hide_rows: false,
         }
     }
 
-    /// Why a write is refused that the database would make without saying which rows it wrote.
-    pub(crate) fn refuses(&self, write: Write) -> Option<&'static str> {
-        match write {
-            Write::Insert if self.instead.insert => Some(RULE),
-            Write::Update { .. } if self.instead.update => Some(RULE),
-            Write::Delete { .. } if self.instead.delete => Some(RULE),
-            Write::Insert if self.has_children && self.has_before_insert_trigger => Some(ROUTED),
-            Write::Update { filtered: false } | Write::Delete { filtered: false }
-                if self.may_hide_rows =>
-            {
-                Some(HIDDEN)
-            }
-            _ => None,
-        }
+    /// What is in the way of a write.
+    pub(crate) fn obstacle(&self, write: Write) -> Option<Obstacle> {
+        let (obstacle, filtered) = match write {
+            Write::Insert => (self.insert, true),
+            Write::Update { filtered } => (self.update, filtered),
+            Write::Delete { filtered } => (self.delete, filtered),
+        };
+        obstacle.or((self.may_hide_rows && !filtered).then_some(Obstacle::HiddenRows))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn refuses(relation: Relation, write: Write) -> bool {
-        relation.refuses(write).is_some()
-    }
 
     const WRITES: [Write; 5] = [
         Write::Insert,
@@ -129,35 +149,33 @@ mod tests {
         Write::Delete { filtered: false },
     ];
 
+    fn obstacles(relation: Relation) -> [Option<Obstacle>; 5] {
+        WRITES.map(|write| relation.obstacle(write))
+    }
+
     #[test]
-    fn an_ordinary_table_takes_every_write() {
+    fn nothing_is_in_the_way_of_an_ordinary_table() {
         let table = Relation::ordinary(RelationKind::Table);
-        assert!(WRITES.iter().all(|write| !refuses(table, *write)));
+        assert_eq!(obstacles(table), [None; 5]);
     }
 
     #[test]
-    fn a_rule_is_in_the_way_of_its_own_write_only() {
-        let mut table = Relation::ordinary(RelationKind::Table);
-        table.instead.delete = true;
-        let refused = WRITES.map(|write| refuses(table, write));
-        assert_eq!(refused, [false, false, false, true, true]);
-    }
-
-    #[test]
-    fn rows_may_be_sent_to_tables_that_inherit() {
-        let mut table = Relation::ordinary(RelationKind::Table);
-        table.has_before_insert_trigger = true;
-        assert!(!refuses(table, Write::Insert));
-        table.has_children = true;
-        let refused = WRITES.map(|write| refuses(table, write));
-        assert_eq!(refused, [true, false, false, false, false]);
+    fn what_is_in_the_way_of_one_write_is_not_in_that_of_another() {
+        let table = Relation {
+            delete: Some(Obstacle::Rule),
+            ..Relation::ordinary(RelationKind::Table)
+        };
+        let rule = Some(Obstacle::Rule);
+        assert_eq!(obstacles(table), [None, None, None, rule, rule]);
     }
 
     #[test]
     fn hidden_rows_are_not_written_by_a_statement_that_reads_rows() {
-        let mut table = Relation::ordinary(RelationKind::Table);
-        table.may_hide_rows = true;
-        let refused = WRITES.map(|write| refuses(table, write));
-        assert_eq!(refused, [false, false, true, false, true]);
+        let table = Relation {
+            may_hide_rows: true,
+            ..Relation::ordinary(RelationKind::Table)
+        };
+        let hidden = Some(Obstacle::HiddenRows);
+        assert_eq!(obstacles(table), [None, None, hidden, None, hidden]);
     }
 }

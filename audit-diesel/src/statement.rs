@@ -137,8 +137,12 @@ where
     S: ChangeStatement<'query, Conn::Raw, M, WriteMark, Mark>,
 {
     fn execute(query: Self, conn: &mut Conn) -> QueryResult<usize> {
-        let rows = audited::<M, _, _>(conn.raw(), |conn| query.statement.run(WriteMark, conn))?;
-        Ok(rows.len())
+        let conn = conn.raw();
+        let rows = audited::<M, _, _>(conn, |conn| query.statement.run(WriteMark, conn))?;
+        Ok(match relation::is_counted::<M, _>(conn) {
+            true => rows.len(),
+            false => 0,
+        })
     }
 }
 

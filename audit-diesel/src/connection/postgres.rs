@@ -25,6 +25,8 @@ impl AuditedConnection for PgConnection {
 }
 
 impl RawConnection for PgConnection {
+    const COUNTS_ROWS_OF_VIEWS: bool = true;
+
     /// PostgreSQL names the time itself, under the row's lock.
     fn run_statement<T>(
         &mut self,

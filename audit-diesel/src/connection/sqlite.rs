@@ -19,6 +19,8 @@ impl AuditedConnection for SqliteConnection {
 }
 
 impl RawConnection for SqliteConnection {
+    const COUNTS_ROWS_OF_VIEWS: bool = false;
+
     fn run_statement<T>(
         &mut self,
         run: impl FnOnce(&mut Self) -> QueryResult<T>,

@@ -38,7 +38,7 @@ use super::ChangeStatement;
 use super::insert::rendered;
 use super::plan::{Planned, run_planned};
 use super::recording::Recording;
-use super::relation::{check, key_of, name_of};
+use super::relation::{check, key_of, name_of, relation_of};
 use super::row::{Loaded, Output, RowChange};
 use super::texts::Texts;
 use super::update::{UpdateStatement, columns};
@@ -141,6 +141,11 @@ where
         self.update.walk_from_where(out.reborrow())?;
         out.push_sql(&self.sql.after_old);
         let filter = &self.update.where_clause;
+        if self.prunes {
+            // Sooner or later PostgreSQL considers a plan of a prepared statement that is good for any
+            // value, and locks all partitions for it.
+            out.unsafe_to_cache_prepared();
+        }
         if self.prunes && !filter.is_noop(out.backend())? {
             filter.walk_ast(out.reborrow())?;
             out.push_sql(" AND ");
@@ -200,8 +205,9 @@ where
     Planned<UpdateReturningOld<T, W, C, M, E>>: LoadQuery<'query, PgConnection, Loaded<(M, M), X>>,
 {
     let filtered = !update.where_clause.is_noop(&Pg)?;
-    let relation = check::<M, _>(Write::Update { filtered }, conn)?;
-    if !can_be_paired(relation) {
+    check::<M, _>(Write::Update { filtered }, conn)?;
+    let relation = relation_of::<M, _>(can_be_paired, conn)?;
+    if !can_be_paired(&relation) {
         return Err(key_not_unique::<M>()?);
     }
     let statement = Rc::new(UpdateReturningOld::<T, W, C, M, E> {
@@ -245,9 +251,9 @@ where
     }
 }
 
-/// Whether old and new rows can be paired. What cannot be updated, or does not exist, is for
-/// PostgreSQL to say.
-fn can_be_paired(relation: Relation) -> bool {
+/// Whether old and new rows can be paired. What PostgreSQL does not update anyway, or does not exist, is
+/// for PostgreSQL to say: the proof fails where it does.
+fn can_be_paired(relation: &Relation) -> bool {
     relation.key != KeyProof::None || relation.kind == RelationKind::Other
 }
 

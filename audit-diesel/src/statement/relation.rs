@@ -11,7 +11,7 @@ use crate::AuditError;
 use crate::connection::RawConnection;
 use crate::model::AuditedModel;
 use crate::recorder::{Recorder, own};
-use crate::relation::{Relation, Write};
+use crate::relation::{Relation, RelationKind, Write};
 
 /// The table's name as it stands in SQL.
 pub(super) fn name_of<T, DB>() -> QueryResult<String>
@@ -26,8 +26,12 @@ where
     Ok(name.finish())
 }
 
-/// What the relation is.
-pub(super) fn relation_of<M, C>(conn: &mut C) -> QueryResult<Relation>
+/// What the relation is. What was told before and does not suit is asked about anew: whatever was in
+/// the way may be gone.
+pub(super) fn relation_of<M, C>(
+    suits: impl Fn(&Relation) -> bool,
+    conn: &mut C,
+) -> QueryResult<Relation>
 where
     C: RawConnection,
     M: AuditedModel,
@@ -36,7 +40,7 @@ where
     <C::Backend as Backend>::QueryBuilder: Default,
 {
     let recorder = Recorder::of(conn).ok_or(AuditError::NoAuditor)?;
-    if let Some(relation) = recorder.relations().of::<M>() {
+    if let Some(relation) = recorder.relations().of::<M>().filter(&suits) {
         return Ok(relation);
     }
     let table = name_of::<M::Table, C::Backend>()?;
@@ -48,8 +52,8 @@ where
     Ok(relation)
 }
 
-/// What the relation is, where this write of it can be recorded.
-pub(super) fn check<M, C>(write: Write, conn: &mut C) -> QueryResult<Relation>
+/// Refuses a write that this relation's database would make without saying which rows it wrote.
+pub(super) fn check<M, C>(write: Write, conn: &mut C) -> QueryResult<()>
 where
     C: RawConnection,
     M: AuditedModel,
@@ -57,18 +61,28 @@ where
     C::Backend: Default,
     <C::Backend as Backend>::QueryBuilder: Default,
 {
-    let relation = relation_of::<M, C>(conn)?;
-    let Some(reason) = relation.refuses(write) else {
-        return Ok(relation);
+    let suits = |relation: &Relation| relation.obstacle(write).is_none();
+    let relation = relation_of::<M, C>(suits, conn)?;
+    let Some(obstacle) = relation.obstacle(write) else {
+        return Ok(());
     };
-    let table = name_of::<M::Table, C::Backend>()?;
-    let verb = write.verb();
-    Err(AuditError::NotReturned {
-        table,
-        verb,
-        reason,
-    }
-    .into())
+    let refused = AuditError::NotReturned {
+        table: name_of::<M::Table, C::Backend>()?,
+        verb: write.verb(),
+        reason: obstacle.reason(),
+        function: write.function(),
+    };
+    Err(refused.into())
+}
+
+/// Whether the database counts the rows that a statement wrote: of those that a trigger writes instead,
+/// SQLite says 0.
+pub(super) fn is_counted<M: 'static, C: RawConnection>(conn: &mut C) -> bool {
+    let is_view = |recorder: &mut Recorder| {
+        let relation = recorder.relations().of::<M>();
+        relation.is_some_and(|relation| relation.kind == RelationKind::View)
+    };
+    C::COUNTS_ROWS_OF_VIEWS || !Recorder::of(conn).is_some_and(is_view)
 }
 
 /// The SQL names of the key's columns.

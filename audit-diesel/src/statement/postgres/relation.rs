@@ -6,7 +6,7 @@ use diesel::result::QueryResult;
 use diesel::sql_types::{Array, Bool, CChar, Text};
 
 use super::unique_key::is_unique;
-use crate::relation::{InsteadRules, KeyProof, Relation, RelationKind};
+use crate::relation::{KeyProof, Obstacle, Relation, RelationKind};
 
 #[derive(QueryableByName)]
 struct Answer {
@@ -78,32 +78,24 @@ pub(crate) fn relation(
 
 impl From<Answer> for Relation {
     fn from(answer: Answer) -> Self {
-        let kind = match answer.kind {
-            b'r' => RelationKind::Table,
-            b'p' => RelationKind::Partitioned,
-            b'v' => RelationKind::View,
-            b'f' => RelationKind::Foreign,
-            _ => RelationKind::Other,
-        };
-        let key = match (
-            answer.has_children,
-            answer.has_primary_key,
-            answer.has_unique_key,
-        ) {
-            (false, true, _) => KeyProof::PrimaryKey,
-            (false, false, true) => KeyProof::Catalog,
-            _ => KeyProof::None,
-        };
+        let rule = |replaces: bool| replaces.then_some(Obstacle::Rule);
+        let may_route = answer.has_children && answer.has_before_insert_trigger;
         Self {
-            kind,
-            key,
-            has_children: answer.has_children,
-            has_before_insert_trigger: answer.has_before_insert_trigger,
-            instead: InsteadRules {
-                insert: answer.replaces_insert,
-                update: answer.replaces_update,
-                delete: answer.replaces_delete,
+            kind: match answer.kind {
+                b'r' => RelationKind::Table,
+                b'p' => RelationKind::Partitioned,
+                b'v' => RelationKind::View,
+                b'f' => RelationKind::Foreign,
+                _ => RelationKind::Other,
             },
+            key: match (answer.has_primary_key, answer.has_unique_key) {
+                (true, _) if !answer.has_children => KeyProof::PrimaryKey,
+                (false, true) => KeyProof::Catalog,
+                _ => KeyProof::None,
+            },
+            insert: rule(answer.replaces_insert).or(may_route.then_some(Obstacle::RoutingTrigger)),
+            update: rule(answer.replaces_update),
+            delete: rule(answer.replaces_delete),
             may_hide_rows: answer.may_hide_rows,
         }
     }

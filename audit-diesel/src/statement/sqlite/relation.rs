@@ -5,7 +5,7 @@ use diesel::prelude::*;
 use diesel::result::QueryResult;
 use diesel::sql_types::Text;
 
-use crate::relation::{Relation, RelationKind};
+use crate::relation::{Obstacle, Relation, RelationKind};
 
 /// Asks what the relation of this name is, which stands in backticks, behind its schema's where it has
 /// one. Temporary tables shadow others.
@@ -17,12 +17,25 @@ pub(crate) fn relation(table: &str, conn: &mut SqliteConnection) -> QueryResult<
         .bind::<Text, _>(schema)
         .sql(", ''), schema) COLLATE NOCASE ORDER BY schema = 'temp' DESC, schema = 'main' DESC LIMIT 1");
     let answer: Option<String> = question.get_result(conn).optional()?;
-    Ok(Relation::ordinary(match answer.as_deref() {
-        Some("table" | "shadow") => RelationKind::Table,
-        Some("view") => RelationKind::View,
-        Some("virtual") => RelationKind::Virtual,
-        _ => RelationKind::Other,
-    }))
+    Ok(decided(answer.as_deref()))
+}
+
+fn decided(kind: Option<&str>) -> Relation {
+    match kind {
+        Some("view") => Relation {
+            update: Some(Obstacle::ViewOfSqlite),
+            ..Relation::ordinary(RelationKind::View)
+        },
+        // An insert returns -1 for the number that it gave the row.
+        Some("virtual") => Relation {
+            insert: Some(Obstacle::VirtualTable),
+            update: Some(Obstacle::VirtualTable),
+            delete: Some(Obstacle::VirtualTable),
+            ..Relation::ordinary(RelationKind::Other)
+        },
+        Some(_) => Relation::ordinary(RelationKind::Table),
+        None => Relation::ordinary(RelationKind::Other),
+    }
 }
 
 /// The schema and the name in `` `schema`.`name` ``.
