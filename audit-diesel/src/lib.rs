@@ -55,7 +55,8 @@
 //! A record leaves when its transaction is committed. It goes to a [`Queue`] (a journal in a
 //! SQLite file, a Redis list, or the one in front of the other), and a [`Consumer`] stores it.
 //!
-//! What catches a write that would leave no record is told in [`docs::nobody_forgets`].
+//! What catches a write that would leave no record is told in [`docs::nobody_forgets`], and what a write
+//! of a view, a partitioned table or another kind of relation does in [`docs::relations`].
 //!
 //! # Features
 //!
@@ -95,6 +96,7 @@ pub use audit_core::*;
 pub use audit_derive::{Auditable, audit_schema};
 pub use auditor::{
     AuditedBackend, Auditor, AuditorBuilder, AuditorCustomizer, AuditorStats, ConfigError,
+    ShutdownError,
 };
 pub use connection::AuditedConnection;
 pub use consumer::{

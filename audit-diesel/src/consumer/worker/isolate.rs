@@ -138,7 +138,7 @@ impl<S: Sink> Run<S> {
                 suspect.cut_after = None;
                 suspect.rounds = 0;
             }
-            Err(Undelivered::Outage(_)) => {}
+            Err(_) => {}
         }
         control
     }
