@@ -17,6 +17,7 @@ use super::rights::{MissingRight, Right, TO_STORE};
 use super::storing::Storing;
 use super::{ConsumerError, Control, Delivery, Sink, Tally, Undelivered, poison};
 use crate::failpoint::failpoint;
+use crate::log::log;
 use crate::store::{EntryToStore, Refused};
 
 /// A connection to a database that `audit_logs` can live in: `PgConnection` or `SqliteConnection`.
@@ -321,7 +322,8 @@ pub(super) fn quarantine<C: Backend>(conn: &mut C, refused: &[Refused]) -> Query
 }
 
 pub(super) fn say_quarantined(refused: &Refused) {
-    tracing::error!(
+    log!(
+        error,
         quarantine_id = %refused.id(),
         reason = refused.reason_without_values(),
         "an audit record went into quarantine"

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use audit_core::ChangeKind;
+use audit_core::{CapturedContext, ChangeKind};
 use diesel::backend::Backend;
 use diesel::dsl::{self, Filter, IntoBoxed, OrFilter};
 use diesel::query_builder::{
@@ -30,7 +30,7 @@ where
     T::Table: AuditedBy<M>,
     M: AuditedModel<Table = T::Table>,
 {
-    Audited::new(diesel::delete(source))
+    Audited::new(diesel::delete(source), CapturedContext::here())
 }
 
 impl<T: QuerySource, U, M, R> Audited<DeleteStatement<T, U>, M, R> {
