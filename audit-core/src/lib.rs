@@ -18,7 +18,7 @@ mod wire;
 pub use auditable::{AuditFields, Auditable, IdWriter};
 pub use changes::{ChangeKind, Changes, ChangesWriter, Compared, Recorded, base64};
 pub use context::{Actor, Attached, AuditContext, ContextGuard, InvalidIp, Source};
-pub use encode::ChangeEncoder;
+pub use encode::{ChangeEncoder, EncodedRow};
 pub use event::AuditEvent;
 pub use queue::{Batch, MemoryQueue, Payload, Queue, QueueError, Warning};
 pub use record::{Outcome, Record, TransactionRef, Unsettled};

@@ -29,7 +29,7 @@ pub trait AuditedConnection: Connection<Backend: AuditedBackend> {
 }
 
 /// One of Diesel's own connections.
-pub trait RawConnection: LoadConnection<Backend: AuditedBackend> {
+pub trait RawConnection: LoadConnection<Backend: AuditedBackend> + 'static {
     /// Runs an audited statement: what it changes is recorded before another connection can change
     /// the same rows, so that times follow the order of commits.
     #[doc(hidden)]

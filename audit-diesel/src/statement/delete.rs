@@ -2,16 +2,21 @@
 
 use audit_core::ChangeKind;
 use diesel::dsl::{self, Filter, IntoBoxed, OrFilter};
-use diesel::query_builder::{DeleteStatement, IntoUpdateTarget, Query};
+use diesel::deserialize::FromSqlRow;
+use diesel::query_builder::{
+    DeleteStatement, IntoUpdateTarget, Query, QueryFragment, QueryId,
+};
 use diesel::query_dsl::methods::{BoxedDsl, FilterDsl, OrFilterDsl};
-use diesel::query_dsl::{LoadQuery, RunQueryDsl};
 use diesel::result::QueryResult;
+use diesel::sql_types::Untyped;
 use diesel::{QuerySource, SelectableExpression, Table};
 
-use super::row::{Loaded, Output};
-use super::{Audited, ChangeStatement, TargetTable, own, record_rows};
+use super::columns::{Columns, ColumnsAnd};
+use super::recording::Recording;
+use super::row::Output;
+use super::{Audited, ChangeStatement, TargetTable, own};
 use crate::connection::RawConnection;
-use crate::model::{AuditedBy, AuditedColumns, AuditedModel};
+use crate::model::{AuditedBy, AuditedModel, AuditedRow};
 
 /// Deletes rows and records each of them; stands where `diesel::delete` stood.
 ///
@@ -60,16 +65,22 @@ impl<T: Table, U> TargetTable for DeleteStatement<T, U> {
 impl<'query, Conn, T, U, M, E, X> ChangeStatement<'query, Conn, M, E, X> for DeleteStatement<T, U>
 where
     Conn: RawConnection,
-    T: Table,
-    M: AuditedModel<Table = T>,
-    X: Output,
-    (M::Columns, E): SelectableExpression<T>,
-    dsl::Returning<Self, (<M as AuditedColumns>::Columns, E)>:
-        Query + LoadQuery<'query, Conn, Loaded<M, X>>,
+    T: Table + 'query,
+    U: 'query,
+    M: AuditedModel<Table = T> + AuditedRow<Conn::Backend>,
+    X: Output + FromSqlRow<E::SqlType, Conn::Backend>,
+    E: SelectableExpression<T> + 'query,
+    dsl::Returning<Self, ColumnsAnd<M, E>>:
+        Query<SqlType = Untyped> + QueryFragment<Conn::Backend> + QueryId,
 {
     fn run(self, extra: E, conn: &mut Conn) -> QueryResult<Vec<X>> {
-        let statement = self.returning((M::columns(), extra));
-        let rows = own(conn, |conn| statement.load(conn))?;
-        record_rows(conn, ChangeKind::Delete, rows)
+        let columns = Columns::of::<M, Conn>();
+        let statement = self.returning(ColumnsAnd::new(columns, extra));
+        let mut recording = Recording::begin::<M, _>(conn)?;
+        let outputs = own(conn, |conn| {
+            recording.load::<M, E::SqlType, X, _, _>(ChangeKind::Delete, statement, conn)
+        })?;
+        recording.finish(conn)?;
+        Ok(outputs)
     }
 }

@@ -16,17 +16,20 @@ use std::marker::PhantomData;
 
 use audit_core::ChangeKind;
 use diesel::backend::Backend;
+use diesel::deserialize::FromSqlRow;
 use diesel::expression::{Expression, NonAggregate};
 use diesel::insertable::Insertable;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
-use diesel::query_dsl::{LoadQuery, RunQueryDsl};
+use diesel::query_dsl::RunQueryDsl;
 use diesel::result::QueryResult;
 use diesel::{SelectableExpression, Table};
 
-use super::row::{Loaded, Output};
-use super::{Audited, ChangeStatement, TargetTable, own_preparing, record_rows};
+use super::columns::{Columns, ColumnsAnd};
+use super::recording::Recording;
+use super::row::Output;
+use super::{Audited, ChangeStatement, TargetTable, own_preparing};
 use crate::connection::RawConnection;
-use crate::model::{AuditedBy, AuditedModel};
+use crate::model::{AuditedBy, AuditedModel, AuditedRow};
 use select::InsertFromSelect;
 #[cfg(feature = "sqlite")]
 pub(super) use select::rendered;
@@ -162,25 +165,27 @@ where
 }
 
 /// Bounds of an insert that is completed here: it renders, and what it returns loads.
-trait RunInsert<'query, Conn, M, X>: Sized {
+trait RunInsert<'query, Conn, M, E, X>: Sized {
     fn run_insert(self, conn: &mut Conn) -> QueryResult<Vec<X>>;
 }
 
-impl<'query, Conn, M, X, S, C, E> RunInsert<'query, Conn, M, X>
-    for InsertReturning<S, C, (M::Columns, E)>
+impl<'query, Conn, M, E, X, S, C> RunInsert<'query, Conn, M, E, X>
+    for InsertReturning<S, C, ColumnsAnd<M, E>>
 where
     Conn: RawConnection,
-    M: AuditedModel,
-    X: Output,
-    (M::Columns, E): SelectableExpression<M::Table> + NonAggregate,
-    Self: LoadQuery<'query, Conn, Loaded<M, X>>,
+    M: AuditedModel + AuditedRow<Conn::Backend>,
+    X: Output + FromSqlRow<E::SqlType, Conn::Backend>,
+    E: SelectableExpression<M::Table> + NonAggregate,
+    Self: QueryFragment<Conn::Backend> + 'query,
 {
     fn run_insert(mut self, conn: &mut Conn) -> QueryResult<Vec<X>> {
-        let rows = own_preparing::<M, _, _>(conn, |room, conn| {
+        let mut recording = Recording::begin::<M, _>(conn)?;
+        let outputs = own_preparing::<M, _, _>(conn, |room, conn| {
             self.prepare &= room;
-            self.load(conn)
+            recording.load::<M, E::SqlType, X, _, _>(ChangeKind::Insert, self, conn)
         })?;
-        record_rows(conn, ChangeKind::Insert, rows)
+        recording.finish(conn)?;
+        Ok(outputs)
     }
 }
 
@@ -198,13 +203,15 @@ impl<'query, Conn, T, M, E, X> ChangeStatement<'query, Conn, M, E, X> for Insert
 where
     T: Table,
     M: AuditedModel<Table = T>,
-    InsertReturning<Self, NoConflict, (M::Columns, E)>: RunInsert<'query, Conn, M, X>,
+    Conn: RawConnection,
+    M: AuditedRow<Conn::Backend>,
+    InsertReturning<Self, NoConflict, ColumnsAnd<M, E>>: RunInsert<'query, Conn, M, E, X>,
 {
     fn run(self, extra: E, conn: &mut Conn) -> QueryResult<Vec<X>> {
         InsertReturning {
             insert: self,
             conflict: NoConflict,
-            returning: (M::columns(), extra),
+            returning: ColumnsAnd::new(Columns::of::<M, Conn>(), extra),
             prepare: false,
         }
         .run_insert(conn)

@@ -11,31 +11,35 @@
 //! lock that a plain UPDATE takes: rows that refer to this one can still be inserted meanwhile.
 //! PostgreSQL 18 has `RETURNING old.*`, which could take this file's place one day.
 
+mod stored;
 mod unique_key;
 
 use std::marker::PhantomData;
-use std::sync::Arc;
 
-use audit_core::ChangeKind;
 use diesel::PgConnection;
-use diesel::expression::Expression;
+use diesel::connection::LoadConnection;
+use diesel::deserialize::FromSqlRow;
 use diesel::pg::Pg;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
-use diesel::query_dsl::{LoadQuery, RunQueryDsl};
+use diesel::query_dsl::RunQueryDsl;
 use diesel::result::QueryResult;
+use diesel::sql_types::Untyped;
 use diesel::{SelectableExpression, Table};
 
-use super::recording::Recording;
-use super::row::{Loaded, Output, RowChange};
+use super::columns::{Columns, quoted};
+use super::image::ReturnedRow;
+use super::recording::{Recording, extra_of};
+use super::row::Output;
+use super::row_changes::RowChange;
 use super::texts::Texts;
-use super::update::{UpdateStatement, columns};
+use super::update::UpdateStatement;
 use super::{ChangeStatement, own_preparing};
-use crate::model::AuditedModel;
+use crate::model::{AuditedModel, AuditedRow};
 
 /// An update that returns each row as it was and as it is.
 pub struct UpdateReturningOld<T: Table, W, C, M, E> {
     update: UpdateStatement<T, W, C>,
-    sql: Arc<ModelSql>,
+    sql: &'static ModelSql,
     extra: E,
     prepare: bool,
     model: PhantomData<fn() -> M>,
@@ -43,27 +47,28 @@ pub struct UpdateReturningOld<T: Table, W, C, M, E> {
 
 /// What of the statement depends on the model alone.
 struct ModelSql {
-    columns: String,
+    columns: &'static Columns,
     after_where: String,
 }
 
 static MODELS: Texts<ModelSql> = Texts::new();
 
 impl ModelSql {
-    fn write<M: AuditedModel>() -> Self {
-        let names = columns::<M>();
-        let columns = listed(names.iter().map(|name| quoted(name)));
+    fn write<M: AuditedModel + AuditedRow<Pg>>() -> Self {
+        let columns = Columns::of::<M, PgConnection>();
+        let names = &columns.names;
         let old = listed((0..names.len()).map(old));
         let mut key = Vec::new();
         M::visit_key(&mut |column| {
             // The derive sees to it that the key is among the model's columns.
             let place = names.iter().position(|name| *name == column).unwrap_or(0);
-            key.push(format!("{} = {}", quoted(column), self::old(place)));
+            key.push(format!("{} = {}", quoted::<Pg>(column), self::old(place)));
         });
         let key = key.join(" AND ");
         Self {
             after_where: format!(
-                " FOR NO KEY UPDATE) AS \"audit old\"({old}) WHERE {key} RETURNING {old}, {columns}, "
+                " FOR NO KEY UPDATE) AS \"audit old\"({old}) WHERE {key} RETURNING {old}, {}, ",
+                columns.list
             ),
             columns,
         }
@@ -72,10 +77,6 @@ impl ModelSql {
 
 fn listed(names: impl Iterator<Item = String>) -> String {
     names.collect::<Vec<_>>().join(", ")
-}
-
-fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 /// The name of an old column, by its place in the model.
@@ -88,16 +89,9 @@ impl<T: Table, W, C, M, E> QueryId for UpdateReturningOld<T, W, C, M, E> {
     const HAS_STATIC_QUERY_ID: bool = false;
 }
 
-type SqlTypeOf<E> = <E as Expression>::SqlType;
-
-impl<T, W, C, M, E> Query for UpdateReturningOld<T, W, C, M, E>
-where
-    T: Table,
-    M: AuditedModel,
-    M::Columns: Expression,
-    E: Expression,
-{
-    type SqlType = ((SqlTypeOf<M::Columns>, SqlTypeOf<M::Columns>), SqlTypeOf<E>);
+/// The old columns, the new ones and the extra, each of which is read on its own.
+impl<T: Table, W, C, M, E> Query for UpdateReturningOld<T, W, C, M, E> {
+    type SqlType = Untyped;
 }
 
 impl<T: Table, W, C, M, E, Conn> RunQueryDsl<Conn> for UpdateReturningOld<T, W, C, M, E> {}
@@ -116,7 +110,7 @@ where
         }
         self.update.walk_update_set(out.reborrow())?;
         out.push_sql(" FROM (SELECT ");
-        out.push_sql(&self.sql.columns);
+        out.push_sql(&self.sql.columns.list);
         self.update.walk_from_where(out.reborrow())?;
         out.push_sql(&self.sql.after_where);
         self.extra.walk_ast(out.reborrow())
@@ -128,31 +122,34 @@ impl<'query, T, W, C, M, E, X> ChangeStatement<'query, PgConnection, M, E, X>
 where
     T: Table,
     T::FromClause: QueryFragment<Pg>,
-    M: AuditedModel<Table = T>,
-    X: Output,
+    M: AuditedModel<Table = T> + AuditedRow<Pg>,
+    X: Output + FromSqlRow<E::SqlType, Pg>,
     E: SelectableExpression<T>,
-    UpdateReturningOld<T, W, C, M, E>: LoadQuery<'query, PgConnection, Loaded<(M, M), X>>,
+    UpdateReturningOld<T, W, C, M, E>: QueryFragment<Pg> + 'query,
 {
     fn run(self, extra: E, conn: &mut PgConnection) -> QueryResult<Vec<X>> {
         unique_key::check::<M>(&self.from_clause, conn)?;
         let mut recording = Recording::begin::<M, _>(conn)?;
         let outputs = own_preparing::<M, _, _>(conn, |prepare, conn| {
+            let sql = MODELS.of::<M>(ModelSql::write::<M>);
+            let count = sql.columns.names.len();
             let statement = UpdateReturningOld::<T, W, C, M, E> {
                 update: self,
-                sql: MODELS.of::<M>(ModelSql::write::<M>),
+                sql,
                 extra,
                 prepare,
                 model: PhantomData,
             };
             // Row by row, as the rows of a bulk update take far more memory than their records.
             let mut outputs = Vec::new();
-            for row in statement.internal_load(conn)? {
-                let Loaded { change, extra } = row?;
-                let change = match change {
-                    Ok((old, new)) => RowChange::Update { old, new },
-                    Err(_) => RowChange::Unreadable(ChangeKind::Update),
+            for row in <PgConnection as LoadConnection>::load(conn, statement)? {
+                let row = &row?;
+                let extra: X = extra_of(row, 2 * count)?;
+                let change = RowChange::Update {
+                    old: ReturnedRow { row, first: 0 },
+                    new: ReturnedRow { row, first: count },
                 };
-                recording.add(&change, extra.mark());
+                recording.add::<M, Pg, _, _, _>(&change, extra.mark());
                 outputs.push(extra);
             }
             QueryResult::Ok(outputs)

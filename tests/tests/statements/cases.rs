@@ -12,6 +12,8 @@ mod replay;
 mod returning;
 #[path = "cases/tables.rs"]
 mod tables;
+#[path = "cases/unreadable.rs"]
+mod unreadable;
 #[path = "cases/update.rs"]
 mod update;
 #[path = "cases/writers.rs"]
