@@ -103,7 +103,9 @@ pub use delivery::Delivery;
 pub use error::AuditError;
 pub use exempt::exempt;
 pub use guard::GuardMode;
-pub use model::{AuditedBy, AuditedColumns, AuditedModel, AuditedRow, ColumnDecision, Decided, RecordedField};
+pub use model::{
+    AuditedBy, AuditedColumns, AuditedModel, AuditedRow, ColumnDecision, Decided, RecordedField,
+};
 #[cfg(feature = "journal")]
 pub use queue::{Fsync, Journal, JournalBuilder};
 #[cfg(feature = "redis")]

@@ -2,8 +2,8 @@
 
 mod row;
 
-pub(crate) use row::{ReadOutcome, Shown};
 pub use row::{AuditedRow, RecordedField, UNREADABLE, load, load_as, write};
+pub(crate) use row::{ReadOutcome, Shown};
 
 use audit_core::Auditable;
 use diesel::Table;

@@ -49,9 +49,7 @@ pub(super) fn decided(field: &Field<'_>) -> &'static str {
 
 fn decision_of(model: &Model<'_>, field: &Field<'_>) -> Option<TokenStream> {
     match &field.maps {
-        Maps::Column(column) => {
-            Some(decision(model, &column_name(model, column), decided(field)))
-        }
+        Maps::Column(column) => Some(decision(model, &column_name(model, column), decided(field))),
         Maps::Embed => {
             // The very span of the type, so that the compiler sees one mistake in both.
             let (ty, span) = (field.ty, first_span(field));

@@ -5,9 +5,7 @@ use std::marker::PhantomData;
 
 use diesel::backend::Backend;
 use diesel::connection::LoadConnection;
-use diesel::expression::{
-    AppearsOnTable, Expression, SelectableExpression, ValidGrouping,
-};
+use diesel::expression::{AppearsOnTable, Expression, SelectableExpression, ValidGrouping};
 use diesel::query_builder::{AstPass, QueryBuilder, QueryFragment, QueryId};
 use diesel::result::QueryResult;
 use diesel::sql_types::Untyped;

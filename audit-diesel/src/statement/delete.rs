@@ -1,11 +1,9 @@
 //! `audited::delete`.
 
 use audit_core::ChangeKind;
-use diesel::dsl::{self, Filter, IntoBoxed, OrFilter};
 use diesel::deserialize::FromSqlRow;
-use diesel::query_builder::{
-    DeleteStatement, IntoUpdateTarget, Query, QueryFragment, QueryId,
-};
+use diesel::dsl::{self, Filter, IntoBoxed, OrFilter};
+use diesel::query_builder::{DeleteStatement, IntoUpdateTarget, Query, QueryFragment, QueryId};
 use diesel::query_dsl::methods::{BoxedDsl, FilterDsl, OrFilterDsl};
 use diesel::result::QueryResult;
 use diesel::sql_types::Untyped;

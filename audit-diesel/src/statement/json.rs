@@ -44,6 +44,7 @@ pub(super) fn same_value(one: &[u8], other: &[u8]) -> bool {
 
 /// Whether it is a JSON number.
 pub(super) fn is_number(json: &[u8]) -> bool {
-    json.first().is_some_and(|b| b.is_ascii_digit() || *b == b'-')
+    json.first()
+        .is_some_and(|b| b.is_ascii_digit() || *b == b'-')
         && serde_json::from_slice::<&RawValue>(json).is_ok()
 }

@@ -13,7 +13,10 @@ use crate::model::{Decided, RecordedField};
 #[derive(Debug)]
 pub(super) enum RowChange<O, N> {
     Insert(N),
-    Update { old: O, new: N },
+    Update {
+        old: O,
+        new: N,
+    },
     Delete(O),
     /// An update of which nobody knows what the row was before.
     Unpaired(N),
@@ -39,10 +42,7 @@ impl<O, N> RowChange<O, N> {
         }
     }
 
-    pub(super) fn of<'f, DB, R>(
-        &'f self,
-        fields: Fields<'f, R>,
-    ) -> FieldChanges<'f, DB, R, O, N> {
+    pub(super) fn of<'f, DB, R>(&'f self, fields: Fields<'f, R>) -> FieldChanges<'f, DB, R, O, N> {
         let (old, new) = match self {
             Self::Insert(new) | Self::Unpaired(new) => (None, Some(new)),
             Self::Update { old, new } => (Some(old), Some(new)),
@@ -112,8 +112,12 @@ where
     fn write_field(&self, field: &RecordedField<R>, at: usize, json: &mut Vec<u8>) -> bool {
         let start = json.len();
         json.push(b'{');
-        let old = self.old.map(|row| write_side(row, "\"old\":", field, at, json));
-        let new = self.new.map(|row| write_side(row, "\"new\":", field, at, json));
+        let old = self
+            .old
+            .map(|row| write_side(row, "\"old\":", field, at, json));
+        let new = self
+            .new
+            .map(|row| write_side(row, "\"new\":", field, at, json));
         let is = |side: &Option<Side>, written| side.as_ref().is_some_and(|s| s.written == written);
         if is(&old, Written::Unserializable) || is(&new, Written::Unserializable) {
             json.truncate(start);
@@ -142,16 +146,27 @@ where
         json.truncate(start);
         json.extend_from_slice(b"{\"old\":");
         let old_at = json.len();
-        let exactly = self.old.is_some_and(|row| write_exactly(row, &form, at, json));
+        let exactly = self
+            .old
+            .is_some_and(|row| write_exactly(row, &form, at, json));
         let old = json[old_at..].to_vec();
         json.extend_from_slice(b",\"new\":");
         let new_at = json.len();
-        let exactly = exactly && self.new.is_some_and(|row| write_exactly(row, &form, at, json));
+        let exactly = exactly
+            && self
+                .new
+                .is_some_and(|row| write_exactly(row, &form, at, json));
         if exactly && json[new_at..] != old {
             return;
         }
         json.truncate(start);
-        for part in [b"{\"old\":", &*form, b",\"new\":", &*form, b",\"indistinct\":true"] {
+        for part in [
+            b"{\"old\":",
+            &*form,
+            b",\"new\":",
+            &*form,
+            b",\"indistinct\":true",
+        ] {
             json.extend_from_slice(part);
         }
     }

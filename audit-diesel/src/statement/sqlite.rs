@@ -229,7 +229,9 @@ where
 {
     let sql = rendered(changes).unwrap_or_default();
     let mut sets_key = false;
-    M::visit_key(&mut |column| sets_key |= sql.contains(&format!("{} = ", quoted::<Sqlite>(column))));
+    M::visit_key(&mut |column| {
+        sets_key |= sql.contains(&format!("{} = ", quoted::<Sqlite>(column)))
+    });
     sets_key
 }
 
@@ -298,5 +300,6 @@ fn unpaired(
         return vec![RowChange::Update { old, new }];
     }
     let gone = left.into_iter().map(RowChange::Delete);
-    gone.chain(come.into_iter().map(RowChange::Insert)).collect()
+    gone.chain(come.into_iter().map(RowChange::Insert))
+        .collect()
 }

@@ -119,9 +119,8 @@ fn a_filter_that_is_never_the_same() {
     }
     let records = app.records();
     assert_eq!(records.len(), 5);
-    let is_of_new_row = |changes: &str| {
-        changes.contains(r#""role":{"new":"winner"}"#) && !changes.contains("old")
-    };
+    let is_of_new_row =
+        |changes: &str| changes.contains(r#""role":{"new":"winner"}"#) && !changes.contains("old");
     for record in records {
         // By chance it was the same row.
         let changes = record.changes.map(|changes| changes.as_json().to_owned());

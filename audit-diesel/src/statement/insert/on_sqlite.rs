@@ -39,8 +39,7 @@ pub struct Completing<'conn, C, R, L> {
 type Completed<'a, C, R> = InsertReturning<&'a dyn QueryFragment<Sqlite>, &'a C, &'a R>;
 
 type Values<T, V> = <V as Insertable<T>>::Values;
-type ReturningRows<T, V, M, E> =
-    dsl::Returning<InsertStatement<T, Values<T, V>>, ColumnsAnd<M, E>>;
+type ReturningRows<T, V, M, E> = dsl::Returning<InsertStatement<T, Values<T, V>>, ColumnsAnd<M, E>>;
 type Rows<M, X, E> = KeptAnd<M, X, <E as Expression>::SqlType>;
 
 impl<'query, T, V, M, E, X> ChangeStatement<'query, SqliteConnection, M, E, X>
@@ -70,7 +69,8 @@ where
     M: AuditedModel<Table = S::Table> + AuditedRow<Sqlite>,
     X: Output,
     E: SelectableExpression<S::Table>,
-    for<'conn> S::Fragment: ExecuteDsl<Completing<'conn, C, ColumnsAnd<M, E>, Rows<M, X, E>>, Sqlite>,
+    for<'conn> S::Fragment:
+        ExecuteDsl<Completing<'conn, C, ColumnsAnd<M, E>, Rows<M, X, E>>, Sqlite>,
     for<'conn> Completing<'conn, C, ColumnsAnd<M, E>, Rows<M, X, E>>: Connection<Backend = Sqlite>,
 {
     fn run(self, extra: E, conn: &mut SqliteConnection) -> QueryResult<Vec<X>> {

@@ -71,10 +71,19 @@ fn write_text(oid: u32, bytes: &[u8], shown: Shown, json: &mut Vec<u8>) -> Optio
             return json::write_text(text.as_bytes(), shown, json).then_some(());
         }
         oid::BOOL => write_string(json, if bytes == [0] { "false" } else { "true" }),
-        oid::INT2 => write_string(json, &i16::from_be_bytes(bytes.try_into().ok()?).to_string()),
-        oid::INT4 => write_string(json, &i32::from_be_bytes(bytes.try_into().ok()?).to_string()),
+        oid::INT2 => write_string(
+            json,
+            &i16::from_be_bytes(bytes.try_into().ok()?).to_string(),
+        ),
+        oid::INT4 => write_string(
+            json,
+            &i32::from_be_bytes(bytes.try_into().ok()?).to_string(),
+        ),
         oid::INT8 => write_string(json, &i64_of(bytes)?.to_string()),
-        oid::OID => write_string(json, &u32::from_be_bytes(bytes.try_into().ok()?).to_string()),
+        oid::OID => write_string(
+            json,
+            &u32::from_be_bytes(bytes.try_into().ok()?).to_string(),
+        ),
         oid::FLOAT4 => {
             let number = f32::from_be_bytes(bytes.try_into().ok()?);
             write_string(json, &float_text(number.into(), &number));
@@ -203,7 +212,11 @@ fn civil(days: i64) -> (String, &'static str) {
     let month = (month_from_march + 2) % 12 + 1;
     let year = year_of_era + era * 400 + i64::from(month <= 2);
     // There is no year 0.
-    let (year, era) = if year > 0 { (year, "") } else { (1 - year, " BC") };
+    let (year, era) = if year > 0 {
+        (year, "")
+    } else {
+        (1 - year, " BC")
+    };
     (format!("{year:04}-{month:02}-{day:02}"), era)
 }
 

@@ -43,7 +43,10 @@ impl Stored<'_> {
     }
 }
 
-fn with_value<T>(value: &mut SqliteValue<'_, '_, '_>, then: impl FnOnce(Option<&Stored<'_>>) -> T) -> T {
+fn with_value<T>(
+    value: &mut SqliteValue<'_, '_, '_>,
+    then: impl FnOnce(Option<&Stored<'_>>) -> T,
+) -> T {
     match value.value_type() {
         None => then(None),
         Some(SqliteType::Double | SqliteType::Float) => {
@@ -93,8 +96,12 @@ impl StoredValues for Sqlite {
     fn is_faithful(stored: &Stored<'_>, json: &[u8]) -> bool {
         let text = std::str::from_utf8(json).unwrap_or_default();
         match stored {
-            Stored::Integer(number) => text.parse() == Ok(*number) || text.parse() == Ok(*number as f64),
-            Stored::Real(number) => text.parse().is_ok_and(|json: f64| is_rounded(*number, json)),
+            Stored::Integer(number) => {
+                text.parse() == Ok(*number) || text.parse() == Ok(*number as f64)
+            }
+            Stored::Real(number) => text
+                .parse()
+                .is_ok_and(|json: f64| is_rounded(*number, json)),
             Stored::Text(text) => text.trim_ascii() == json,
             Stored::Blob(_) => false,
         }
@@ -104,7 +111,14 @@ impl StoredValues for Sqlite {
         match stored {
             Stored::Integer(number) => write_string(json, &number.to_string()),
             Stored::Real(number) if number.is_infinite() => {
-                write_string(json, if *number > 0.0 { "Infinity" } else { "-Infinity" });
+                write_string(
+                    json,
+                    if *number > 0.0 {
+                        "Infinity"
+                    } else {
+                        "-Infinity"
+                    },
+                );
             }
             Stored::Real(number) => write_string(json, &number.to_string()),
             Stored::Text(text) => return write_text(text, shown, json),
