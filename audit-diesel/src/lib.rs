@@ -81,7 +81,9 @@ mod error;
 mod exempt;
 mod failpoint;
 mod guard;
+mod log;
 mod model;
+mod panics;
 mod queue;
 mod recorder;
 mod schema;
@@ -94,6 +96,7 @@ pub use audit_core::*;
 pub use audit_derive::{Auditable, audit_schema};
 pub use auditor::{
     AuditedBackend, Auditor, AuditorBuilder, AuditorCustomizer, AuditorStats, ConfigError,
+    ShutdownError,
 };
 pub use connection::AuditedConnection;
 pub use consumer::{

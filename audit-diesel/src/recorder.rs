@@ -9,6 +9,8 @@ mod record;
 mod settle;
 mod transaction;
 
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -19,6 +21,7 @@ use crate::AuditError;
 use crate::auditor::Auditor;
 use crate::exempt::Exempt;
 use crate::guard::{RawWrite, Watch};
+use crate::panics;
 use ask::ask_whether_open;
 use control::Control;
 use prepared::PreparedForms;
@@ -30,6 +33,10 @@ pub(crate) struct Recorder {
     auditor: Auditor,
     /// What was to see the events before the auditor came.
     chained: Option<Box<dyn Instrumentation>>,
+    /// Set while an audited statement runs.
+    holds_panics: bool,
+    /// What the chained instrumentation panicked with meanwhile.
+    held_panic: Option<Box<dyn Any + Send>>,
     transaction: TransactionBuffer,
     /// What the query that runs now does to the transaction.
     running: Vec<Control>,
@@ -80,6 +87,8 @@ impl Recorder {
         Self {
             auditor,
             chained,
+            holds_panics: false,
+            held_panic: None,
             transaction: TransactionBuffer::new(dialect, max_bytes, depth),
             running: Vec::new(),
             failed: false,
@@ -185,6 +194,38 @@ impl Recorder {
         OwnStatement(Arc::clone(&self.own_statement))
     }
 
+    /// Holds the panics of the chained instrumentation back that come when a query has run, until
+    /// [`go_on_with_panic`](Self::go_on_with_panic): the row is written by then, and its record is
+    /// not made yet.
+    pub(crate) fn hold_panics(&mut self) {
+        self.holds_panics = true;
+        self.held_panic = None;
+    }
+
+    /// Goes on with the panic that was held back, if any was.
+    pub(crate) fn go_on_with_panic(&mut self) {
+        self.holds_panics = false;
+        if let Some(panic) = self.held_panic.take() {
+            resume_unwind(panic);
+        }
+    }
+
+    fn pass_on(&mut self, event: InstrumentationEvent<'_>) {
+        let Some(chained) = &mut self.chained else {
+            return;
+        };
+        if !self.holds_panics || !matches!(event, InstrumentationEvent::FinishQuery { .. }) {
+            return chained.on_connection_event(event);
+        }
+        let passed_on = AssertUnwindSafe(|| chained.on_connection_event(event));
+        if let Err(panic) = catch_unwind(passed_on) {
+            match self.held_panic {
+                None => self.held_panic = Some(panic),
+                Some(_) => drop(panics::message(panic)),
+            }
+        }
+    }
+
     /// What the connection keeps prepared of our statements.
     pub(crate) fn prepared_forms(&mut self) -> &mut PreparedForms {
         &mut self.prepared_forms
@@ -222,9 +263,7 @@ impl Instrumentation for Recorder {
             return;
         }
         self.observe(&event);
-        if let Some(chained) = &mut self.chained {
-            chained.on_connection_event(event);
-        }
+        self.pass_on(event);
     }
 }
 

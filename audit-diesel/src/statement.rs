@@ -28,6 +28,7 @@ pub use update::{IncompleteUpdate, UpdateStatement, update};
 use std::fmt;
 use std::marker::PhantomData;
 
+use audit_core::CapturedContext;
 use diesel::query_dsl::methods::ExecuteDsl;
 use diesel::query_dsl::{LoadQuery, RunQueryDsl};
 use diesel::result::QueryResult;
@@ -44,11 +45,15 @@ use row::{Extra, Mark};
 ///
 /// It runs through Diesel's own [`RunQueryDsl`]: `execute`, `get_result`, `get_results`, `load`.
 /// All rows are read before the call returns.
+///
+/// Its records have the context that is in force where it runs. Where none is that names an actor, as
+/// on a thread that a pool runs statements on, they have the one in which it was built.
 #[derive(Clone)]
 #[must_use = "statements are only executed when calling `execute`, `get_result` or similar"]
 pub struct Audited<S, M, R = AllColumns> {
     statement: S,
     returning: R,
+    built_in: CapturedContext,
     model: PhantomData<fn() -> M>,
 }
 
@@ -60,10 +65,11 @@ impl<S, M, R> fmt::Debug for Audited<S, M, R> {
 }
 
 impl<S, M> Audited<S, M> {
-    fn new(statement: S) -> Self {
+    fn new(statement: S, built_in: CapturedContext) -> Self {
         Self {
             statement,
             returning: AllColumns,
+            built_in: built_in.or_here(),
             model: PhantomData,
         }
     }
@@ -78,6 +84,7 @@ impl<S: TargetTable, M> Audited<S, M> {
         Audited {
             statement: self.statement,
             returning: Returning(returns),
+            built_in: self.built_in,
             model: PhantomData,
         }
     }
@@ -88,6 +95,7 @@ impl<S, M, R> Audited<S, M, R> {
         Audited {
             statement: change(self.statement),
             returning: self.returning,
+            built_in: self.built_in,
             model: PhantomData,
         }
     }
@@ -124,6 +132,7 @@ where
         Conn: 'conn;
 
     fn internal_load(self, conn: &mut Conn) -> QueryResult<Self::RowIter<'_>> {
+        let _context = self.built_in.enter();
         let extra = (WriteMark, self.returning.into_expression());
         let rows = audited::<M, _, _>(conn.raw(), |conn| self.statement.run(extra, conn))?;
         let outputs: Vec<_> = rows.into_iter().map(Extra::into_output).collect();
@@ -138,6 +147,7 @@ where
     S: ChangeStatement<'query, Conn::Raw, M, WriteMark, Mark>,
 {
     fn execute(query: Self, conn: &mut Conn) -> QueryResult<usize> {
+        let _context = query.built_in.enter();
         let rows = audited::<M, _, _>(conn.raw(), |conn| query.statement.run(WriteMark, conn))?;
         Ok(rows.len())
     }
@@ -150,12 +160,19 @@ where
     M: AuditedModel,
     C: RawConnection,
 {
-    let result = match delivery::ready(conn, M::DELIVERY)? {
+    let delivery = delivery::ready(conn, M::DELIVERY)?;
+    if let Some(recorder) = Recorder::of(conn) {
+        recorder.hold_panics();
+    }
+    let result = match delivery {
         Delivery::AfterCommit => conn.run_statement(run),
         Delivery::Prepared | Delivery::Transactional => conn.run_with_records(run),
     };
-    if let (Err(_), Some(recorder)) = (&result, Recorder::of(conn)) {
-        recorder.statement_failed();
+    if let Some(recorder) = Recorder::of(conn) {
+        if result.is_err() {
+            recorder.statement_failed();
+        }
+        recorder.go_on_with_panic();
     }
     result
 }

@@ -193,17 +193,16 @@ impl AuditorBuilder {
         #[cfg(feature = "redis")]
         {
             self.confirm = Some((
-                Box::new(crate::consumer::PoolFates(pool.clone())),
-                Box::new(crate::consumer::PoolJudge(pool.clone())),
+                Box::new(crate::consumer::PoolFates::new(pool.clone())),
+                Box::new(crate::consumer::PoolJudge::new(pool.clone())),
             ));
         }
-        self.judge = Some(Box::new(crate::consumer::PoolJudge(pool)));
+        self.judge = Some(Box::new(crate::consumer::PoolJudge::new(pool)));
         self
     }
 
-    /// Sets how long a record gets on its way before the database is asked for it; 5 s unless
-    /// said. It should be longer than the clocks of the machines differ; where it is not, records
-    /// are delivered twice, and stored once.
+    /// Sets how long a record gets on its way before Redis, and then the database, is asked for it;
+    /// 5 s unless said.
     #[cfg(all(feature = "redis", feature = "journal"))]
     pub fn confirm_after(mut self, grace: std::time::Duration) -> Self {
         self.confirm_after = Some(grace);

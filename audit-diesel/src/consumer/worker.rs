@@ -4,6 +4,7 @@
 mod ahead;
 mod drain;
 mod isolate;
+mod outage;
 mod run;
 mod shared;
 mod sink;
@@ -13,7 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use audit_core::Queue;
+use audit_core::{Queue, WorkerState, WorkerStatus};
 
 use self::run::Run;
 pub(crate) use self::shared::Settings;
@@ -21,6 +22,9 @@ use self::shared::Shared;
 pub(crate) use self::sink::{Control, Delivery, Sink, Tally, Undelivered};
 use super::stats::ConsumerStats;
 use super::{FlushError, StopError};
+
+use crate::log::log;
+use crate::panics;
 
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -55,10 +59,12 @@ impl Worker {
         if self.shared.lock().is_ended() {
             return Err(FlushError::Stopped);
         }
-        if let Err(error) = self.shared.queue.settle(timeout) {
+        // On the caller's thread, who has nothing to do with a panic of the queue.
+        let settled = panics::caught(|| self.shared.queue.settle(timeout));
+        if let Err(problem) = settled.and_then(|settled| settled.map_err(|e| e.to_string())) {
             return Err(FlushError::Timeout {
                 waited: started.elapsed(),
-                last_error: Some(error.to_string()),
+                last_error: Some(problem),
             });
         }
         let mut state = self.shared.lock();
@@ -96,7 +102,7 @@ impl Worker {
             .take();
         if let Some(thread) = thread {
             // The thread has said that it ends, and its panics are caught and counted.
-            let _ = thread.join();
+            drop(thread.join().map_err(panics::message));
         }
         Ok(())
     }
@@ -104,12 +110,26 @@ impl Worker {
     pub(crate) fn stats(&self) -> ConsumerStats {
         self.shared.lock().stats.clone()
     }
+
+    /// Whether the thread works, and if not, since when and why.
+    pub(crate) fn status(&self) -> WorkerStatus {
+        let stats = self.stats();
+        let state = match (stats.running, stats.failing_since) {
+            (false, _) => WorkerState::Stopped,
+            (true, None) => WorkerState::Running,
+            (true, Some(since)) => WorkerState::Failing {
+                since,
+                reason: stats.last_error.unwrap_or_default(),
+            },
+        };
+        WorkerStatus::new(self.shared.settings.name, state)
+    }
 }
 
 impl Drop for Worker {
     fn drop(&mut self) {
         if let Err(error) = self.stop() {
-            tracing::warn!(worker = self.shared.settings.name, %error, "dropped while it works");
+            log!(warn, worker = self.shared.settings.name, %error, "dropped while it works");
         }
     }
 }

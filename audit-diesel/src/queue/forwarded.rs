@@ -14,14 +14,16 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use audit_core::{Batch, Payload, Queue, QueueError, Warning};
+use audit_core::{Batch, Payload, Queue, QueueError, QueueStatus, Warning};
 
 use super::Target;
 use super::buffered::BufferedQueue;
 use super::forward::{Forward, INTERVAL, settings, settle};
 use super::journal::Journal;
 use crate::auditor::DeliveryCounters;
+use crate::auditor::health::warnings_of;
 use crate::consumer::{Control, Delivery, Fates, Judge, Settings, Sink, Undelivered, Worker};
+use crate::panics;
 use aside::Kept;
 use carrier::Carrier;
 use confirm::Confirm;
@@ -45,6 +47,7 @@ pub(crate) struct ForwardedQueue {
     spill: BufferedQueue,
     forwarder: Worker,
     confirmer: Option<Worker>,
+    counters: Arc<DeliveryCounters>,
     carrier: Arc<Carrier>,
 }
 
@@ -79,13 +82,13 @@ impl ForwardedQueue {
         };
         let forwarder = Worker::spawn(queue, sink, settings("audit-forwarder"))?;
         let confirmer = fates.map(|(fates, grace)| {
+            let sent = Sent::new(journal.clone(), &target.queue, &fit, &carrier, grace);
             let sink = Confirm {
                 journal: journal.clone(),
                 fates,
                 fit,
                 counters: Arc::clone(&counters),
             };
-            let sent = Sent::new(journal.clone(), &target.queue, &carrier, grace);
             let interval = (grace / 4).max(INTERVAL);
             let settings = Settings {
                 interval,
@@ -97,7 +100,8 @@ impl ForwardedQueue {
         let spill = Spill::of(journal.clone(), &target);
         Ok(Self {
             journal,
-            spill: BufferedQueue::start(spill, spill_bytes, counters)?,
+            spill: BufferedQueue::start(spill, spill_bytes, Arc::clone(&counters))?,
+            counters,
             target: target.queue,
             forwarder,
             confirmer: confirmer.transpose()?,
@@ -122,7 +126,15 @@ impl Queue for ForwardedQueue {
     }
 
     fn push(&self, payloads: &[Payload]) -> Result<(), QueueError> {
-        let Err(refused) = self.journal.push(payloads) else {
+        let pushed = panics::caught(|| self.journal.push(payloads));
+        let pushed = pushed.unwrap_or_else(|problem| {
+            self.counters.panicked();
+            Err(QueueError::Unavailable {
+                queue: self.journal.name(),
+                reason: format!("its `push` panicked: {problem}"),
+            })
+        });
+        let Err(refused) = pushed else {
             return Ok(());
         };
         // A journal that is full or cannot be written is no reason to lose records that the
@@ -162,6 +174,10 @@ impl Queue for ForwardedQueue {
         self.target.len()
     }
 
+    fn may_hold(&self, payload: &Payload) -> Result<bool, QueueError> {
+        self.target.may_hold(payload)
+    }
+
     fn settle(&self, timeout: Duration) -> Result<(), QueueError> {
         let started = Instant::now();
         // What waited in memory may go into the journal first.
@@ -172,8 +188,17 @@ impl Queue for ForwardedQueue {
 
     fn warnings(&self) -> Result<Vec<Warning>, QueueError> {
         let mut warnings = self.journal.warnings()?;
-        warnings.extend(self.target.warnings()?);
+        warnings.extend(warnings_of(&*self.target));
         Ok(warnings)
+    }
+
+    fn status(&self) -> QueueStatus {
+        let mut status = self.journal.status();
+        let workers = [Some(&self.forwarder), self.confirmer.as_ref()];
+        let workers = workers.into_iter().flatten();
+        status.workers.extend(workers.map(Worker::status));
+        status.merge(self.spill.status());
+        status
     }
 }
 

@@ -14,7 +14,7 @@ pub use on_conflict::IncompleteOnConflict;
 
 use std::marker::PhantomData;
 
-use audit_core::ChangeKind;
+use audit_core::{CapturedContext, ChangeKind};
 use diesel::backend::Backend;
 use diesel::deserialize::FromSqlRow;
 use diesel::expression::{Expression, NonAggregate};
@@ -48,6 +48,7 @@ where
 {
     IncompleteInsert {
         table: target,
+        built_in: CapturedContext::here(),
         model: PhantomData,
     }
 }
@@ -57,6 +58,7 @@ where
 #[must_use = "statements are only executed when calling `execute`, `get_result` or similar"]
 pub struct IncompleteInsert<T, M> {
     table: T,
+    built_in: CapturedContext,
     model: PhantomData<fn() -> M>,
 }
 
@@ -66,17 +68,19 @@ impl<T: Table, M> IncompleteInsert<T, M> {
     where
         V: Insertable<T>,
     {
-        Audited::new(InsertValues {
+        let insert = InsertValues {
             table: self.table,
             records,
-        })
+        };
+        Audited::new(insert, self.built_in)
     }
 
     /// Inserts a row of default values, as Diesel's `default_values` does.
     pub fn default_values(self) -> Audited<InsertDefaults<T>, M> {
-        Audited::new(InsertDefaults {
+        let insert = InsertDefaults {
             from_clause: self.table.from_clause(),
-        })
+        };
+        Audited::new(insert, self.built_in)
     }
 }
 

@@ -21,6 +21,7 @@ use crate::auditor::Auditor;
 use crate::connection::RawConnection;
 use crate::delivery;
 use crate::failpoint::failpoint;
+use crate::log::log;
 use crate::model::{AuditedModel, AuditedRow};
 use crate::recorder::Recorder;
 use crate::{AuditError, Delivery};
@@ -123,7 +124,8 @@ impl Recording {
     pub(super) fn finish<C: RawConnection>(self, conn: &mut C) -> Result<(), AuditError> {
         failpoint!("statement.done");
         if self.unreadable > 0 {
-            tracing::error!(
+            log!(
+                error,
                 resource = self.resource_type,
                 values = self.unreadable,
                 "the audited model cannot read values of rows that were changed: they are recorded as \

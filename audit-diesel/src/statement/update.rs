@@ -3,6 +3,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 
+use audit_core::CapturedContext;
 use diesel::backend::Backend;
 use diesel::expression::{AppearsOnTable, Expression};
 use diesel::query_builder::{AsChangeset, AstPass, IntoUpdateTarget, QueryFragment, QueryId};
@@ -31,6 +32,7 @@ where
     IncompleteUpdate {
         from_clause: target.table.from_clause(),
         where_clause: Target(target.where_clause),
+        built_in: CapturedContext::here(),
         model: PhantomData,
     }
 }
@@ -41,6 +43,7 @@ where
 pub struct IncompleteUpdate<T: QuerySource, W, M> {
     from_clause: T::FromClause,
     where_clause: W,
+    built_in: CapturedContext,
     model: PhantomData<fn() -> M>,
 }
 
@@ -61,6 +64,7 @@ impl<T: Table, W, M> IncompleteUpdate<T, W, M> {
         IncompleteUpdate {
             from_clause: self.from_clause,
             where_clause: self.where_clause.and_filter(predicate),
+            built_in: self.built_in,
             model: PhantomData,
         }
     }
@@ -74,6 +78,7 @@ impl<T: Table, W, M> IncompleteUpdate<T, W, M> {
         IncompleteUpdate {
             from_clause: self.from_clause,
             where_clause: Boxed::new(self.where_clause),
+            built_in: self.built_in,
             model: PhantomData,
         }
     }
@@ -83,11 +88,12 @@ impl<T: Table, W, M> IncompleteUpdate<T, W, M> {
     where
         V: AsChangeset<Target = T>,
     {
-        Audited::new(UpdateStatement {
+        let update = UpdateStatement {
             from_clause: self.from_clause,
             where_clause: self.where_clause,
             changes: values.as_changeset(),
-        })
+        };
+        Audited::new(update, self.built_in)
     }
 }
 

@@ -30,6 +30,8 @@ pub(super) use reader::OpenSegment;
 use reader::{Opened, Part};
 use writer::Segment;
 
+use crate::log::log;
+
 /// The most that waits in this process's segment: 64 MiB, and no more than a sixteenth of the
 /// journal's bound. What comes on top goes to the tables, which slows callers down to the pace at
 /// which these can be written.
@@ -72,9 +74,7 @@ impl Segments {
     /// The segments of the journal in this file. None is written to before
     /// [`renew`](Self::renew).
     pub(super) fn beside(journal: &Path, fsync: Fsync, max_bytes: u64) -> Result<Self, Fault> {
-        let mut folder = journal.as_os_str().to_owned();
-        folder.push("-segments");
-        let folder = PathBuf::from(folder);
+        let folder = super::file::beside(journal, "-segments");
         make(&folder).map_err(|error| {
             let folder = folder.display();
             Fault::wrong(format!("the folder {folder} cannot be made: {error}"))
@@ -111,7 +111,7 @@ impl Segments {
         }
         let appended = append_frames(&segment, payloads);
         if let Err(error) = &appended {
-            tracing::warn!(%error, "a segment of the audit journal cannot be written");
+            log!(warn, %error, "a segment of the audit journal cannot be written");
             self.current()
                 .take_if(|current| Arc::ptr_eq(current, &segment));
         }
@@ -163,7 +163,8 @@ impl Segments {
     fn leave(&self, name: &str, why: Why) {
         let is_new = self.left().note(name, why);
         if is_new {
-            tracing::error!(
+            log!(
+                error,
                 journal = %self.journal.display(),
                 segment = name,
                 "a segment of the audit journal {}: the records in it wait",
@@ -243,7 +244,7 @@ impl Segments {
         };
         match removed {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                tracing::debug!(%error, "a collected segment of the audit journal stays for now");
+                log!(debug, %error, "a collected segment of the audit journal stays for now");
             }
             _ => {
                 self.collected_so_far().remove(&segment.name);
@@ -284,7 +285,7 @@ impl Segments {
         }
         match make(&self.folder).and_then(|()| Segment::create(&self.folder)) {
             Ok(segment) => *self.current() = Some(Arc::new(segment)),
-            Err(error) => tracing::debug!(%error, "no segment of the audit journal can be begun"),
+            Err(error) => log!(debug, %error, "no segment of the audit journal can be begun"),
         }
     }
 
