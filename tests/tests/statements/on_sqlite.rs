@@ -133,3 +133,6 @@ fn a_filter_that_is_never_the_same() {
         );
     }
 }
+
+#[path = "unreadable_of_sqlite.rs"]
+mod unreadable;

@@ -20,7 +20,7 @@ use super::{App, Conn, app};
 
 #[derive(Debug, SqlType)]
 #[diesel(postgres_type(name = "plan"))]
-struct PlanSql;
+pub struct PlanSql;
 
 diesel::table! {
     use diesel::sql_types::*;
@@ -45,7 +45,7 @@ diesel::table! {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, FromSqlRow, AsExpression)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, FromSqlRow, AsExpression)]
 #[diesel(sql_type = PlanSql)]
 enum Plan {
     Free,
@@ -500,7 +500,7 @@ impl FromSql<Text, Pg> for Panics {
 diesel::table! {
     grenades (id) {
         id -> Integer,
-        pin -> Text,
+        fuse -> Text,
         place -> Text,
     }
 }
@@ -509,7 +509,7 @@ diesel::table! {
 #[diesel(table_name = grenades)]
 struct Grenade {
     id: i32,
-    pin: Panics,
+    fuse: Panics,
     place: String,
 }
 
@@ -518,25 +518,25 @@ fn a_type_that_panics_takes_neither_the_statement_nor_the_record_away() {
     let (app, conn) = &mut tenants();
     run(
         conn,
-        "CREATE TABLE grenades (id integer PRIMARY KEY, pin text NOT NULL, place text NOT NULL)",
+        "CREATE TABLE grenades (id integer PRIMARY KEY, fuse text NOT NULL, place text NOT NULL)",
     );
     let count = audited::insert_into(grenades::table)
         .values((
             grenades::id.eq(1),
-            grenades::pin.eq("in"),
+            grenades::fuse.eq("in"),
             grenades::place.eq("here"),
         ))
         .execute(conn);
     assert_eq!(count, Ok(1));
     let count = audited::update(grenades::table.find(1))
-        .set((grenades::pin.eq("out"), grenades::place.eq("there")))
+        .set((grenades::fuse.eq("out"), grenades::place.eq("there")))
         .execute(conn);
     assert_eq!(count, Ok(1));
     assert_eq!(
         new_trail(app),
         [
-            r#"insert grenades 1 {"id":{"new":1},"pin":{"unreadable":["new"]},"place":{"new":"here"}}"#,
-            r#"update grenades 1 {"pin":{"unreadable":["old","new"]},"place":{"old":"here","new":"there"}}"#,
+            r#"insert grenades 1 {"id":{"new":1},"fuse":{"unreadable":["new"]},"place":{"new":"here"}}"#,
+            r#"update grenades 1 {"fuse":{"unreadable":["old","new"]},"place":{"old":"here","new":"there"}}"#,
         ]
     );
 }

@@ -154,7 +154,12 @@ fn float_text(number: f64, shortest: &dyn std::fmt::Display) -> String {
     if number.is_nan() {
         "NaN".to_owned()
     } else if number.is_infinite() {
-        infinity(number > 0.0).replace('i', "I")
+        if number > 0.0 {
+            "Infinity"
+        } else {
+            "-Infinity"
+        }
+        .to_owned()
     } else {
         shortest.to_string()
     }
