@@ -7,6 +7,7 @@ pub(crate) use row::{ReadOutcome, Shown};
 
 use audit_core::Auditable;
 use diesel::Table;
+use diesel::associations::HasTable;
 
 use crate::Delivery;
 
@@ -125,7 +126,7 @@ const fn is_same(one: &str, other: &str) -> bool {
 )]
 pub trait AuditedModel: Auditable + AuditedColumns + Sized + 'static {
     /// The table that the model maps.
-    type Table: Table;
+    type Table: Table + HasTable<Table = Self::Table>;
 
     /// How the model's records are delivered, where that is not left to the auditor.
     const DELIVERY: Option<Delivery> = None;

@@ -1,20 +1,27 @@
 //! `audited::delete`.
 
+use std::rc::Rc;
+
 use audit_core::{CapturedContext, ChangeKind};
+use diesel::backend::Backend;
 use diesel::deserialize::FromSqlRow;
 use diesel::dsl::{self, Filter, IntoBoxed, OrFilter};
-use diesel::query_builder::{DeleteStatement, IntoUpdateTarget, Query, QueryFragment, QueryId};
+use diesel::query_builder::{
+    DeleteStatement, IntoUpdateTarget, Query, QueryBuilder, QueryFragment,
+};
 use diesel::query_dsl::methods::{BoxedDsl, FilterDsl, OrFilterDsl};
 use diesel::result::QueryResult;
 use diesel::sql_types::Untyped;
 use diesel::{QuerySource, SelectableExpression, Table};
 
 use super::columns::{Columns, ColumnsAnd};
+use super::plan::run_planned;
 use super::recording::Recording;
 use super::row::Output;
-use super::{Audited, ChangeStatement, TargetTable, own};
+use super::{Audited, ChangeStatement, TargetTable, relation};
 use crate::connection::RawConnection;
 use crate::model::{AuditedBy, AuditedModel, AuditedRow};
+use crate::relation::Write;
 
 /// Deletes rows and records each of them; stands where `diesel::delete` stood.
 ///
@@ -68,17 +75,39 @@ where
     M: AuditedModel<Table = T> + AuditedRow<Conn::Backend>,
     X: Output + FromSqlRow<E::SqlType, Conn::Backend>,
     E: SelectableExpression<T> + 'query,
-    dsl::Returning<Self, ColumnsAnd<M, E>>:
-        Query<SqlType = Untyped> + QueryFragment<Conn::Backend> + QueryId,
+    T::FromClause: QueryFragment<Conn::Backend>,
+    Conn::Backend: Default,
+    <Conn::Backend as Backend>::QueryBuilder: Default,
+    Self: QueryFragment<Conn::Backend>,
+    dsl::Returning<Self, ColumnsAnd<M, E>>: Query<SqlType = Untyped> + QueryFragment<Conn::Backend>,
 {
     fn run(self, extra: E, conn: &mut Conn) -> QueryResult<Vec<X>> {
+        let relation = relation::relation_of::<M, Conn>(|_| true, conn)?;
+        let filtered = !relation.may_hide_rows || is_filtered::<M, _, _>(&self)?;
+        relation::check::<M, Conn>(Write::Delete { filtered }, conn)?;
         let columns = Columns::of::<M, Conn>();
-        let statement = self.returning(ColumnsAnd::new(columns, extra));
+        let statement = Rc::new(self.returning(ColumnsAnd::new(columns, extra)));
         let mut recording = Recording::begin::<M, _>(conn)?;
-        let outputs = own(conn, |conn| {
+        let outputs = run_planned::<M, _, _>(conn, |plan, conn| {
+            let statement = plan.of(&statement);
             recording.load::<M, E::SqlType, X, _, _>(ChangeKind::Delete, statement, conn)
         })?;
         recording.finish(conn)?;
         Ok(outputs)
     }
+}
+
+/// Whether the statement names rows at all.
+fn is_filtered<M, DB, S>(statement: &S) -> QueryResult<bool>
+where
+    M: AuditedModel,
+    <M::Table as QuerySource>::FromClause: QueryFragment<DB>,
+    DB: Backend + Default,
+    DB::QueryBuilder: Default,
+    S: QueryFragment<DB>,
+{
+    let mut sql = DB::QueryBuilder::default();
+    statement.to_sql(&mut sql, &DB::default())?;
+    let table = relation::name_of::<M::Table, DB>()?;
+    Ok(sql.finish().trim_end() != format!("DELETE FROM {table}"))
 }

@@ -13,6 +13,7 @@ mod select;
 pub use on_conflict::IncompleteOnConflict;
 
 use std::marker::PhantomData;
+use std::rc::Rc;
 
 use audit_core::{CapturedContext, ChangeKind};
 use diesel::backend::Backend;
@@ -22,14 +23,16 @@ use diesel::insertable::Insertable;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::query_dsl::RunQueryDsl;
 use diesel::result::QueryResult;
-use diesel::{SelectableExpression, Table};
+use diesel::{QuerySource, SelectableExpression, Table};
 
 use super::columns::{Columns, ColumnsAnd};
+use super::plan::run_planned;
 use super::recording::Recording;
 use super::row::Output;
-use super::{Audited, ChangeStatement, TargetTable, own_preparing};
+use super::{Audited, ChangeStatement, TargetTable, relation};
 use crate::connection::RawConnection;
 use crate::model::{AuditedBy, AuditedModel, AuditedRow};
+use crate::relation::Write;
 use select::InsertFromSelect;
 #[cfg(feature = "sqlite")]
 pub(super) use select::rendered;
@@ -180,13 +183,18 @@ where
     M: AuditedModel + AuditedRow<Conn::Backend>,
     X: Output + FromSqlRow<E::SqlType, Conn::Backend>,
     E: SelectableExpression<M::Table> + NonAggregate,
+    <M::Table as QuerySource>::FromClause: QueryFragment<Conn::Backend>,
+    Conn::Backend: Default,
+    <Conn::Backend as Backend>::QueryBuilder: Default,
     Self: QueryFragment<Conn::Backend> + 'query,
 {
-    fn run_insert(mut self, conn: &mut Conn) -> QueryResult<Vec<X>> {
+    fn run_insert(self, conn: &mut Conn) -> QueryResult<Vec<X>> {
+        relation::check::<M, Conn>(Write::Insert, conn)?;
+        let insert = Rc::new(self);
         let mut recording = Recording::begin::<M, _>(conn)?;
-        let outputs = own_preparing::<M, _, _>(conn, |room, conn| {
-            self.prepare &= room;
-            recording.load::<M, E::SqlType, X, _, _>(ChangeKind::Insert, self, conn)
+        let outputs = run_planned::<M, _, _>(conn, |plan, conn| {
+            let insert = plan.of(&insert);
+            recording.load::<M, E::SqlType, X, _, _>(ChangeKind::Insert, insert, conn)
         })?;
         recording.finish(conn)?;
         Ok(outputs)

@@ -1,7 +1,10 @@
 //! SQLite: RETURNING cannot see the old row, so an update reads it first, holding the write lock.
 
 mod kept;
+mod relation;
 mod stored;
+
+pub(crate) use relation::relation;
 
 use std::marker::PhantomData;
 use std::rc::Rc;
@@ -16,16 +19,18 @@ use diesel::sql_types::Untyped;
 use diesel::sqlite::Sqlite;
 use diesel::{SelectableExpression, SqliteConnection, Table};
 
+use super::ChangeStatement;
 use super::columns::{Columns, RowOf, quoted};
 use super::image::ReturnedRow;
 use super::insert::rendered;
 use super::recording::{Recording, extra_of};
+use super::relation::check;
 use super::row::{Mark, Output};
 use super::row_changes::RowChange;
 use super::update::UpdateStatement;
-use super::{ChangeStatement, own};
 use crate::model::{AuditedModel, AuditedRow};
-use crate::recorder::Recorder;
+use crate::recorder::{Recorder, own};
+use crate::relation::Write;
 use kept::key_of;
 pub(in crate::statement) use kept::{KeptAnd, KeptRow};
 
@@ -142,6 +147,7 @@ where
         if self.changes.is_noop(&Sqlite)? {
             return Err(Error::QueryBuilderError(Box::new(EmptyChangeset)));
         }
+        check::<M, _>(Write::Update { filtered: true }, conn)?;
         let update = Rc::new(self);
         let mut recording = Recording::begin::<M, _>(conn)?;
         let outputs = own(conn, |conn| {

@@ -15,18 +15,20 @@ use diesel::query_dsl::methods::ExecuteDsl;
 use diesel::query_dsl::{LoadQuery, RunQueryDsl};
 use diesel::result::{ConnectionError, ConnectionResult, QueryResult};
 use diesel::sqlite::Sqlite;
-use diesel::{SelectableExpression, SqliteConnection, Table};
+use diesel::{QuerySource, SelectableExpression, SqliteConnection, Table};
 
 use super::on_conflict::{Insert, OnConflictDoNothing};
 use super::select::rendered;
 use super::{InsertReturning, InsertValues};
 use crate::model::{AuditedModel, AuditedRow};
+use crate::recorder::own;
+use crate::relation::Write;
 use crate::statement::columns::{Columns, ColumnsAnd, RowOf};
 use crate::statement::recording::Recording;
 use crate::statement::row::Output;
 use crate::statement::row_changes::RowChange;
 use crate::statement::sqlite::{KeptAnd, KeptRow};
-use crate::statement::{ChangeStatement, own};
+use crate::statement::{ChangeStatement, relation};
 
 /// Appends a conflict clause and RETURNING to each INSERT, and keeps the rows.
 pub struct Completing<'conn, C, R, L> {
@@ -46,6 +48,7 @@ impl<'query, T, V, M, E, X> ChangeStatement<'query, SqliteConnection, M, E, X>
     for InsertValues<T, V>
 where
     T: Table,
+    T::FromClause: QueryFragment<Sqlite>,
     V: Insertable<T>,
     M: AuditedModel<Table = T> + AuditedRow<Sqlite>,
     X: Output,
@@ -53,6 +56,7 @@ where
     ReturningRows<T, V, M, E>: Query + LoadQuery<'query, SqliteConnection, Rows<M, X, E>>,
 {
     fn run(self, extra: E, conn: &mut SqliteConnection) -> QueryResult<Vec<X>> {
+        relation::check::<M, _>(Write::Insert, conn)?;
         let columns = Columns::of::<M, SqliteConnection>();
         let statement = diesel::insert_into(self.table)
             .values(self.records)
@@ -66,6 +70,7 @@ impl<'query, S, C, M, E, X> ChangeStatement<'query, SqliteConnection, M, E, X>
     for OnConflictDoNothing<S, C>
 where
     S: Insert,
+    <S::Table as QuerySource>::FromClause: QueryFragment<Sqlite>,
     M: AuditedModel<Table = S::Table> + AuditedRow<Sqlite>,
     X: Output,
     E: SelectableExpression<S::Table>,
@@ -74,6 +79,7 @@ where
     for<'conn> Completing<'conn, C, ColumnsAnd<M, E>, Rows<M, X, E>>: Connection<Backend = Sqlite>,
 {
     fn run(self, extra: E, conn: &mut SqliteConnection) -> QueryResult<Vec<X>> {
+        relation::check::<M, _>(Write::Insert, conn)?;
         let columns = Columns::of::<M, SqliteConnection>();
         let rows = own(conn, |conn| {
             let mut completing = Completing {
