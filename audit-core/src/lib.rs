@@ -27,8 +27,8 @@ pub use context::{
 pub use encode::ChangeEncoder;
 pub use event::AuditEvent;
 pub use queue::{
-    Backlog, Batch, MemoryQueue, Payload, Queue, QueueError, QueueStatus, Warning, Whole,
-    WorkerState, WorkerStatus,
+    Backlog, Batch, MemoryQueue, Payload, Queue, QueueError, QueueOwner, QueueStatus, Warning,
+    Whole, WorkerState, WorkerStatus,
 };
 pub use record::{Outcome, Record, TransactionRef, Unsettled};
 pub use secret::{SECRET_WORDS, names_one_of, names_secret};
