@@ -33,9 +33,6 @@ const PUSH_PAYLOADS: usize = 4_000;
 /// What a record may grow by after it was measured: marks in front of it, and its signature.
 const MARKS_BYTES: usize = 1 << 10;
 
-/// What is read of an entry that is too long to be a record.
-const BEGINNING_BYTES: usize = 64 << 10;
-
 /// How a record begins, up to its id.
 const RECORD: &[u8] = br#"{"v":1,"id":""#;
 
@@ -168,7 +165,7 @@ impl RedisQueue {
         let entries: Vec<Value> = self.read_patiently(|connection, owner| {
             let mut script = scripts.peek.key(key);
             let script = script.key(owner_key).arg(limit).arg(PEEK_BYTES).arg(from);
-            let script = script.arg(longest).arg(BEGINNING_BYTES).arg(owner);
+            let script = script.arg(longest).arg(owner);
             script.invoke(connection)
         })?;
         let payloads = entries.into_iter().map(reading::entry);
@@ -272,8 +269,7 @@ impl Queue for RedisQueue {
         let script = script
             .arg(batch.len())
             .arg(marks(&batch.payloads))
-            .arg(self.0.longest)
-            .arg(BEGINNING_BYTES);
+            .arg(self.0.longest);
         self.read_patiently(|connection, _| script.invoke(connection))
     }
 
