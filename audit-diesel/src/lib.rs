@@ -109,7 +109,7 @@ pub use queue::{Fsync, Journal, JournalBuilder};
 #[cfg(feature = "redis")]
 pub use queue::{RedisQueue, RedisQueueBuilder};
 pub use schema::{AuditedSchema, Coverage, SchemaTable};
-pub use statement::AuditedSaveChangesDsl;
+pub use statement::{AuditedInsertDsl, AuditedSaveChangesDsl};
 #[cfg(feature = "postgres")]
 pub use store::postgres;
 #[cfg(feature = "sqlite")]
@@ -118,13 +118,20 @@ pub use store::{AuditLog, QuarantinedRecord};
 
 /// Stands where `diesel::` stood: the statements whose changes are recorded.
 pub mod audited {
-    pub use crate::statement::{delete, insert_into, update};
+    pub use crate::statement::dsl;
+    #[cfg(feature = "sqlite")]
+    pub use crate::statement::dsl::insert_or_ignore_into;
+    pub use crate::statement::dsl::{delete, insert_into, replace_into, update};
 
-    /// The types of audited statements, for signatures that have to name them.
+    /// The types of audited statements, for signatures that have to name them. [`dsl`] has shorter
+    /// names for what a chain of calls makes.
     pub mod statement {
         pub use crate::statement::{
-            Audited, ChangeStatement, IncompleteInsert, IncompleteOnConflict, IncompleteUpdate,
-            TargetTable, UpdateStatement,
+            AllColumns, And, AndFilter, AnyConflict, Audited, Boxed, ChangeStatement,
+            ConflictTarget, Extra, FilteredTarget, IncompleteInsert, IncompleteOnConflict,
+            IncompleteUpdate, Insert, InsertDefaults, InsertFragment, InsertFromSelect,
+            InsertOrIgnore, InsertValues, Mark, OnConflictDoNothing, Returning, ReturningClause,
+            ShowSql, Target, TargetTable, UpdateStatement, WriteMark,
         };
     }
 }

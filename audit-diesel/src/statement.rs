@@ -1,7 +1,9 @@
 //! `audited::…` in place of `diesel::…`: the statement runs as Diesel would run it, and its changes
 //! are recorded.
 
+mod debug;
 mod delete;
+pub mod dsl;
 mod insert;
 #[cfg(feature = "postgres")]
 mod postgres;
@@ -15,15 +17,23 @@ mod texts;
 mod update;
 mod where_clause;
 
-pub use delete::delete;
-pub use insert::{IncompleteInsert, IncompleteOnConflict, insert_into};
+pub use debug::ShowSql;
+pub use insert::{
+    AnyConflict, AuditedInsertDsl, ConflictTarget, FilteredTarget, IncompleteInsert,
+    IncompleteOnConflict, Insert, InsertDefaults, InsertFragment, InsertFromSelect, InsertOrIgnore,
+    InsertValues, OnConflictDoNothing,
+};
+pub use returning::{AllColumns, Returning, ReturningClause, WriteMark};
+pub use row::{Extra, Mark};
 pub use save_changes::AuditedSaveChangesDsl;
-pub use update::{IncompleteUpdate, UpdateStatement, update};
+pub use update::{IncompleteUpdate, UpdateStatement};
+pub use where_clause::{And, AndFilter, Boxed, Target};
 
 use std::fmt;
 use std::marker::PhantomData;
 
 use audit_core::ChangeKind;
+use diesel::expression::NonAggregate;
 use diesel::query_dsl::methods::ExecuteDsl;
 use diesel::query_dsl::{LoadQuery, RunQueryDsl};
 use diesel::result::QueryResult;
@@ -34,20 +44,31 @@ use crate::delivery;
 use crate::model::AuditedModel;
 use crate::recorder::{Recorder, own};
 use recording::Recording;
-use returning::{AllColumns, Returning, ReturningClause, WriteMark};
-use row::{Extra, Loaded, Mark, Output, RowChange};
+use row::{Loaded, Output, RowChange};
 
 /// A statement whose changes are recorded when it runs.
 ///
 /// It runs through Diesel's own [`RunQueryDsl`]: `execute`, `get_result`, `get_results`, `load`.
 /// All rows are read before the call returns.
-#[derive(Clone)]
 #[must_use = "statements are only executed when calling `execute`, `get_result` or similar"]
 pub struct Audited<S, M, R = AllColumns> {
     statement: S,
     returning: R,
     model: PhantomData<fn() -> M>,
 }
+
+/// As Diesel's statements: where the values can be copied, whatever the model can.
+impl<S: Clone, M, R: Clone> Clone for Audited<S, M, R> {
+    fn clone(&self) -> Self {
+        Self {
+            statement: self.statement.clone(),
+            returning: self.returning.clone(),
+            model: PhantomData,
+        }
+    }
+}
+
+impl<S: Copy, M, R: Copy> Copy for Audited<S, M, R> {}
 
 /// A statement holds values, and some of them are secrets: `Debug` shows what kind it is.
 impl<S, M, R> fmt::Debug for Audited<S, M, R> {
@@ -67,10 +88,11 @@ impl<S, M> Audited<S, M> {
 }
 
 impl<S: TargetTable, M> Audited<S, M> {
-    /// Says what the statement returns, as Diesel's `returning` does.
+    /// Says what the statement returns, as Diesel's `returning` does: an expression for each row, so
+    /// `count(id)` does not compile.
     pub fn returning<E>(self, returns: E) -> Audited<S, M, Returning<E>>
     where
-        E: diesel::SelectableExpression<S::Table>,
+        E: diesel::SelectableExpression<S::Table> + NonAggregate,
     {
         Audited {
             statement: self.statement,

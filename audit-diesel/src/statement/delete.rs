@@ -2,12 +2,14 @@
 
 use audit_core::ChangeKind;
 use diesel::dsl::{self, Filter, IntoBoxed, OrFilter};
-use diesel::query_builder::{DeleteStatement, IntoUpdateTarget, Query};
+use diesel::backend::Backend;
+use diesel::query_builder::{AstPass, DeleteStatement, IntoUpdateTarget, Query, QueryFragment};
 use diesel::query_dsl::methods::{BoxedDsl, FilterDsl, OrFilterDsl};
 use diesel::query_dsl::{LoadQuery, RunQueryDsl};
 use diesel::result::QueryResult;
 use diesel::{QuerySource, SelectableExpression, Table};
 
+use super::debug::{ShowSql, rendered};
 use super::row::{Loaded, Output};
 use super::{Audited, ChangeStatement, TargetTable, own, record_rows};
 use crate::connection::RawConnection;
@@ -46,10 +48,47 @@ impl<T: QuerySource, U, M, R> Audited<DeleteStatement<T, U>, M, R> {
     /// Boxes the WHERE clause, as Diesel's `into_boxed` does.
     pub fn into_boxed<'a, DB>(self) -> Audited<IntoBoxed<'a, DeleteStatement<T, U>, DB>, M, R>
     where
-        DB: diesel::backend::Backend,
+        DB: Backend,
         DeleteStatement<T, U>: BoxedDsl<'a, DB>,
     {
         self.map(|statement| statement.into_boxed())
+    }
+}
+
+impl<T, U, M, R, P> FilterDsl<P> for Audited<DeleteStatement<T, U>, M, R>
+where
+    T: QuerySource,
+    DeleteStatement<T, U>: FilterDsl<P>,
+{
+    type Output = Audited<Filter<DeleteStatement<T, U>, P>, M, R>;
+
+    fn filter(self, predicate: P) -> Self::Output {
+        self.filter(predicate)
+    }
+}
+
+impl<T, U, M, R, P> OrFilterDsl<P> for Audited<DeleteStatement<T, U>, M, R>
+where
+    T: QuerySource,
+    DeleteStatement<T, U>: OrFilterDsl<P>,
+{
+    type Output = Audited<OrFilter<DeleteStatement<T, U>, P>, M, R>;
+
+    fn or_filter(self, predicate: P) -> Self::Output {
+        self.or_filter(predicate)
+    }
+}
+
+impl<'a, T, U, M, R, DB> BoxedDsl<'a, DB> for Audited<DeleteStatement<T, U>, M, R>
+where
+    T: QuerySource,
+    DB: Backend,
+    DeleteStatement<T, U>: BoxedDsl<'a, DB>,
+{
+    type Output = Audited<IntoBoxed<'a, DeleteStatement<T, U>, DB>, M, R>;
+
+    fn internal_into_boxed(self) -> Self::Output {
+        self.into_boxed()
     }
 }
 
@@ -71,5 +110,41 @@ where
         let statement = self.returning((M::columns(), extra));
         let rows = own(conn, |conn| statement.load(conn))?;
         record_rows(conn, ChangeKind::Delete, rows)
+    }
+}
+
+/// A delete, by reference, with what it returns.
+struct DeleteReturning<'a, S, R> {
+    delete: &'a S,
+    returning: R,
+}
+
+impl<S, R, DB> QueryFragment<DB> for DeleteReturning<'_, S, R>
+where
+    DB: Backend,
+    S: QueryFragment<DB>,
+    R: QueryFragment<DB>,
+{
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, DB>) -> QueryResult<()> {
+        self.delete.walk_ast(out.reborrow())?;
+        out.push_sql(" RETURNING ");
+        self.returning.walk_ast(out)
+    }
+}
+
+impl<T, U, M, DB> ShowSql<DB, M> for DeleteStatement<T, U>
+where
+    DB: Backend + Default,
+    DB::QueryBuilder: Default,
+    T: Table,
+    M: AuditedModel<Table = T>,
+    <M as AuditedColumns>::Columns: QueryFragment<DB>,
+    Self: QueryFragment<DB>,
+{
+    fn show(&self, extra: &dyn QueryFragment<DB>) -> QueryResult<String> {
+        rendered(&DeleteReturning {
+            delete: self,
+            returning: (M::columns(), extra),
+        })
     }
 }

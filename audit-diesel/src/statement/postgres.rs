@@ -25,6 +25,7 @@ use diesel::query_dsl::{LoadQuery, RunQueryDsl};
 use diesel::result::QueryResult;
 use diesel::{SelectableExpression, Table};
 
+use super::debug::{ShowSql, rendered};
 use super::recording::Recording;
 use super::row::{Loaded, Output, RowChange};
 use super::texts::Texts;
@@ -159,5 +160,24 @@ where
         })?;
         recording.finish(conn)?;
         Ok(outputs)
+    }
+}
+
+impl<T, W, C, M> ShowSql<Pg, M> for UpdateStatement<T, W, C>
+where
+    T: Table,
+    T::FromClause: QueryFragment<Pg> + Clone,
+    W: QueryFragment<Pg>,
+    C: QueryFragment<Pg>,
+    M: AuditedModel<Table = T>,
+{
+    fn show(&self, extra: &dyn QueryFragment<Pg>) -> QueryResult<String> {
+        rendered(&UpdateReturningOld::<T, _, _, M, _> {
+            update: self.borrowed(),
+            sql: MODELS.of::<M>(ModelSql::write::<M>),
+            extra,
+            prepare: false,
+            model: PhantomData,
+        })
     }
 }

@@ -6,7 +6,8 @@ use diesel::query_dsl::{LoadQuery, RunQueryDsl};
 use diesel::result::QueryResult;
 
 use super::where_clause::Target;
-use super::{Audited, UpdateStatement, update};
+use super::update::update;
+use super::{Audited, UpdateStatement};
 use crate::model::{AuditedBy, AuditedModel};
 
 type Save<T, M> = Audited<

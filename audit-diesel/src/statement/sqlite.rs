@@ -15,7 +15,7 @@ use diesel::sql_types::BigInt;
 use diesel::sqlite::Sqlite;
 use diesel::{SelectableExpression, SqliteConnection, Table};
 
-use super::insert::rendered;
+use super::debug::{ShowSql, rendered};
 use super::recording::Recording;
 use super::returning::WriteMark;
 use super::row::{Loaded, Mark, Output, RowChange};
@@ -172,6 +172,25 @@ where
         }
         recording.finish(conn)?;
         Ok(outputs)
+    }
+}
+
+impl<T, W, C, M> ShowSql<Sqlite, M> for UpdateStatement<T, W, C>
+where
+    T: Table,
+    T::FromClause: QueryFragment<Sqlite> + Clone,
+    W: QueryFragment<Sqlite>,
+    C: QueryFragment<Sqlite>,
+    M: AuditedModel<Table = T>,
+{
+    /// The update itself; [`SelectOld`] is a select with the same WHERE.
+    fn show(&self, extra: &dyn QueryFragment<Sqlite>) -> QueryResult<String> {
+        rendered(&UpdateReturning {
+            update: Rc::new(self.borrowed()),
+            columns: columns::<M>(),
+            extra,
+            model: PhantomData::<fn() -> M>,
+        })
     }
 }
 

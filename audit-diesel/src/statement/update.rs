@@ -6,6 +6,7 @@ use std::marker::PhantomData;
 use diesel::backend::Backend;
 use diesel::expression::{AppearsOnTable, Expression};
 use diesel::query_builder::{AsChangeset, AstPass, IntoUpdateTarget, QueryFragment, QueryId};
+use diesel::query_dsl::methods::{BoxedDsl, FilterDsl};
 use diesel::result::{EmptyChangeset, Error, QueryResult};
 use diesel::sql_types::BoolOrNullableBool;
 use diesel::{QuerySource, Table};
@@ -36,12 +37,21 @@ where
 }
 
 /// An audited update before `set`; see [`update`].
-#[derive(Clone)]
 #[must_use = "statements are only executed when calling `execute`, `get_result` or similar"]
 pub struct IncompleteUpdate<T: QuerySource, W, M> {
     from_clause: T::FromClause,
     where_clause: W,
     model: PhantomData<fn() -> M>,
+}
+
+impl<T: QuerySource<FromClause: Clone>, W: Clone, M> Clone for IncompleteUpdate<T, W, M> {
+    fn clone(&self) -> Self {
+        Self {
+            from_clause: self.from_clause.clone(),
+            where_clause: self.where_clause.clone(),
+            model: PhantomData,
+        }
+    }
 }
 
 impl<T: QuerySource, W, M> fmt::Debug for IncompleteUpdate<T, W, M> {
@@ -92,16 +102,51 @@ impl<T: Table, W, M> IncompleteUpdate<T, W, M> {
 }
 
 /// An update of `T` where `W` sets `C`.
-#[derive(Clone)]
 pub struct UpdateStatement<T: QuerySource, W, C> {
     pub(super) from_clause: T::FromClause,
     pub(super) where_clause: W,
     pub(super) changes: C,
 }
 
+impl<T: QuerySource<FromClause: Clone>, W: Clone, C: Clone> Clone for UpdateStatement<T, W, C> {
+    fn clone(&self) -> Self {
+        Self {
+            from_clause: self.from_clause.clone(),
+            where_clause: self.where_clause.clone(),
+            changes: self.changes.clone(),
+        }
+    }
+}
+
 impl<T: QuerySource, W, C> fmt::Debug for UpdateStatement<T, W, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("UpdateStatement").finish_non_exhaustive()
+    }
+}
+
+impl<T, W, M, P> FilterDsl<P> for IncompleteUpdate<T, W, M>
+where
+    T: Table,
+    W: AndFilter<P>,
+    P: AppearsOnTable<T> + Expression<SqlType: BoolOrNullableBool>,
+{
+    type Output = IncompleteUpdate<T, W::Output, M>;
+
+    fn filter(self, predicate: P) -> Self::Output {
+        self.filter(predicate)
+    }
+}
+
+impl<'a, T, W, M, DB> BoxedDsl<'a, DB> for IncompleteUpdate<T, W, M>
+where
+    T: Table,
+    DB: Backend,
+    W: QueryFragment<DB> + Send + 'a,
+{
+    type Output = IncompleteUpdate<T, Boxed<'a, DB>, M>;
+
+    fn internal_into_boxed(self) -> Self::Output {
+        self.into_boxed()
     }
 }
 
@@ -138,7 +183,45 @@ impl<T: Table, W, C, M, R> Audited<UpdateStatement<T, W, C>, M, R> {
     }
 }
 
+impl<T, W, C, M, R, P> FilterDsl<P> for Audited<UpdateStatement<T, W, C>, M, R>
+where
+    T: Table,
+    W: AndFilter<P>,
+    P: AppearsOnTable<T> + Expression<SqlType: BoolOrNullableBool>,
+{
+    type Output = Audited<UpdateStatement<T, W::Output, C>, M, R>;
+
+    fn filter(self, predicate: P) -> Self::Output {
+        self.filter(predicate)
+    }
+}
+
+impl<'a, T, W, C, M, R, DB> BoxedDsl<'a, DB> for Audited<UpdateStatement<T, W, C>, M, R>
+where
+    T: Table,
+    DB: Backend,
+    W: QueryFragment<DB> + Send + 'a,
+{
+    type Output = Audited<UpdateStatement<T, Boxed<'a, DB>, C>, M, R>;
+
+    fn internal_into_boxed(self) -> Self::Output {
+        self.into_boxed()
+    }
+}
+
 impl<T: QuerySource, W, C> UpdateStatement<T, W, C> {
+    /// The same statement, with its values in place.
+    pub(super) fn borrowed(&self) -> UpdateStatement<T, &W, &C>
+    where
+        T::FromClause: Clone,
+    {
+        UpdateStatement {
+            from_clause: self.from_clause.clone(),
+            where_clause: &self.where_clause,
+            changes: &self.changes,
+        }
+    }
+
     /// Writes `UPDATE t SET …`.
     ///
     /// # Errors

@@ -10,17 +10,21 @@ use diesel::connection::{
 use diesel::dsl;
 use diesel::insertable::Insertable;
 use diesel::internal::derives::multiconnection::ConnectionSealed;
-use diesel::query_builder::{InsertStatement, Query, QueryFragment, QueryId};
+use diesel::query_builder::{
+    InsertOrIgnoreStatement, InsertStatement, Query, QueryFragment, QueryId,
+};
 use diesel::query_dsl::methods::ExecuteDsl;
 use diesel::query_dsl::{LoadQuery, RunQueryDsl};
 use diesel::result::{ConnectionError, ConnectionResult, QueryResult};
 use diesel::sqlite::Sqlite;
 use diesel::{SelectableExpression, SqliteConnection, Table};
 
-use super::on_conflict::{Insert, OnConflictDoNothing};
-use super::select::rendered;
-use super::{InsertReturning, InsertValues, Loaded, Output, record_rows};
+use super::on_conflict::{DoNothing, InsertFragment, OnConflictDoNothing};
+use super::{
+    InsertOrIgnore, InsertReturning, InsertValues, Loaded, NoConflict, Output, record_rows,
+};
 use crate::model::{AuditedColumns, AuditedModel};
+use crate::statement::debug::rendered;
 use crate::statement::{ChangeStatement, own};
 
 /// Appends a conflict clause and RETURNING to each INSERT, and keeps the rows.
@@ -55,29 +59,72 @@ where
     }
 }
 
+/// Diesel's insert of rows that violate no constraint.
+type OrIgnore<T, V> = InsertOrIgnoreStatement<T, Values<T, V>>;
+
+/// Diesel would load the rows as well, but takes a skipped one among several for an error.
+impl<'query, T, V, M, E, X> ChangeStatement<'query, SqliteConnection, M, E, X>
+    for InsertValues<T, V, InsertOrIgnore>
+where
+    T: Table,
+    V: Insertable<T>,
+    M: AuditedModel<Table = T>,
+    X: Output,
+    (M::Columns, E): SelectableExpression<T>,
+    for<'conn> OrIgnore<T, V>:
+        ExecuteDsl<Completing<'conn, NoConflict, (M::Columns, E), Loaded<M, X>>, Sqlite>,
+    for<'conn> Completing<'conn, NoConflict, (M::Columns, E), Loaded<M, X>>:
+        Connection<Backend = Sqlite>,
+{
+    fn run(self, extra: E, conn: &mut SqliteConnection) -> QueryResult<Vec<X>> {
+        let insert = diesel::insert_or_ignore_into(self.table).values(self.records);
+        run_completed(insert, NoConflict, (M::columns(), extra), conn)
+    }
+}
+
 impl<'query, S, C, M, E, X> ChangeStatement<'query, SqliteConnection, M, E, X>
     for OnConflictDoNothing<S, C>
 where
-    S: Insert,
+    S: InsertFragment,
     M: AuditedModel<Table = S::Table>,
     X: Output,
     (M::Columns, E): SelectableExpression<S::Table>,
-    for<'conn> S::Fragment: ExecuteDsl<Completing<'conn, C, (M::Columns, E), Loaded<M, X>>, Sqlite>,
-    for<'conn> Completing<'conn, C, (M::Columns, E), Loaded<M, X>>: Connection<Backend = Sqlite>,
+    for<'conn> S::Fragment:
+        ExecuteDsl<Completing<'conn, DoNothing<C>, (M::Columns, E), Loaded<M, X>>, Sqlite>,
+    for<'conn> Completing<'conn, DoNothing<C>, (M::Columns, E), Loaded<M, X>>:
+        Connection<Backend = Sqlite>,
 {
     fn run(self, extra: E, conn: &mut SqliteConnection) -> QueryResult<Vec<X>> {
-        let rows = own(conn, |conn| {
-            let mut completing = Completing {
-                conn,
-                conflict: self.target,
-                returning: (M::columns(), extra),
-                rows: Vec::new(),
-            };
-            S::Fragment::execute(self.insert.into_fragment(), &mut completing)?;
-            QueryResult::Ok(completing.rows)
-        })?;
-        record_rows(conn, ChangeKind::Insert, rows)
+        let insert = self.insert.into_fragment();
+        let conflict = DoNothing(self.target);
+        run_completed(insert, conflict, (M::columns(), extra), conn)
     }
+}
+
+/// Has Diesel run the insert, with what it lacks, and records the rows.
+fn run_completed<I, C, R, M, X>(
+    insert: I,
+    conflict: C,
+    returning: R,
+    conn: &mut SqliteConnection,
+) -> QueryResult<Vec<X>>
+where
+    M: AuditedModel,
+    X: Output,
+    for<'conn> I: ExecuteDsl<Completing<'conn, C, R, Loaded<M, X>>, Sqlite>,
+    for<'conn> Completing<'conn, C, R, Loaded<M, X>>: Connection<Backend = Sqlite>,
+{
+    let rows: Vec<Loaded<M, X>> = own(conn, |conn| {
+        let mut completing = Completing {
+            conn,
+            conflict,
+            returning,
+            rows: Vec::new(),
+        };
+        I::execute(insert, &mut completing)?;
+        QueryResult::Ok(completing.rows)
+    })?;
+    record_rows(conn, ChangeKind::Insert, rows)
 }
 
 impl<C, R, L> ConnectionSealed for Completing<'_, C, R, L> {}
