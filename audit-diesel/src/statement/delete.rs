@@ -1,8 +1,8 @@
 //! `audited::delete`.
 
 use audit_core::ChangeKind;
-use diesel::dsl::{self, Filter, IntoBoxed, OrFilter};
 use diesel::backend::Backend;
+use diesel::dsl::{self, Filter, IntoBoxed, OrFilter};
 use diesel::query_builder::{AstPass, DeleteStatement, IntoUpdateTarget, Query, QueryFragment};
 use diesel::query_dsl::methods::{BoxedDsl, FilterDsl, OrFilterDsl};
 use diesel::query_dsl::{LoadQuery, RunQueryDsl};

@@ -88,9 +88,9 @@ mod parts;
 
 pub use diesel::dsl::*;
 // By name, so that they are never Diesel's functions of the same names.
+pub use super::delete::delete;
 #[cfg(feature = "sqlite")]
 pub use super::insert::insert_or_ignore_into;
-pub use super::delete::delete;
 pub use super::insert::{insert_into, replace_into};
 pub use super::update::update;
 pub use parts::{InsertParts, OnConflictParts, StatementParts, UpdateParts, ValuesParts};
@@ -188,10 +188,7 @@ pub type FilterTarget<I, P> = IncompleteOnConflict<
 
 /// The type of `insert.on_conflict(columns).do_nothing()`.
 pub type DoNothing<I> = Audited<
-    insert::OnConflictDoNothing<
-        <I as OnConflictParts>::Statement,
-        <I as OnConflictParts>::Target,
-    >,
+    insert::OnConflictDoNothing<<I as OnConflictParts>::Statement, <I as OnConflictParts>::Target>,
     <I as OnConflictParts>::Model,
     <I as OnConflictParts>::Returning,
 >;

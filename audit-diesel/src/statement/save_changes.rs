@@ -5,8 +5,8 @@ use diesel::query_builder::{AsChangeset, IntoUpdateTarget};
 use diesel::query_dsl::{LoadQuery, RunQueryDsl};
 use diesel::result::QueryResult;
 
-use super::where_clause::Target;
 use super::update::update;
+use super::where_clause::Target;
 use super::{Audited, UpdateStatement};
 use crate::model::{AuditedBy, AuditedModel};
 

@@ -69,7 +69,8 @@ where
     S: InsertFragment,
     S::Fragment: QueryFragment<Pg>,
     M: AuditedModel<Table = S::Table>,
-    InsertReturning<S::Fragment, DoNothing<C>, (M::Columns, E)>: RunInsert<'query, PgConnection, M, X>,
+    InsertReturning<S::Fragment, DoNothing<C>, (M::Columns, E)>:
+        RunInsert<'query, PgConnection, M, X>,
 {
     fn run(self, extra: E, conn: &mut PgConnection) -> QueryResult<Vec<X>> {
         let insert = self.insert.into_fragment();

@@ -71,10 +71,7 @@ impl<T: Table, V, C, Op> fmt::Debug for InsertFromSelect<T, V, C, Op> {
 
 impl<T: Table, V, Op, M, R> Audited<InsertValues<T, V, Op>, M, R> {
     /// Says which columns a select fills, as Diesel's `into_columns` does.
-    pub fn into_columns<C>(
-        self,
-        columns: C,
-    ) -> Audited<InsertFromSelect<T, V::Query, C, Op>, M, R>
+    pub fn into_columns<C>(self, columns: C) -> Audited<InsertFromSelect<T, V::Query, C, Op>, M, R>
     where
         C: Expression + SelectableExpression<T>,
         V: AsQuery<SqlType = C::SqlType>,

@@ -1,6 +1,7 @@
 //! SQLite: Diesel keeps to itself whether rows are inserted one by one. To show an insert, Diesel runs
 //! it here too, on a connection that only writes the statements down.
 
+use diesel::Table;
 use diesel::connection::{
     CacheSize, Connection, Instrumentation, SimpleConnection, TransactionManager,
     TransactionManagerStatus,
@@ -11,7 +12,6 @@ use diesel::query_builder::{InsertOrIgnoreStatement, InsertStatement, QueryFragm
 use diesel::query_dsl::methods::ExecuteDsl;
 use diesel::result::{ConnectionError, ConnectionResult, QueryResult};
 use diesel::sqlite::Sqlite;
-use diesel::Table;
 
 use super::on_conflict::{DoNothing, InsertFragment, OnConflictDoNothing};
 use super::{InsertOrIgnore, InsertValues, NoConflict};
