@@ -5,6 +5,7 @@ mod debug;
 mod delete;
 pub mod dsl;
 mod insert;
+mod not_plain;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod recording;
@@ -129,7 +130,8 @@ pub trait ChangeStatement<'query, Conn, M, E, X> {
 
 impl<S, M, R, Conn> RunQueryDsl<Conn> for Audited<S, M, R> {}
 
-impl<'query, Conn, S, M, R, U> LoadQuery<'query, Conn, U> for Audited<S, M, R>
+/// In whichever mode the rows are asked for, as `load_iter` can, they are all read before it returns.
+impl<'query, Conn, S, M, R, U, B> LoadQuery<'query, Conn, U, B> for Audited<S, M, R>
 where
     Conn: AuditedConnection,
     M: AuditedModel,

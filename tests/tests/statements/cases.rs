@@ -4,16 +4,22 @@
 mod delete;
 #[path = "cases/errors.rs"]
 mod errors;
+#[path = "cases/generic.rs"]
+mod generic;
 #[path = "cases/insert.rs"]
 mod insert;
 #[path = "cases/replay.rs"]
 mod replay;
 #[path = "cases/returning.rs"]
 mod returning;
+#[path = "cases/shown.rs"]
+mod shown;
 #[path = "cases/tables.rs"]
 mod tables;
 #[path = "cases/update.rs"]
 mod update;
+#[path = "cases/upsert.rs"]
+mod upsert;
 #[path = "cases/writers.rs"]
 mod writers;
 
@@ -23,7 +29,7 @@ use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::r2d2::{ConnectionManager, PooledConnection};
 
-use super::{App, Conn, app};
+use super::{App, Backend, Conn, app};
 
 type Pooled = PooledConnection<ConnectionManager<Conn>>;
 
