@@ -20,7 +20,10 @@ pub use changes::{ChangeKind, Changes, ChangesWriter, Compared, Recorded, base64
 pub use context::{Actor, Attached, AuditContext, ContextGuard, InvalidIp, Source};
 pub use encode::ChangeEncoder;
 pub use event::AuditEvent;
-pub use queue::{Batch, MemoryQueue, Payload, Queue, QueueError, Warning};
+pub use queue::{
+    Backlog, Batch, MemoryQueue, Payload, Queue, QueueError, QueueStatus, Warning, WorkerState,
+    WorkerStatus,
+};
 pub use record::{Outcome, Record, TransactionRef, Unsettled};
 pub use secret::{SECRET_WORDS, names_one_of, names_secret};
 pub use wire::{DecodeError, WIRE_VERSION};

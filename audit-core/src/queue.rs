@@ -1,9 +1,11 @@
 //! The durable hand-over of records.
 
 mod memory;
+mod status;
 mod warning;
 
 pub use memory::MemoryQueue;
+pub use status::{Backlog, QueueStatus, WorkerState, WorkerStatus};
 pub use warning::Warning;
 
 use std::fmt;
@@ -133,6 +135,19 @@ pub trait Queue: Send + Sync + 'static {
         self.len().map(|len| len == 0)
     }
 
+    /// Whether the queue may still hold this very payload, and with it what was pushed after it: a
+    /// queue that cannot look for one says so as long as it holds anything. A journal in front of
+    /// the queue finds out by this what the queue has given away or lost.
+    ///
+    /// # Errors
+    ///
+    /// [`QueueError::Closed`] where the queue ends its connection for this payload, and
+    /// [`QueueError::Unavailable`] and its like.
+    fn may_hold(&self, payload: &Payload) -> Result<bool, QueueError> {
+        let _ = payload;
+        self.is_empty().map(|empty| !empty)
+    }
+
     /// Waits until everything that was pushed before the call can be peeked. A queue with a
     /// journal in front of it overrides this.
     ///
@@ -171,6 +186,11 @@ pub trait Queue: Send + Sync + 'static {
     /// [`QueueError::Unavailable`] and its like: nobody can tell now.
     fn warnings(&self) -> Result<Vec<Warning>, QueueError> {
         Ok(Vec::new())
+    }
+
+    /// How it fares: the threads that work for it, and what waits on this machine. It asks no server.
+    fn status(&self) -> QueueStatus {
+        QueueStatus::default()
     }
 }
 

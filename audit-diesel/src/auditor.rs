@@ -8,23 +8,26 @@ mod customizer;
 mod encode;
 mod event;
 mod guard;
+pub(crate) mod health;
 #[cfg(feature = "postgres")]
 mod keys;
 mod no_queue;
 mod prepared;
 mod publish;
+mod shutdown;
 mod stats;
 
 pub use backend::AuditedBackend;
 pub use builder::{AuditorBuilder, ConfigError};
 pub use customizer::AuditorCustomizer;
 pub(crate) use prepared::{PreparedFor, PreparedRecords};
+pub use shutdown::ShutdownError;
 pub use stats::AuditorStats;
 pub(crate) use stats::DeliveryCounters;
 
 use std::sync::Arc;
 
-use audit_core::{Queue, QueueError, Warning};
+use audit_core::{Queue, QueueStatus, Warning};
 
 use crate::AuditError;
 use crate::delivery::Delivery;
@@ -112,21 +115,37 @@ impl Auditor {
         &self.shared.keys
     }
 
-    /// What the auditor did since it was built.
+    /// What the auditor did since it was built, how its threads fare, and what waits on this machine.
+    ///
+    /// It reads the journal, which takes about as long as writing a record there does, and asks no
+    /// server: call it as often as metrics are collected.
     pub fn stats(&self) -> AuditorStats {
-        self.shared.counters.read()
+        self.shared.counters.read(self.status())
     }
 
-    /// Asks the queue for settings by which it could lose records: a Redis without persistence or
-    /// one that evicts, a journal in memory. Each is said once by `tracing::warn!` as well, as
-    /// soon as the server can be asked; [`Consumer::warnings`](crate::Consumer::warnings) knows
-    /// about the database.
+    fn status(&self) -> QueueStatus {
+        let mut status = self.shared.queue.status();
+        let prepared = self.shared.prepared.as_ref();
+        status
+            .workers
+            .extend(prepared.map(|prepared| prepared.worker()));
+        status
+    }
+
+    /// What somebody should look at: settings by which the queue could lose records, such as a Redis
+    /// without persistence or a journal in memory; threads that fail, since when and why; records
+    /// that wait for too long, wait in memory, or were lost. Empty where all is well.
     ///
-    /// # Errors
-    ///
-    /// [`QueueError::Unavailable`] where the queue cannot be asked now.
-    pub fn warnings(&self) -> Result<Vec<Warning>, QueueError> {
-        self.shared.queue.warnings()
+    /// It asks the queue's server, which takes up to its time-out where it is silent. The same is
+    /// said by `tracing::warn!` as well: settings once, as soon as the server can be asked, and what
+    /// fails as it begins, once a minute while it lasts, and when it is over.
+    /// [`Consumer::warnings`](crate::Consumer::warnings) knows about the database.
+    pub fn warnings(&self) -> Vec<Warning> {
+        let status = self.status();
+        let stats = self.shared.counters.read(QueueStatus::default());
+        let mut warnings = health::warnings_of(&*self.shared.queue);
+        warnings.extend(health::warnings(&stats, &status));
+        warnings
     }
 
     fn is_same(&self, other: &Self) -> bool {

@@ -37,8 +37,10 @@ pub(crate) use worker::{Control, Delivery, Settings, Sink, Tally, Undelivered, W
 use std::sync::Arc;
 use std::time::Duration;
 
-use audit_core::{Queue, QueueError, Warning};
+use audit_core::{Queue, Warning};
 use diesel::r2d2::{ConnectionManager, Pool};
+
+use crate::auditor::health;
 
 /// A running consumer. It stops when it is dropped.
 ///
@@ -114,17 +116,17 @@ impl Consumer {
         self.worker.stop()
     }
 
-    /// Asks the queue's server for settings by which it could lose records, and says what was
-    /// found about the database when the consumer started. Each is said once by `tracing::warn!`
-    /// as well, as soon as the server can be asked.
+    /// What somebody should look at: settings of the queue's server and of the database by which
+    /// records could be lost, and that the consumer fails, since when and why. Empty where all is well.
     ///
-    /// # Errors
-    ///
-    /// [`QueueError::Unavailable`] where the queue cannot be asked now.
-    pub fn warnings(&self) -> Result<Vec<Warning>, QueueError> {
+    /// It asks the queue's server, which takes up to its time-out where it is silent. The same is
+    /// said by `tracing::warn!` as well: settings once, as soon as the server can be asked, and what
+    /// fails as it begins, once a minute while it lasts, and when it is over.
+    pub fn warnings(&self) -> Vec<Warning> {
         let mut warnings = self.database_warnings.clone();
-        warnings.extend(self.queue.warnings()?);
-        Ok(warnings)
+        warnings.extend(health::warnings_of(&*self.queue));
+        warnings.extend(health::of_worker(&self.worker.status()));
+        warnings
     }
 
     /// What the consumer did since it was started.

@@ -94,6 +94,7 @@ pub use audit_core::*;
 pub use audit_derive::{Auditable, audit_schema};
 pub use auditor::{
     AuditedBackend, Auditor, AuditorBuilder, AuditorCustomizer, AuditorStats, ConfigError,
+    ShutdownError,
 };
 pub use connection::AuditedConnection;
 pub use consumer::{

@@ -127,7 +127,12 @@ fn a_journal_in_memory() {
     let journal = Journal::builder(folder.path().join("journal.db"))
         .open()
         .unwrap();
-    assert_eq!(journal.warnings().unwrap(), []);
+    let found = journal.warnings().unwrap();
+    // The tests themselves may run in a container.
+    assert!(
+        found.iter().all(|w| w.problem.ends_with("(overlay)")),
+        "{found:?}"
+    );
 }
 
 fn settings_of_postgres(app: &App, setting: &str) -> Vec<Warning> {
@@ -136,7 +141,7 @@ fn settings_of_postgres(app: &App, setting: &str) -> Vec<Warning> {
     let consumer = Consumer::builder(queue, audit_tests::pg_pool(&url))
         .spawn()
         .unwrap();
-    consumer.warnings().unwrap()
+    consumer.warnings()
 }
 
 #[test]
@@ -212,7 +217,8 @@ fn each_is_said_once_and_a_start_waits_for_nothing() {
         consumers[round % 2].flush().unwrap();
     }
     assert_eq!(count(&name), 1);
-    assert_eq!(auditor.warnings().unwrap().len(), 1);
+    assert_eq!(auditor.warnings().len(), 1);
     server.stop();
-    auditor.warnings().unwrap_err();
+    let found = problems(&auditor.warnings());
+    assert!(found.contains("cannot be asked"), "{found}");
 }

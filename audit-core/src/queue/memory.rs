@@ -1,7 +1,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Batch, Payload, Queue, QueueError};
+use super::{Backlog, Batch, Payload, Queue, QueueError, QueueStatus};
 use crate::{DecodeError, Record};
 
 /// A queue in memory, for tests: what it holds ends with the process.
@@ -135,5 +135,17 @@ impl Queue for MemoryQueue {
 
     fn len(&self) -> Result<u64, QueueError> {
         Ok(self.lock().payloads.len() as u64)
+    }
+
+    fn status(&self) -> QueueStatus {
+        let (records, bytes, oldest) = {
+            let state = self.lock();
+            let oldest = state.payloads.front().cloned();
+            (state.payloads.len() as u64, state.bytes, oldest)
+        };
+        QueueStatus {
+            memory: Some(Backlog::new(records, bytes, oldest.as_ref())),
+            ..QueueStatus::default()
+        }
     }
 }

@@ -201,9 +201,8 @@ impl AuditorBuilder {
         self
     }
 
-    /// Sets how long a record gets on its way before the database is asked for it; 5 s unless
-    /// said. It should be longer than the clocks of the machines differ; where it is not, records
-    /// are delivered twice, and stored once.
+    /// Sets how long a record gets on its way before Redis, and then the database, is asked for it;
+    /// 5 s unless said.
     #[cfg(all(feature = "redis", feature = "journal"))]
     pub fn confirm_after(mut self, grace: std::time::Duration) -> Self {
         self.confirm_after = Some(grace);

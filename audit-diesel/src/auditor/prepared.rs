@@ -1,6 +1,6 @@
 //! Records that are written down before COMMIT, and what is done with them after it.
 
-use audit_core::{Payload, QueueError};
+use audit_core::{Payload, QueueError, WorkerStatus};
 use uuid::Uuid;
 
 /// The transaction that prepared records belong to.
@@ -41,4 +41,7 @@ pub(crate) trait PreparedRecords: Send + Sync {
 
     /// Hands the records on: the transaction is committed, and these are its records.
     fn release(&self, transaction: Uuid, payloads: &[Payload]) -> Result<(), QueueError>;
+
+    /// The thread that settles the others.
+    fn worker(&self) -> WorkerStatus;
 }

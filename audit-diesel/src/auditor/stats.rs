@@ -1,8 +1,12 @@
+//! What an auditor counts.
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// What an auditor did since it was built.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+use audit_core::{Backlog, QueueError, QueueStatus, WorkerStatus};
+
+/// What an auditor did since it was built, how its threads fare, and what waits on this machine.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct AuditorStats {
     /// Records that the queue took.
@@ -24,6 +28,15 @@ pub struct AuditorStats {
     /// could not be written, and that could not be delivered before the auditor was dropped. They
     /// are lost.
     pub dropped: u64,
+    /// The threads behind the auditor: each runs, or fails since when and why.
+    pub workers: Vec<WorkerStatus>,
+    /// What waits in the journal: records that were not carried on to Redis, or, with
+    /// [`confirm_in`](crate::AuditorBuilder::confirm_in), are not found in the database yet. None
+    /// without a journal; an error where it cannot be read now.
+    pub journal: Option<Result<Backlog, QueueError>>,
+    /// What waits in memory, as neither the journal nor Redis took it. None where there is no such
+    /// memory.
+    pub memory: Option<Backlog>,
 }
 
 /// What the threads behind the queue count.
@@ -88,7 +101,7 @@ impl Counters {
         self.oversized.fetch_add(1, Relaxed);
     }
 
-    pub(super) fn read(&self) -> AuditorStats {
+    pub(super) fn read(&self, status: QueueStatus) -> AuditorStats {
         AuditorStats {
             published: self.published.load(Relaxed),
             failed: self.failed.load(Relaxed),
@@ -98,6 +111,9 @@ impl Counters {
             unaudited_writes: self.unaudited_writes.load(Relaxed),
             sent_again: self.delivery.sent_again.load(Relaxed),
             dropped: self.delivery.dropped.load(Relaxed),
+            workers: status.workers,
+            journal: status.journal,
+            memory: status.memory,
         }
     }
 }

@@ -12,25 +12,32 @@ pub(super) fn status_of<C: Backend>(
     unsettled: &Unsettled,
     wrote_at: i64,
 ) -> QueryResult<TransactionStatus> {
-    if let Some(origin) = &unsettled.origin
-        && !is_here(conn, origin)?
-    {
+    let Some(origin) = &unsettled.origin else {
+        let status = conn.transaction_status(unsettled.xid)?;
+        return Ok(believed(status, conn.crashed_since(wrote_at)?));
+    };
+    let here = identity(conn)?;
+    if here.as_deref().map(cluster) != Some(cluster(origin)) {
         return Ok(TransactionStatus::Unknown);
     }
     let status = conn.transaction_status(unsettled.xid)?;
-    // An id that was not on disk in a crash is given again, to a transaction that may commit.
-    if status == TransactionStatus::Committed && conn.crashed_since(wrote_at)? {
-        return Ok(TransactionStatus::Unknown);
-    }
-    Ok(status)
+    Ok(believed(status, here.as_ref() != Some(origin)))
 }
 
-/// Whether this is the server. One that may not say which it is counts as another one.
-fn is_here<C: Backend>(conn: &mut C, origin: &str) -> QueryResult<bool> {
+/// An id that was not on disk in a crash is given again, to a transaction that may commit.
+fn believed(status: TransactionStatus, crashed_since: bool) -> TransactionStatus {
+    match status {
+        TransactionStatus::Committed if crashed_since => TransactionStatus::Unknown,
+        status => status,
+    }
+}
+
+/// Which server this is. One that may not say so counts as another one.
+fn identity<C: Backend>(conn: &mut C) -> QueryResult<Option<String>> {
     match conn.transaction(|conn| conn.server_identity()) {
-        Ok(here) => Ok(here.is_some_and(|here| cluster(&here) == cluster(origin))),
+        Ok(here) => Ok(here),
         Err(error) if is_outage(&error) => Err(error),
-        Err(_) => Ok(false),
+        Err(_) => Ok(None),
     }
 }
 

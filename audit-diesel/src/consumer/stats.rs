@@ -1,3 +1,5 @@
+use std::time::SystemTime;
+
 /// What a consumer did since it was started.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
@@ -20,6 +22,22 @@ pub struct ConsumerStats {
     pub panics: u64,
     /// The problem of the latest try, gone once a try succeeds.
     pub last_error: Option<String>,
+    /// Since when every try has failed; none once a try succeeds.
+    pub failing_since: Option<SystemTime>,
     /// Whether the thread runs.
     pub running: bool,
+}
+
+impl ConsumerStats {
+    /// A try has failed.
+    pub(super) fn note_failure(&mut self, problem: String) {
+        self.last_error = Some(problem);
+        self.failing_since.get_or_insert_with(SystemTime::now);
+    }
+
+    /// A try has succeeded.
+    pub(super) fn note_success(&mut self) {
+        self.last_error = None;
+        self.failing_since = None;
+    }
 }

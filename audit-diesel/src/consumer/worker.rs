@@ -4,6 +4,7 @@
 mod ahead;
 mod drain;
 mod isolate;
+mod outage;
 mod run;
 mod shared;
 mod sink;
@@ -13,7 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use audit_core::Queue;
+use audit_core::{Queue, WorkerState, WorkerStatus};
 
 use self::run::Run;
 pub(crate) use self::shared::Settings;
@@ -103,6 +104,20 @@ impl Worker {
 
     pub(crate) fn stats(&self) -> ConsumerStats {
         self.shared.lock().stats.clone()
+    }
+
+    /// Whether the thread works, and if not, since when and why.
+    pub(crate) fn status(&self) -> WorkerStatus {
+        let stats = self.stats();
+        let state = match (stats.running, stats.failing_since) {
+            (false, _) => WorkerState::Stopped,
+            (true, None) => WorkerState::Running,
+            (true, Some(since)) => WorkerState::Failing {
+                since,
+                reason: stats.last_error.unwrap_or_default(),
+            },
+        };
+        WorkerStatus::new(self.shared.settings.name, state)
     }
 }
 

@@ -5,11 +5,12 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use audit_core::{Batch, MemoryQueue, Payload, Queue, QueueError, Warning};
+use audit_core::{Batch, MemoryQueue, Payload, Queue, QueueError, QueueStatus, Warning};
 
 use super::Target;
 use super::forward::{Aside, Forward, settings};
 use crate::auditor::DeliveryCounters;
+use crate::auditor::health::warnings_of;
 use crate::consumer::Worker;
 use crate::store::Refused;
 
@@ -50,7 +51,7 @@ impl BufferedQueue {
             waiting: Mutex::new(false),
         });
         let sink = Forward::to(Arc::clone(&target.queue), Dropped(Arc::clone(&counters)));
-        let forwarder = Worker::spawn(gate.clone(), sink, settings("audit-forwarder"))?;
+        let forwarder = Worker::spawn(gate.clone(), sink, settings("audit-memory"))?;
         Ok(Self {
             target,
             gate,
@@ -171,12 +172,22 @@ impl Queue for BufferedQueue {
         self.target.queue.len()
     }
 
+    fn may_hold(&self, payload: &Payload) -> Result<bool, QueueError> {
+        self.target.queue.may_hold(payload)
+    }
+
     fn settle(&self, timeout: Duration) -> Result<(), QueueError> {
         super::forward::settle(&self.forwarder, timeout, || self.name())
     }
 
     fn warnings(&self) -> Result<Vec<Warning>, QueueError> {
-        self.target.queue.warnings()
+        Ok(warnings_of(&*self.target.queue))
+    }
+
+    fn status(&self) -> QueueStatus {
+        let mut status = self.gate.buffer.status();
+        status.workers.push(self.forwarder.status());
+        status
     }
 }
 

@@ -14,13 +14,14 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use audit_core::{Batch, Payload, Queue, QueueError, Warning};
+use audit_core::{Batch, Payload, Queue, QueueError, QueueStatus, Warning};
 
 use super::Target;
 use super::buffered::BufferedQueue;
 use super::forward::{Forward, INTERVAL, settings, settle};
 use super::journal::Journal;
 use crate::auditor::DeliveryCounters;
+use crate::auditor::health::warnings_of;
 use crate::consumer::{Control, Delivery, Fates, Judge, Settings, Sink, Undelivered, Worker};
 use aside::Kept;
 use carrier::Carrier;
@@ -79,13 +80,13 @@ impl ForwardedQueue {
         };
         let forwarder = Worker::spawn(queue, sink, settings("audit-forwarder"))?;
         let confirmer = fates.map(|(fates, grace)| {
+            let sent = Sent::new(journal.clone(), &target.queue, &fit, &carrier, grace);
             let sink = Confirm {
                 journal: journal.clone(),
                 fates,
                 fit,
                 counters: Arc::clone(&counters),
             };
-            let sent = Sent::new(journal.clone(), &target.queue, &carrier, grace);
             let interval = (grace / 4).max(INTERVAL);
             let settings = Settings {
                 interval,
@@ -162,6 +163,10 @@ impl Queue for ForwardedQueue {
         self.target.len()
     }
 
+    fn may_hold(&self, payload: &Payload) -> Result<bool, QueueError> {
+        self.target.may_hold(payload)
+    }
+
     fn settle(&self, timeout: Duration) -> Result<(), QueueError> {
         let started = Instant::now();
         // What waited in memory may go into the journal first.
@@ -172,8 +177,17 @@ impl Queue for ForwardedQueue {
 
     fn warnings(&self) -> Result<Vec<Warning>, QueueError> {
         let mut warnings = self.journal.warnings()?;
-        warnings.extend(self.target.warnings()?);
+        warnings.extend(warnings_of(&*self.target));
         Ok(warnings)
+    }
+
+    fn status(&self) -> QueueStatus {
+        let mut status = self.journal.status();
+        let workers = [Some(&self.forwarder), self.confirmer.as_ref()];
+        let workers = workers.into_iter().flatten();
+        status.workers.extend(workers.map(Worker::status));
+        status.merge(self.spill.status());
+        status
     }
 }
 

@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use audit_core::{Batch, Payload, Queue, QueueError, Warning};
+use audit_core::{Backlog, Batch, Payload, Queue, QueueError, QueueStatus, Warning};
 use diesel::prelude::*;
 
 use super::{Fault, PEEK_BYTES, total_bytes};
@@ -106,6 +106,17 @@ impl Journal {
     pub fn bytes(&self) -> Result<u64, QueueError> {
         self.0.collect()?;
         self.run(&self.0.reader, statements::bytes)
+    }
+
+    /// What waits: records that were not carried on, or that are not confirmed.
+    fn backlog(&self) -> Result<Backlog, QueueError> {
+        // Where the tables cannot be written to, what they hold can be told all the same.
+        let _ = self.0.collect();
+        self.run(&self.0.reader, |connection| {
+            let oldest = statements::peek(connection, 0..i64::MAX, 1, PEEK_BYTES)?;
+            let (records, bytes) = (statements::len(connection)?, statements::bytes(connection)?);
+            Ok(Backlog::new(records, bytes, oldest.payloads.first()))
+        })
     }
 
     /// Peeks after what was pushed is in the tables. Where that cannot be written to, what they
@@ -335,5 +346,11 @@ impl Queue for Journal {
             warnings.push(damage::in_use(&self.0.name));
         }
         Ok(warnings)
+    }
+
+    fn status(&self) -> QueueStatus {
+        let mut status = QueueStatus::default();
+        status.journal = Some(self.backlog());
+        status
     }
 }

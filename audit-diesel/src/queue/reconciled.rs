@@ -7,7 +7,7 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use audit_core::{Batch, Payload, Queue, QueueError};
+use audit_core::{Batch, Payload, Queue, QueueError, WorkerStatus};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -28,7 +28,7 @@ pub(crate) struct ReconciledJournal {
     journal: Journal,
     own: Arc<Own>,
     /// Ends with it.
-    _reconciler: Worker,
+    reconciler: Worker,
 }
 
 /// The transactions of this process that are not settled: it knows better than whoever asks, as
@@ -83,7 +83,7 @@ impl ReconciledJournal {
         Ok(Self {
             journal,
             own,
-            _reconciler: Worker::spawn(queue, sink, settings)?,
+            reconciler: Worker::spawn(queue, sink, settings)?,
         })
     }
 }
@@ -114,6 +114,10 @@ impl PreparedRecords for ReconciledJournal {
         self.journal.release_as(transaction, payloads)?;
         self.own.forget(transaction);
         Ok(())
+    }
+
+    fn worker(&self) -> WorkerStatus {
+        self.reconciler.status()
     }
 }
 

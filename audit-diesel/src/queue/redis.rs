@@ -78,7 +78,8 @@ const ID: std::ops::Range<usize> = 9..49;
 /// A queue in a Redis list, shared by every process that names the same server and key.
 ///
 /// Clones share the same connections. It needs Redis 6.0 or later, with persistence: what Redis
-/// forgets is gone, unless a journal stands in front of it.
+/// forgets is gone, unless a journal stands in front of it. From 6.0.6 on (`LPOS`) such a journal
+/// gives a record up as soon as it is stored, and before that once the list is seen empty.
 ///
 /// Every wait is bounded: for a free connection and for a new one by the connect time-out, for
 /// an answer by the I/O time-out. A connection that Redis closed while it was idle is replaced
@@ -208,6 +209,22 @@ impl Queue for RedisQueue {
         let mut command = Cmd::new();
         command.arg("LLEN").arg(&self.0.key);
         self.run(|connection| command.query(connection))
+    }
+
+    fn may_hold(&self, payload: &Payload) -> Result<bool, QueueError> {
+        let mut find = redis::cmd("LPOS");
+        find.arg(&self.0.key).arg(payload.as_bytes());
+        let found = self.0.links.run(|connection| {
+            match find.query::<Option<u64>>(connection) {
+                // Redis before 6.0.6 has no such command, and a user may not be allowed it.
+                Err(error) if fault::is_no_such_command(&error) => Ok(None),
+                found => found.map(|found| Some(found.is_some())),
+            }
+        });
+        match found.map_err(|fault| fault.while_sending(self.name()))? {
+            Some(found) => Ok(found),
+            None => self.is_empty().map(|empty| !empty),
+        }
     }
 
     fn control(

@@ -1,6 +1,7 @@
 //! An application that keeps an audit trail: start-up, and a few requests.
 
 use std::error::Error;
+use std::time::Duration;
 
 use audit_diesel::{Actor, AuditContext, AuditEvent, Auditor, Consumer, Outcome, Source, audited};
 use chrono::Utc;
@@ -26,6 +27,7 @@ pub(crate) fn run(pool: Pool, auditor: Auditor) -> Result<(), Box<dyn Error>> {
     consumer.flush()?;
     let records = trail::in_organization_since("acme", started).load(conn)?;
     crate::print::table(&records);
+    auditor.shutdown(Duration::from_secs(5))?;
     consumer.stop()?;
     Ok(())
 }

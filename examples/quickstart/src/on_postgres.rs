@@ -11,3 +11,12 @@ pub(crate) const APP_MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrati
 
 #[path = "app.rs"]
 pub(crate) mod app;
+
+/// Refuses what is no URL, without showing it: PostgreSQL's library would print all of it, with the
+/// password.
+pub(crate) fn check_url(url: &str) -> Result<(), &'static str> {
+    match url.starts_with("postgres://") || url.starts_with("postgresql://") {
+        true => Ok(()),
+        false => Err("what follows --postgres is no URL: it begins with postgres://"),
+    }
+}

@@ -32,10 +32,90 @@ fn the_journal_keeps_what_waits_in_redis_and_does_not_send_it_twice() {
     auditor.queue().settle(LONG).unwrap();
     assert_eq!(setup.list().len(), Ok(50));
     // Whoever confirms reads the list once a record has had its time; nobody else reads it here.
-    let before = setup.reads();
-    wait_until("looks at the list", LONG, || setup.reads() >= before + 3);
+    let before = setup.looks();
+    wait_until("looks at the list", LONG, || setup.looks() >= before + 3);
     assert_eq!(setup.list().len(), Ok(50));
     assert_eq!(setup.journal().len(), Ok(50));
+    let _consumer = setup.consumer();
+    setup.wait_for(50);
+    setup.wait_for_an_empty_journal();
+    assert_eq!(auditor.stats().sent_again, 0);
+}
+
+/// Records as of a database whose clock is wrong by so many seconds.
+fn skewed(numbers: std::ops::Range<usize>, seconds: i64) -> Vec<Payload> {
+    let record = |n: usize| {
+        let mut record = Record::new(format!("n.{n}"), AuditContext::default());
+        record.occurred_at += seconds * 1_000_000;
+        record.encode().unwrap()
+    };
+    numbers.map(record).collect()
+}
+
+#[test]
+fn what_waits_in_redis_is_sent_once_whatever_the_databases_clock_says() {
+    for seconds in [3_600, -3_600, 0] {
+        let setup = Setup::new(&[]);
+        let auditor = setup.confirmed().build().unwrap();
+        auditor.queue().push(&skewed(0..1_000, seconds)).unwrap();
+        auditor.queue().settle(LONG).unwrap();
+        let before = setup.looks();
+        wait_until("looks at the list", LONG, || setup.looks() >= before + 5);
+        assert_eq!(setup.list().len(), Ok(1_000), "{seconds} s");
+        assert_eq!(auditor.stats().sent_again, 0, "{seconds} s");
+        // Lost once, sent again once.
+        setup.redis("FLUSHALL");
+        wait_until("all to be sent again", LONG, || {
+            setup.list().len() == Ok(1_000)
+        });
+        let before = setup.looks();
+        wait_until("looks at the list", LONG, || setup.looks() >= before + 5);
+        assert_eq!(setup.list().len(), Ok(1_000), "{seconds} s");
+        assert_eq!(auditor.stats().sent_again, 1_000, "{seconds} s");
+        let _consumer = setup.consumer();
+        setup.wait_for(1_000);
+        setup.wait_for_an_empty_journal();
+    }
+}
+
+#[test]
+fn what_is_stored_leaves_the_journal_though_redis_is_never_empty_and_the_clock_is_wrong() {
+    for seconds in [3_600, -3_600] {
+        let setup = Setup::new(&[]);
+        let auditor = setup.confirmed().build().unwrap();
+        auditor.queue().push(&skewed(0..50, seconds)).unwrap();
+        auditor.queue().settle(LONG).unwrap();
+        // Of another application server, with a journal of its own.
+        let list = setup.list();
+        list.push(&skewed(50..51, seconds)).unwrap();
+        setup.store_some(50);
+        assert!(!list.is_empty().unwrap());
+        setup.wait_for_an_empty_journal();
+        assert_eq!(auditor.stats().sent_again, 0);
+    }
+}
+
+#[test]
+fn what_is_lost_is_sent_again_though_redis_is_never_seen_empty() {
+    let setup = Setup::new(&[]);
+    let auditor = setup.confirmed().build().unwrap();
+    auditor.queue().push(&skewed(0..50, 3_600)).unwrap();
+    auditor.queue().settle(LONG).unwrap();
+    // Somebody takes them away, and what stays is not ours.
+    setup.list().push(&skewed(50..51, -3_600)).unwrap();
+    setup.redis("LTRIM audit:queue 50 -1");
+    wait_until("all to be sent again", LONG, || {
+        setup.list().len() == Ok(51)
+    });
+    assert_eq!(auditor.stats().sent_again, 50);
+}
+
+#[test]
+fn a_redis_without_lpos_confirms_once_it_is_empty() {
+    let setup = Setup::new(&["--rename-command", "LPOS", ""]);
+    let auditor = setup.confirmed().build().unwrap();
+    record(&auditor, 0..50);
+    auditor.queue().settle(LONG).unwrap();
     let _consumer = setup.consumer();
     setup.wait_for(50);
     setup.wait_for_an_empty_journal();

@@ -6,6 +6,7 @@ mod faults;
 mod figures;
 mod poison;
 mod shared;
+mod status;
 mod support;
 mod suspended;
 mod unwritable;

@@ -1,10 +1,12 @@
 //! An application whose records go through a Redis of its own.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use audit_diesel::{
-    AuditEvent, AuditLog, Auditor, AuditorBuilder, Consumer, Journal, Queue, RedisQueue,
+    AuditEvent, AuditLog, Auditor, AuditorBuilder, Consumer, Journal, MemoryQueue, Queue,
+    RedisQueue,
 };
 use audit_tests::app::postgres::{self, trail};
 use audit_tests::{RedisServer, wait_until};
@@ -61,7 +63,7 @@ impl Setup {
     }
 
     pub fn consumer(&self) -> Consumer {
-        Consumer::builder(std::sync::Arc::new(self.list()), self.app.pool.clone())
+        Consumer::builder(Arc::new(self.list()), self.app.pool.clone())
             .interval(Duration::from_millis(20))
             .spawn()
             .unwrap()
@@ -94,15 +96,27 @@ impl Setup {
         assert_eq!(journal.bytes().unwrap(), 0);
     }
 
-    /// How often somebody has read the Redis list since the server's start.
-    pub fn reads(&self) -> u64 {
+    /// Stores this many records and no more.
+    pub fn store_some(&self, count: usize) {
+        let batch = self.list().peek(count).unwrap();
+        let queue = MemoryQueue::new();
+        queue.push(&batch.payloads).unwrap();
+        let consumer = Consumer::builder(Arc::new(queue), self.app.pool.clone())
+            .spawn()
+            .unwrap();
+        consumer.flush().unwrap();
+        assert_eq!(self.list().ack(&batch), Ok(count));
+    }
+
+    /// How often somebody has looked into the Redis list for a record since the server's start.
+    pub fn looks(&self) -> u64 {
         let info: String = redis::cmd("INFO")
             .arg("commandstats")
             .query(&mut self.server.connection())
             .unwrap();
         let calls = info
             .lines()
-            .find_map(|line| line.strip_prefix("cmdstat_lrange:calls="));
+            .find_map(|line| line.strip_prefix("cmdstat_lpos:calls="));
         calls.map_or(0, |calls| calls.split(',').next().unwrap().parse().unwrap())
     }
 

@@ -45,6 +45,72 @@ fn a_new_journal_is_its_owners_only() {
 }
 
 #[test]
+fn a_journal_that_others_may_read_or_replace_is_warned_of() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("journal.db");
+    let journal = open(&path);
+    journal.push(&[payload("a")]).unwrap();
+    let problems = || -> Vec<String> {
+        let warnings = journal.warnings().unwrap().into_iter();
+        let of_files = warnings.map(|warning| warning.problem);
+        // The tests themselves may run in a container.
+        of_files
+            .filter(|problem| !problem.contains("(overlay)"))
+            .collect()
+    };
+    assert_eq!(problems(), [""; 0]);
+    for file in ["journal.db", "journal.db-wal", "journal.db-segments"] {
+        let file = folder.path().join(file);
+        let before = fs::metadata(&file).unwrap().permissions();
+        fs::set_permissions(&file, PermissionsExt::from_mode(0o744)).unwrap();
+        let found = problems();
+        assert_eq!(found.len(), 1, "{found:?}");
+        let expected = format!("{} is open to other users (mode 744)", file.display());
+        assert_eq!(found[0], expected);
+        fs::set_permissions(&file, before).unwrap();
+    }
+    fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o777)).unwrap();
+    let found = problems();
+    assert!(found[0].contains("every user may replace it"), "{found:?}");
+    fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o1777)).unwrap();
+    assert_eq!(problems(), [""; 0]);
+}
+
+#[test]
+fn a_journal_of_another_user_is_warned_of() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("journal.db");
+    let journal = open(&path);
+    if std::os::unix::fs::chown(&path, Some(12_345), None).is_err() {
+        eprintln!("only root can give a file away: nothing was tested");
+        return;
+    }
+    let warnings = journal.warnings().unwrap();
+    let said = warnings.iter().map(|warning| &*warning.problem);
+    let of_owner: Vec<_> = said
+        .filter(|it| it.contains("belongs to user 12345"))
+        .collect();
+    assert_eq!(of_owner.len(), 1, "{warnings:?}");
+}
+
+#[test]
+fn a_symbolic_link_is_no_journal_and_its_target_is_left_as_it_is() {
+    for ending in ["", "-wal", "-shm", "-segments"] {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("journal.db");
+        let target = folder.path().join("target");
+        fs::write(&target, "").unwrap();
+        let link = folder.path().join(format!("journal.db{ending}"));
+        std::os::unix::fs::symlink(&target, &link).unwrap();
+        let said = refused(&path);
+        assert!(said.contains("is a symbolic link"), "{said}");
+        assert_eq!(fs::read(&target).unwrap(), b"");
+        let left = fs::read_dir(folder.path()).unwrap().count();
+        assert_eq!(left, 2, "nothing was made beside {ending:?}");
+    }
+}
+
+#[test]
 fn it_holds_what_it_held_when_it_is_opened_again() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("journal.db");

@@ -26,6 +26,7 @@ pub fn copy_files(from: &Path, to: &Path) {
         let target = to.join(file.file_name());
         if file.file_type().unwrap().is_dir() {
             fs::create_dir(&target).unwrap();
+            fs::set_permissions(&target, file.metadata().unwrap().permissions()).unwrap();
             copy_files(&file.path(), &target);
         } else {
             fs::copy(file.path(), target).unwrap();

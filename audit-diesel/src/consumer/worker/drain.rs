@@ -195,7 +195,7 @@ impl<S: Sink> Run<S> {
     }
 
     fn count(&mut self, tally: &Tally) {
-        self.failures = 0;
+        self.works();
         let mut state = self.shared.lock();
         let stats = &mut state.stats;
         stats.stored += tally.stored as u64;
@@ -204,7 +204,7 @@ impl<S: Sink> Run<S> {
         stats.poison += tally.poison as u64;
         stats.rolled_back += tally.rolled_back as u64;
         stats.batches += 1;
-        stats.last_error = None;
+        stats.note_success();
     }
 }
 

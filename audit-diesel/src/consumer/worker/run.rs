@@ -9,6 +9,7 @@ use super::super::checks::Checks;
 use super::super::flush::Flushes;
 use super::Sink;
 use super::drain::Pass;
+use super::outage::Outage;
 use super::shared::Shared;
 use super::suspicion::Suspicion;
 
@@ -24,6 +25,7 @@ pub(super) struct Run<S> {
     pub(super) sink: S,
     pub(super) failures: u32,
     pub(super) suspicion: Suspicion,
+    outage: Outage,
     checks: Checks,
     pub(super) flushes: Flushes,
     /// The latest flush that the latest pass knows of.
@@ -37,6 +39,7 @@ impl<S: Sink> Run<S> {
             sink,
             failures: 0,
             suspicion: Suspicion::default(),
+            outage: Outage::default(),
             checks: Checks::default(),
             flushes: Flushes::default(),
             flush_seen: 0,
@@ -76,9 +79,18 @@ impl<S: Sink> Run<S> {
     }
 
     fn succeeded(&mut self, pause: Duration) -> Duration {
-        self.failures = 0;
-        self.shared.lock().stats.last_error = None;
+        self.works();
+        self.shared.lock().stats.note_success();
         pause
+    }
+
+    /// Whatever was in the way is so no longer.
+    pub(super) fn works(&mut self) {
+        self.failures = 0;
+        if let Some(lasted) = self.outage.ended(Instant::now()) {
+            let (worker, seconds) = (self.shared.settings.name, lasted.as_secs());
+            tracing::info!(worker, seconds, "delivers audit records again");
+        }
     }
 
     fn failed(&mut self, problem: String, panicked: bool) -> Duration {
@@ -86,17 +98,18 @@ impl<S: Sink> Run<S> {
         let worker = self.shared.settings.name;
         if panicked {
             tracing::error!(worker, problem, "panicked; it goes on");
-        } else if self.failures == 1 {
+        } else if let Some(lasts) = self.outage.failed(Instant::now()) {
             tracing::warn!(
                 worker,
                 problem,
+                seconds = lasts.as_secs(),
                 "cannot deliver audit records now; it tries again"
             );
         }
         let stats = &mut self.shared.lock().stats;
         stats.outages += u64::from(!panicked);
         stats.panics += u64::from(panicked);
-        stats.last_error = Some(problem);
+        stats.note_failure(problem);
         backoff::delay(self.failures, self.shared.settings.longest_backoff)
     }
 

@@ -1,7 +1,9 @@
-//! What the target holds no longer, told without a look at all of it.
+//! How far what was carried on has left the target.
 //!
-//! The target is a list: what was pushed before its first record has left it. A record leaves it
-//! after it was stored, so what has left it and is not stored was lost.
+//! The target is a list: what was pushed before a payload leaves it before that payload does. So
+//! from time to time the payload that was carried last is noted, and the target is asked later
+//! whether it still holds it. No clock but this process's own is looked at, and that one only to
+//! give records their time.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -9,23 +11,11 @@ use std::time::{Duration, Instant};
 /// More would say little, and memory is bounded.
 const MOST_SAMPLES: usize = 256;
 
-/// The target's first record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Head {
-    /// There is none.
-    Empty,
-    /// It was made at this time, in milliseconds since 1970.
-    MadeAt(i64),
-    /// Nobody can tell when it was made.
-    Unknown,
-}
-
 /// How far the journal was carried at a time.
 #[derive(Debug, Clone, Copy)]
 struct Sample {
     sent_to: i64,
     at: Instant,
-    wall_ms: i64,
 }
 
 /// How far what was carried has left the target.
@@ -51,7 +41,7 @@ impl Evidence {
     }
 
     /// The journal has been carried this far.
-    pub(super) fn note(&mut self, sent_to: i64, at: Instant, wall_ms: i64) {
+    pub(super) fn note(&mut self, sent_to: i64, at: Instant) {
         let latest = self.samples.back().map_or(self.left_to, |s| s.sent_to);
         if sent_to <= latest {
             return;
@@ -63,94 +53,113 @@ impl Evidence {
                 number % 2 == 0
             });
         }
-        self.samples.push_back(Sample {
-            sent_to,
-            at,
-            wall_ms,
-        });
+        self.samples.push_back(Sample { sent_to, at });
     }
 
-    /// Whether a look at the target can tell anything.
-    pub(super) fn is_wanted(&self, now: Instant) -> bool {
-        self.samples.front().is_some_and(|s| self.is_due(s, now))
+    /// What to ask the target for: how far the journal was carried at the times that are long
+    /// enough ago, lowest first.
+    pub(super) fn due(&self, now: Instant) -> Vec<i64> {
+        let is_due = |s: &&Sample| now.saturating_duration_since(s.at) >= self.grace;
+        let due = self.samples.iter().take_while(is_due);
+        due.map(|sample| sample.sent_to).collect()
     }
 
-    /// The target was looked at.
-    pub(super) fn saw(&mut self, head: Head, now: Instant) {
-        let grace_ms = self.grace.as_millis() as i64;
-        while let Some(sample) = self.samples.front()
-            && self.is_due(sample, now)
-        {
-            // The clocks of several machines differ somewhat.
-            let gone = match head {
-                Head::Empty => true,
-                Head::MadeAt(ms) => ms > sample.wall_ms.saturating_add(grace_ms),
-                Head::Unknown => false,
-            };
-            if !gone {
-                return;
-            }
-            self.left_to = sample.sent_to;
-            self.samples.pop_front();
-        }
+    /// What is numbered lower was found to have left the target.
+    pub(super) fn left(&mut self, left_to: i64) {
+        self.left_to = self.left_to.max(left_to);
+        let left_to = self.left_to;
+        self.samples.retain(|sample| sample.sent_to > left_to);
     }
 
-    fn is_due(&self, sample: &Sample, now: Instant) -> bool {
-        now.saturating_duration_since(sample.at) >= self.grace
+    /// The target cannot be asked for what was carried last at that time: another time has to tell.
+    pub(super) fn forget(&mut self, sent_to: i64) {
+        self.samples.retain(|sample| sample.sent_to != sent_to);
     }
 }
 
+/// The highest of the numbers that has left, asking about few of them: where one has left, so have
+/// those before it.
+pub(super) fn highest_left<E>(
+    due: &[i64],
+    mut has_left: impl FnMut(i64) -> Result<bool, E>,
+) -> Result<Option<i64>, E> {
+    let (mut left, mut held) = (0, due.len());
+    while left < held {
+        // The first one is the most likely to be the answer: a backlog moves slowly.
+        let middle = if left == 0 && held == due.len() {
+            0
+        } else {
+            left + (held - left) / 2
+        };
+        if has_left(due[middle])? {
+            left = middle + 1;
+        } else {
+            held = middle;
+        }
+    }
+    Ok(left.checked_sub(1).map(|last| due[last]))
+}
+
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
+    use std::convert::Infallible;
+
     use super::*;
 
     const GRACE: Duration = Duration::from_secs(5);
 
-    /// Carried up to 10 at the time 0, and up to 20 ten seconds later.
-    fn evidence() -> (Evidence, Instant) {
+    #[test]
+    fn what_was_carried_is_asked_for_once_it_had_its_time() {
         let (mut evidence, start) = (Evidence::new(GRACE), Instant::now());
-        evidence.note(10, start, 0);
-        evidence.note(20, start + 2 * GRACE, 10_000);
-        (evidence, start)
+        evidence.note(10, start);
+        evidence.note(20, start + 2 * GRACE);
+        assert!(evidence.due(start).is_empty());
+        assert_eq!(evidence.due(start + GRACE), [10]);
+        assert_eq!(evidence.due(start + 3 * GRACE), [10, 20]);
+        evidence.left(10);
+        assert_eq!(evidence.left_to(), 10);
+        assert_eq!(evidence.due(start + 3 * GRACE), [20]);
     }
 
     #[test]
-    fn an_empty_target_holds_nothing_that_was_carried_before() {
-        let (mut evidence, start) = evidence();
-        assert!(!evidence.is_wanted(start));
-        evidence.saw(Head::Empty, start);
-        assert_eq!(evidence.left_to(), 0, "it has its time");
-        assert!(evidence.is_wanted(start + GRACE));
-        evidence.saw(Head::Empty, start + GRACE);
-        assert_eq!(evidence.left_to(), 10);
-        evidence.saw(Head::Empty, start + 4 * GRACE);
-        assert_eq!(evidence.left_to(), 20);
-        assert!(!evidence.is_wanted(start + 9 * GRACE));
+    fn what_has_left_is_not_noted_again() {
+        let (mut evidence, start) = (Evidence::new(GRACE), Instant::now());
+        evidence.note(10, start);
+        evidence.note(10, start + GRACE);
+        evidence.left(10);
+        evidence.note(10, start + 2 * GRACE);
+        assert!(evidence.due(start + 9 * GRACE).is_empty());
     }
 
     #[test]
-    fn what_was_carried_before_the_first_record_was_made_has_left() {
-        let (mut evidence, start) = evidence();
-        let later = start + 9 * GRACE;
-        evidence.saw(Head::Unknown, later);
-        evidence.saw(Head::MadeAt(4_000), later);
-        assert_eq!(evidence.left_to(), 0);
-        evidence.saw(Head::MadeAt(6_000), later);
-        assert_eq!(evidence.left_to(), 10);
-        evidence.saw(Head::MadeAt(14_000), later);
-        assert_eq!(evidence.left_to(), 10);
-        evidence.saw(Head::MadeAt(16_000), later);
-        assert_eq!(evidence.left_to(), 20);
+    fn the_highest_that_has_left_is_found_with_few_questions() {
+        for count in 0..300_usize {
+            let due: Vec<_> = (1..=count as i64).map(|n| n * 10).collect();
+            for gone in [0, 1, count / 3, count.saturating_sub(1), count] {
+                let (mut asked, last) = (0, gone as i64 * 10);
+                let found = highest_left(&due, |sent_to| {
+                    asked += 1;
+                    Ok::<_, Infallible>(sent_to <= last)
+                });
+                let expected = due.iter().copied().rfind(|n| *n <= last);
+                assert_eq!(found.unwrap(), expected, "{gone} of {count}");
+                assert!(asked <= 11, "{asked} questions");
+            }
+        }
     }
 
     #[test]
     fn its_memory_is_bounded() {
-        let (mut evidence, start) = evidence();
-        for n in 3..10_000 {
-            evidence.note(n * 10, start + GRACE * n as u32, n * 5_000);
+        let (mut evidence, start) = (Evidence::new(GRACE), Instant::now());
+        for n in 1..10_000 {
+            evidence.note(n * 10, start + GRACE * n as u32);
         }
         assert!(evidence.samples.len() <= MOST_SAMPLES);
-        evidence.saw(Head::Empty, start + GRACE * 20_000);
-        assert_eq!(evidence.left_to(), 99_990);
+        assert_eq!(
+            evidence.due(start + GRACE * 20_000).last(),
+            Some(&99_990),
+            "the latest is kept"
+        );
     }
 }

@@ -3,11 +3,12 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use audit_core::{Batch, Payload, Queue, QueueError, Record};
+use audit_core::{Batch, Payload, Queue, QueueError};
 
 use super::carrier::Carrier;
-use super::evidence::{Evidence, Head};
-use crate::queue::journal::{Journal, now_ms};
+use super::evidence::{Evidence, highest_left};
+use crate::queue::forward::Fit;
+use crate::queue::journal::Journal;
 
 /// What was not carried on yet. Acknowledged, it stays in the journal until it is confirmed.
 pub(super) struct Unsent(pub(super) Journal);
@@ -38,6 +39,7 @@ impl Queue for Unsent {
 pub(super) struct Sent {
     journal: Journal,
     target: Arc<dyn Queue>,
+    fit: Arc<Fit>,
     carrier: Arc<Carrier>,
     evidence: Mutex<Evidence>,
 }
@@ -46,12 +48,14 @@ impl Sent {
     pub(super) fn new(
         journal: Journal,
         target: &Arc<dyn Queue>,
+        fit: &Arc<Fit>,
         carrier: &Arc<Carrier>,
         grace: Duration,
     ) -> Self {
         Self {
             journal,
             target: Arc::clone(target),
+            fit: Arc::clone(fit),
             carrier: Arc::clone(carrier),
             evidence: Mutex::new(Evidence::new(grace)),
         }
@@ -61,16 +65,38 @@ impl Sent {
     fn left_to(&self) -> Result<i64, QueueError> {
         let sent_to = self.journal.sent_to()?;
         let now = Instant::now();
-        let wanted = {
+        let due = {
             let mut evidence = self.evidence();
-            evidence.note(sent_to, now, now_ms());
-            evidence.is_wanted(now)
+            evidence.note(sent_to, now);
+            evidence.due(now)
         };
-        if wanted {
-            let head = head(&self.target.peek(LOOKED_AT)?);
-            self.evidence().saw(head, now);
+        let mut unaskable = None;
+        let left_to = highest_left(&due, |sent_to| match self.has_left(sent_to) {
+            // The target takes no such payload, so that it cannot be asked for it either.
+            Err(QueueError::Closed { .. }) => {
+                unaskable = Some(sent_to);
+                self.target.is_empty()
+            }
+            answer => answer,
+        })?;
+        let mut evidence = self.evidence();
+        if let Some(left_to) = left_to {
+            evidence.left(left_to);
         }
-        Ok(self.evidence().left_to())
+        if let Some(sent_to) = unaskable {
+            evidence.forget(sent_to);
+        }
+        Ok(evidence.left_to())
+    }
+
+    /// Whether the target no longer holds what was carried last at that time.
+    fn has_left(&self, sent_to: i64) -> Result<bool, QueueError> {
+        let last = self.journal.peek_sent(sent_to - 1..sent_to, 1)?;
+        match last.payloads.first() {
+            Some(last) => Ok(!self.target.may_hold(&self.fit.fitting(last))?),
+            // The journal gives up the oldest first, so that all before it is confirmed as well.
+            None => Ok(true),
+        }
     }
 
     fn evidence(&self) -> MutexGuard<'_, Evidence> {
@@ -101,27 +127,5 @@ impl Queue for Sent {
 
     fn len(&self) -> Result<u64, QueueError> {
         self.journal.len()
-    }
-}
-
-/// How many of the target's first records are looked at.
-const LOOKED_AT: usize = 64;
-
-/// The first record that keeps its place: one whose transaction has not ended goes to the end of
-/// the queue again and again.
-fn head(batch: &Batch) -> Head {
-    for payload in &batch.payloads {
-        match Record::decode(payload.as_bytes()) {
-            Ok(record) if record.unsettled.is_none() => {
-                return Head::MadeAt(record.occurred_at / 1_000);
-            }
-            Ok(_) => {}
-            Err(_) => return Head::Unknown,
-        }
-    }
-    if batch.len() < LOOKED_AT {
-        Head::Empty
-    } else {
-        Head::Unknown
     }
 }

@@ -252,8 +252,33 @@ fn usable(path: &Path) -> Result<PathBuf, Fault> {
             "the folder {} does not exist: create it",
             folder.display()
         ))),
-        _ => Ok(path),
+        _ => refuse_links(&path).map(|()| path),
     }
+}
+
+/// What stands beside the file, or will.
+pub(super) const BESIDE: [&str; 4] = ["", "-wal", "-shm", "-segments"];
+
+/// The path with this behind it.
+pub(super) fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(ending);
+    PathBuf::from(name)
+}
+
+/// Whoever can put a symbolic link at the journal's place has records written to a place of theirs, or
+/// a file of somebody else overwritten.
+fn refuse_links(path: &Path) -> Result<(), Fault> {
+    for ending in BESIDE {
+        let file = beside(path, ending);
+        if file.is_symlink() {
+            return Err(Fault::wrong(format!(
+                "{} is a symbolic link: name the file that is meant, and see who made the link",
+                file.display()
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// Creates the file where there is none, before SQLite would with wider permissions. A file that

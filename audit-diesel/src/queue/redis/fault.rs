@@ -46,7 +46,7 @@ const CODES: &[(&str, bool, &str)] = &[
     (
         "NOPERM",
         false,
-        "its user may not do what the queue does: allow RPUSH, LRANGE, LTRIM, LLEN, EVALSHA and \
+        "its user may not do what the queue does: allow RPUSH, LRANGE, LTRIM, LLEN, LPOS, EVALSHA and \
          SCRIPT LOAD on the key",
     ),
     (
@@ -71,6 +71,12 @@ const CODES: &[(&str, bool, &str)] = &[
 pub(super) fn is_answer(error: &RedisError) -> bool {
     matches!(error.kind(), ErrorKind::Server(_) | ErrorKind::Extension)
         && error.code() != Some("READONLY")
+}
+
+/// Whether the server does not have the command, or does not allow it.
+pub(super) fn is_no_such_command(error: &RedisError) -> bool {
+    let unknown = |detail: &str| detail.starts_with("unknown command");
+    is_code(error, "NOPERM") || error.detail().is_some_and(unknown)
 }
 
 /// As [`of`], on a connection that was in use.

@@ -1,0 +1,180 @@
+//! What is wrong at the moment, told from how the queue fares and from what was counted.
+
+use std::time::Duration;
+
+use audit_core::{Backlog, Queue, QueueStatus, Warning, WorkerState, WorkerStatus};
+
+use super::AuditorStats;
+
+/// The longest that a record waits in a journal while all is well: the consumer's interval, which
+/// is half a minute unless said, and the time that Redis and the database are given, several times
+/// over.
+const LONG_IN_JOURNAL: Duration = Duration::from_secs(300);
+
+/// What somebody should look at.
+pub(super) fn warnings(stats: &AuditorStats, status: &QueueStatus) -> Vec<Warning> {
+    let mut warnings: Vec<_> = status.workers.iter().filter_map(of_worker).collect();
+    warnings.extend(match &status.journal {
+        Some(Ok(backlog)) => of_journal(backlog),
+        Some(Err(error)) => Some(Warning::new(
+            "the journal",
+            format!("cannot be read: {error}"),
+            "records wait in memory meanwhile, and are lost if the process ends",
+        )),
+        None => None,
+    });
+    warnings.extend(status.memory.as_ref().and_then(of_memory));
+    warnings.extend(of_lost(stats.failed + stats.dropped));
+    warnings
+}
+
+/// What a queue warns of. That it cannot be asked now is a warning like the others.
+pub(crate) fn warnings_of(queue: &dyn Queue) -> Vec<Warning> {
+    queue.warnings().unwrap_or_else(|error| {
+        let problem = format!("cannot be asked how it is set up: {error}");
+        let advice = "records wait until it can be reached; see that it runs, and that its address and \
+                      password are right";
+        vec![Warning::new(queue.name(), problem, advice)]
+    })
+}
+
+/// A thread that does not work.
+pub(crate) fn of_worker(worker: &WorkerStatus) -> Option<Warning> {
+    let advice = match worker.state {
+        WorkerState::Running => return None,
+        WorkerState::Stopped => "restart the application: its records wait until then",
+        _ => "records wait meanwhile; it goes on by itself once this is mended",
+    };
+    let said = worker.to_string();
+    let problem = said.strip_prefix(worker.name).unwrap_or(&said).trim_start();
+    Some(Warning::new(
+        format!("the thread {}", worker.name),
+        problem,
+        advice,
+    ))
+}
+
+fn of_journal(backlog: &Backlog) -> Option<Warning> {
+    let age = backlog.oldest.filter(|age| *age >= LONG_IN_JOURNAL)?;
+    let (records, bytes, minutes) = (backlog.records, backlog.bytes, age.as_secs() / 60);
+    Some(Warning::new(
+        "the journal",
+        format!(
+            "holds {records} records of {bytes} bytes together, the oldest for {minutes} minutes: \
+             they are not carried on, or not found in the database"
+        ),
+        "see whether Redis can be reached, whether a consumer runs and stores, and whether the pool \
+         of `confirm_in` may read `audit_logs` and `audit_quarantine`",
+    ))
+}
+
+fn of_memory(backlog: &Backlog) -> Option<Warning> {
+    (backlog.records > 0).then(|| {
+        Warning::new(
+            "the memory of this process",
+            format!(
+                "holds {} records that nobody else has taken",
+                backlog.records
+            ),
+            "see that Redis, or the journal, takes records again before the process ends",
+        )
+    })
+}
+
+fn of_lost(records: u64) -> Option<Warning> {
+    (records > 0).then(|| {
+        Warning::new(
+            "the auditor",
+            format!("has lost {records} records since it was built"),
+            "the log says of each why; give it a journal with enough room",
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use audit_core::QueueError;
+
+    use super::*;
+
+    fn said(status: &QueueStatus) -> String {
+        let warnings = warnings(&AuditorStats::default(), status);
+        let texts = warnings.iter().map(ToString::to_string);
+        texts.collect::<Vec<_>>().join("\n")
+    }
+
+    fn with(change: impl FnOnce(&mut QueueStatus)) -> String {
+        let mut status = QueueStatus::default();
+        change(&mut status);
+        said(&status)
+    }
+
+    fn backlog(records: u64, age: u64) -> Backlog {
+        let mut backlog = Backlog::default();
+        backlog.records = records;
+        backlog.oldest = Some(Duration::from_secs(age));
+        backlog
+    }
+
+    #[test]
+    fn nothing_is_said_of_what_works() {
+        let said = with(|status| {
+            let runs = WorkerStatus::new("audit-forwarder", WorkerState::Running);
+            status.workers.push(runs);
+            status.journal = Some(Ok(backlog(7, 299)));
+            status.memory = Some(Backlog::default());
+        });
+        assert_eq!(said, "");
+    }
+
+    #[test]
+    fn a_thread_that_fails_or_has_ended_is_named_with_the_reason() {
+        let failing = WorkerState::Failing {
+            since: SystemTime::now(),
+            reason: "no route to host".to_owned(),
+        };
+        for (state, expected) in [
+            (failing, "failing for 0 s: no route to host"),
+            (WorkerState::Stopped, "has stopped"),
+        ] {
+            let said = with(|status| {
+                status
+                    .workers
+                    .push(WorkerStatus::new("audit-confirmer", state));
+            });
+            assert!(said.starts_with("the thread audit-confirmer has"), "{said}");
+            assert!(said.contains(expected), "{said}");
+        }
+    }
+
+    #[test]
+    fn a_journal_whose_oldest_record_waits_for_minutes_is_named() {
+        let said = with(|status| status.journal = Some(Ok(backlog(7, 421))));
+        assert!(said.contains("holds 7 records"), "{said}");
+        assert!(said.contains("for 7 minutes"), "{said}");
+    }
+
+    #[test]
+    fn a_journal_that_cannot_be_read_and_records_in_memory_are_named() {
+        let error = QueueError::Unavailable {
+            queue: "the journal".to_owned(),
+            reason: "disk I/O error".to_owned(),
+        };
+        let said = with(|status| {
+            status.journal = Some(Err(error));
+            status.memory = Some(backlog(3, 0));
+        });
+        assert!(said.contains("disk I/O error"), "{said}");
+        assert!(said.contains("holds 3 records"), "{said}");
+    }
+
+    #[test]
+    fn records_that_were_lost_stay_named() {
+        let mut stats = AuditorStats::default();
+        (stats.failed, stats.dropped) = (2, 3);
+        let found = warnings(&stats, &QueueStatus::default());
+        assert!(found[0].problem.contains("lost 5 records"), "{found:?}");
+    }
+}

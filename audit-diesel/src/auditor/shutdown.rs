@@ -1,0 +1,83 @@
+//! The end of a process: what it has recorded is carried on, or it is said what was left.
+
+use std::fmt;
+use std::time::Duration;
+
+use audit_core::Backlog;
+
+use super::Auditor;
+
+/// What was left at the end; see [`Auditor::shutdown`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub struct ShutdownError {
+    /// What kept the records.
+    pub reason: String,
+    /// Records in the journal: they are safe, and are carried on by whoever opens it next.
+    pub in_journal: u64,
+    /// Records in memory: they are lost when the process ends.
+    pub in_memory: u64,
+}
+
+impl fmt::Display for ShutdownError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "not all audit records were carried on ({})", self.reason)?;
+        if self.in_journal > 0 {
+            let records = self.in_journal;
+            write!(
+                f,
+                "; {records} are in the journal, for its next user to carry on"
+            )?;
+        }
+        if self.in_memory > 0 {
+            let records = self.in_memory;
+            write!(
+                f,
+                "; {records} are in memory, and are lost when this process ends"
+            )?;
+        }
+        Ok(())
+    }
+}
+
+impl Auditor {
+    /// Ends a process that lives for a short time, such as a command or a job: waits until what was
+    /// recorded before the call is carried on to the queue that the consumer reads, for at most
+    /// `timeout`. Call it last, when no statement runs any more; what is recorded later is carried on
+    /// as long as the process lives.
+    ///
+    /// Where the consumer runs in this process too, call [`Consumer::flush`](crate::Consumer::flush)
+    /// after it.
+    ///
+    /// ```
+    /// use audit_diesel::{AuditEvent, Auditor, MemoryQueue};
+    /// use std::time::Duration;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let auditor = Auditor::builder().queue(MemoryQueue::new()).build()?;
+    /// auditor.record(AuditEvent::new("import.finished"))?;
+    /// auditor.shutdown(Duration::from_secs(5))?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ShutdownError`] says why not, how many records wait in the journal, where they are safe, and
+    /// how many in memory, where they are not.
+    pub fn shutdown(&self, timeout: Duration) -> Result<(), ShutdownError> {
+        let queue = &self.shared.queue;
+        let Err(error) = queue.settle(timeout) else {
+            return Ok(());
+        };
+        let status = queue.status();
+        let records = |backlog: Option<Backlog>| backlog.map_or(0, |backlog| backlog.records);
+        let left = ShutdownError {
+            reason: error.to_string(),
+            in_journal: records(status.journal.and_then(Result::ok)),
+            in_memory: records(status.memory),
+        };
+        tracing::warn!("{left}");
+        Err(left)
+    }
+}
