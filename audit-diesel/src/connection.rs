@@ -5,6 +5,8 @@ mod atomic;
 mod postgres;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+#[cfg(feature = "sqlite")]
+mod sqlite_version;
 
 pub(crate) use atomic::within_savepoint;
 
@@ -79,6 +81,12 @@ pub trait RawConnection: LoadConnection<Backend: AuditedBackend> {
         &mut self,
         run: impl FnOnce(&mut Self) -> QueryResult<T>,
     ) -> QueryResult<T>;
+
+    /// Refuses a database that audited statements cannot run on.
+    #[doc(hidden)]
+    fn check_supported(&mut self) -> QueryResult<()> {
+        Ok(())
+    }
 
     /// Inserts the records of one statement into `audit_logs`.
     #[doc(hidden)]

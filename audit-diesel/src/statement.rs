@@ -171,6 +171,7 @@ where
     M: AuditedModel,
     C: RawConnection,
 {
+    conn.check_supported()?;
     let result = match delivery::ready(conn, M::DELIVERY)? {
         Delivery::AfterCommit => conn.run_statement(run),
         Delivery::Prepared | Delivery::Transactional => conn.run_with_records(run),

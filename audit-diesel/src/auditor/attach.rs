@@ -86,6 +86,9 @@ impl Auditor {
                 conn.set_instrumentation(Recorder::new(self.clone(), dialect, depth, chained));
             }
         }
+        if let Err(error) = conn.check_supported() {
+            tracing::error!(%error, "audited statements will fail on this connection");
+        }
         if depth == 0 {
             learn_server(conn);
         }

@@ -67,12 +67,21 @@ fn rows_that_violate_any_constraint_are_skipped_as_by_diesel() {
     as_diesels!(insert => insert().values(accounts::email.eq(nobody.clone())));
     as_diesels!(insert => insert().values((accounts::role.eq(nobody.clone()), email("bob"))));
     as_diesels!(insert => insert().default_values());
-    let none = vec![email("x"); 0];
-    as_diesels!(insert => insert().values(&none));
     let copies = accounts::table.select((accounts::email.concat("+"), accounts::balance - 1));
     as_diesels!(insert => insert().values(copies).into_columns((accounts::email, accounts::balance)));
     let whole = accounts::table;
     as_diesels!(insert => insert().values(whole));
+}
+
+/// Diesel counts what the statement before has changed.
+#[test]
+fn an_insert_or_ignore_of_nothing_inserts_nothing() {
+    let (_, app) = two_apps();
+    let conn = &mut app.pool.get().unwrap();
+    let none = vec![accounts::email.eq("x"); 0];
+    let insert = audited::insert_or_ignore_into(accounts::table).values(&none);
+    assert_eq!(insert.execute(conn), Ok(0));
+    assert!(app.records().is_empty());
 }
 
 #[test]

