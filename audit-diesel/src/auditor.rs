@@ -32,6 +32,8 @@ use audit_core::{Queue, QueueStatus, Warning};
 use crate::AuditError;
 use crate::delivery::Delivery;
 use crate::guard::{GuardMode, GuardedTables};
+use crate::log::Seldom;
+use crate::panics::ContainedQueue;
 use no_queue::NoQueue;
 use stats::Counters;
 
@@ -59,6 +61,7 @@ struct Shared {
     prepared: Option<Box<dyn PreparedRecords>>,
     settings: Settings,
     counters: Counters,
+    losses_said: Seldom,
     #[cfg(feature = "postgres")]
     keys: keys::CheckedKeys,
 }
@@ -90,13 +93,16 @@ impl Auditor {
         settings: Settings,
         delivery: Arc<DeliveryCounters>,
     ) -> Self {
+        let has_queue = queue.is_some();
+        let queue = queue.unwrap_or_else(|| Arc::new(NoQueue));
         Self {
             shared: Arc::new(Shared {
-                has_queue: queue.is_some(),
-                queue: queue.unwrap_or_else(|| Arc::new(NoQueue)),
+                has_queue,
+                queue: Arc::new(ContainedQueue::around(queue, &delivery)),
                 prepared,
                 settings,
                 counters: Counters::new(delivery),
+                losses_said: Seldom::default(),
                 #[cfg(feature = "postgres")]
                 keys: keys::CheckedKeys::default(),
             }),

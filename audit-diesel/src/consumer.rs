@@ -3,6 +3,7 @@
 mod backoff;
 mod builder;
 mod checks;
+mod database;
 mod doubt;
 mod error;
 mod fates;
@@ -10,7 +11,9 @@ mod flush;
 mod poison;
 #[cfg(feature = "postgres")]
 mod postgres;
+mod probe;
 mod refusal;
+mod rights;
 mod rulings;
 #[cfg(feature = "sqlite")]
 mod sqlite;

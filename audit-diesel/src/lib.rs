@@ -64,6 +64,7 @@
 //! | `postgres`, `sqlite` | the databases that the application's tables and `audit_logs` are in, as for Diesel; at least one |
 //! | `redis` | the queue in a Redis list |
 //! | `journal` | the queue in a SQLite file |
+//! | `bundled` | on by default: where SQLite is used, its own build is linked; without, the system's `libsqlite3`, 3.35 or later |
 
 #![warn(missing_docs)]
 
@@ -81,7 +82,9 @@ mod error;
 mod exempt;
 mod failpoint;
 mod guard;
+mod log;
 mod model;
+mod panics;
 mod queue;
 mod recorder;
 mod schema;
@@ -118,6 +121,13 @@ pub use store::sqlite;
 pub use store::{AuditLog, QuarantinedRecord};
 
 /// Stands where `diesel::` stood: the statements whose changes are recorded.
+///
+/// Write `audited::update(…)`, or import by name: `use audit_diesel::audited::{insert_into, update};`. Two
+/// globs, `use audit_diesel::audited::*;` and `use diesel::*;`, hold the same names, and the one that
+/// stands first wins: the compiler only warns of that where they come from other crates, and a crate
+/// cannot make it more. `#![deny(ambiguous_glob_imports)]` in the application makes it an error.
+///
+/// [`dsl`] has the types of the statements by name, and [`statement`] what they are made of.
 pub mod audited {
     pub use crate::statement::dsl;
     #[cfg(feature = "sqlite")]

@@ -36,6 +36,23 @@ pub(crate) struct Target {
     pub(crate) direct: std::sync::Arc<dyn audit_core::Queue>,
 }
 
+#[cfg(feature = "redis")]
+impl Target {
+    /// A target whose panics are errors: records that it panics on wait as if it were away.
+    pub(crate) fn contained(
+        queue: std::sync::Arc<dyn audit_core::Queue>,
+        direct: std::sync::Arc<dyn audit_core::Queue>,
+        counters: &std::sync::Arc<crate::auditor::DeliveryCounters>,
+    ) -> Self {
+        use crate::panics::ContainedQueue;
+
+        Self {
+            queue: std::sync::Arc::new(ContainedQueue::around(queue, counters)),
+            direct: std::sync::Arc::new(ContainedQueue::around(direct, counters)),
+        }
+    }
+}
+
 /// The most that one peek holds in memory, so that a backlog of large records cannot exhaust it.
 /// A single larger payload still comes through, alone.
 const PEEK_BYTES: usize = 8 << 20;

@@ -9,6 +9,8 @@ mod record;
 mod settle;
 mod transaction;
 
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -19,6 +21,7 @@ use crate::AuditError;
 use crate::auditor::Auditor;
 use crate::exempt::Exempt;
 use crate::guard::{RawWrite, Watch};
+use crate::panics;
 use ask::ask_whether_open;
 use control::Control;
 use prepared::PreparedForms;
@@ -33,6 +36,10 @@ pub(crate) struct Recorder {
     /// Those of auditors that were attached before, while they wait for the end of the open
     /// transaction with records of theirs.
     retired: Vec<Recorder>,
+    /// Set while an audited statement runs.
+    holds_panics: bool,
+    /// What the chained instrumentation panicked with meanwhile.
+    held_panic: Option<Box<dyn Any + Send>>,
     transaction: TransactionBuffer,
     /// What the query that runs now does to the transaction.
     running: Vec<Control>,
@@ -93,6 +100,8 @@ impl Recorder {
             auditor,
             chained,
             retired: Vec::new(),
+            holds_panics: false,
+            held_panic: None,
             transaction,
             running: Vec::new(),
             failed: false,
@@ -216,6 +225,38 @@ impl Recorder {
         OwnStatement(Arc::clone(&self.own_statement))
     }
 
+    /// Holds the panics of the chained instrumentation back that come when a query has run, until
+    /// [`go_on_with_panic`](Self::go_on_with_panic): the row is written by then, and its record is
+    /// not made yet.
+    pub(crate) fn hold_panics(&mut self) {
+        self.holds_panics = true;
+        self.held_panic = None;
+    }
+
+    /// Goes on with the panic that was held back, if any was.
+    pub(crate) fn go_on_with_panic(&mut self) {
+        self.holds_panics = false;
+        if let Some(panic) = self.held_panic.take() {
+            resume_unwind(panic);
+        }
+    }
+
+    fn pass_on(&mut self, event: InstrumentationEvent<'_>) {
+        let Some(chained) = &mut self.chained else {
+            return;
+        };
+        if !self.holds_panics || !matches!(event, InstrumentationEvent::FinishQuery { .. }) {
+            return chained.on_connection_event(event);
+        }
+        let passed_on = AssertUnwindSafe(|| chained.on_connection_event(event));
+        if let Err(panic) = catch_unwind(passed_on) {
+            match self.held_panic {
+                None => self.held_panic = Some(panic),
+                Some(_) => drop(panics::message(panic)),
+            }
+        }
+    }
+
     /// What the connection keeps prepared of our statements.
     pub(crate) fn prepared_forms(&mut self) -> &mut PreparedForms {
         &mut self.prepared_forms
@@ -278,9 +319,7 @@ impl Instrumentation for Recorder {
         }
         self.observe(&event);
         self.pass_to_retired(&event);
-        if let Some(chained) = &mut self.chained {
-            chained.on_connection_event(event);
-        }
+        self.pass_on(event);
     }
 }
 

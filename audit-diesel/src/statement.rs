@@ -33,7 +33,7 @@ pub use where_clause::{And, AndFilter, Boxed, Target};
 use std::fmt;
 use std::marker::PhantomData;
 
-use audit_core::ChangeKind;
+use audit_core::{CapturedContext, ChangeKind};
 use diesel::expression::NonAggregate;
 use diesel::query_dsl::methods::ExecuteDsl;
 use diesel::query_dsl::{LoadQuery, RunQueryDsl};
@@ -51,10 +51,14 @@ use row::{Loaded, Output, RowChange};
 ///
 /// It runs through Diesel's own [`RunQueryDsl`]: `execute`, `get_result`, `get_results`, `load`.
 /// All rows are read before the call returns.
+///
+/// Its records have the context that is in force where it runs. Where none is that names an actor, as
+/// on a thread that a pool runs statements on, they have the one in which it was built.
 #[must_use = "statements are only executed when calling `execute`, `get_result` or similar"]
 pub struct Audited<S, M, R = AllColumns> {
     statement: S,
     returning: R,
+    built_in: CapturedContext,
     model: PhantomData<fn() -> M>,
 }
 
@@ -64,6 +68,7 @@ impl<S: Clone, M, R: Clone> Clone for Audited<S, M, R> {
         Self {
             statement: self.statement.clone(),
             returning: self.returning.clone(),
+            built_in: self.built_in,
             model: PhantomData,
         }
     }
@@ -79,10 +84,11 @@ impl<S, M, R> fmt::Debug for Audited<S, M, R> {
 }
 
 impl<S, M> Audited<S, M> {
-    fn new(statement: S) -> Self {
+    fn new(statement: S, built_in: CapturedContext) -> Self {
         Self {
             statement,
             returning: AllColumns,
+            built_in: built_in.or_here(),
             model: PhantomData,
         }
     }
@@ -98,6 +104,7 @@ impl<S: TargetTable, M> Audited<S, M> {
         Audited {
             statement: self.statement,
             returning: Returning(returns),
+            built_in: self.built_in,
             model: PhantomData,
         }
     }
@@ -108,6 +115,7 @@ impl<S, M, R> Audited<S, M, R> {
         Audited {
             statement: change(self.statement),
             returning: self.returning,
+            built_in: self.built_in,
             model: PhantomData,
         }
     }
@@ -145,6 +153,7 @@ where
         Conn: 'conn;
 
     fn internal_load(self, conn: &mut Conn) -> QueryResult<Self::RowIter<'_>> {
+        let _context = self.built_in.enter();
         let extra = (WriteMark, self.returning.into_expression());
         let rows = audited::<M, _, _>(conn.raw(), |conn| self.statement.run(extra, conn))?;
         let outputs: Vec<_> = rows.into_iter().map(Extra::into_output).collect();
@@ -159,6 +168,7 @@ where
     S: ChangeStatement<'query, Conn::Raw, M, WriteMark, Mark>,
 {
     fn execute(query: Self, conn: &mut Conn) -> QueryResult<usize> {
+        let _context = query.built_in.enter();
         let rows = audited::<M, _, _>(conn.raw(), |conn| query.statement.run(WriteMark, conn))?;
         Ok(rows.len())
     }
@@ -172,12 +182,19 @@ where
     C: RawConnection,
 {
     conn.check_supported()?;
-    let result = match delivery::ready(conn, M::DELIVERY)? {
+    let delivery = delivery::ready(conn, M::DELIVERY)?;
+    if let Some(recorder) = Recorder::of(conn) {
+        recorder.hold_panics();
+    }
+    let result = match delivery {
         Delivery::AfterCommit => conn.run_statement(run),
         Delivery::Prepared | Delivery::Transactional => conn.run_with_records(run),
     };
-    if let (Err(_), Some(recorder)) = (&result, Recorder::of(conn)) {
-        recorder.statement_failed();
+    if let Some(recorder) = Recorder::of(conn) {
+        if result.is_err() {
+            recorder.statement_failed();
+        }
+        recorder.go_on_with_panic();
     }
     result
 }

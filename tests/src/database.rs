@@ -3,6 +3,7 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::r2d2::{ConnectionManager, Pool};
 
@@ -83,6 +84,56 @@ impl TestDatabase {
         let mut connection = PgConnection::establish(&self.admin_url)?;
         diesel::sql_query(sql).execute(&mut connection)?;
         Ok(())
+    }
+}
+
+/// A role of a test's own that can log in, without any rights; dropped with what it owns on drop.
+pub struct TestRole {
+    database: String,
+    name: String,
+}
+
+impl TestRole {
+    /// A new role on the server of this database.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be created.
+    pub fn new(database: &TestDatabase) -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let role = Self {
+            database: database.url(),
+            name: format!("audit_role_{}_{number}", std::process::id()),
+        };
+        role.admin(&format!("CREATE ROLE {} LOGIN", role.name))
+            .expect("a new role");
+        role
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The URL of the database as this role.
+    pub fn url(&self) -> String {
+        let (before, server) = self.database.split_once("postgres@").expect("a superuser");
+        format!("{before}{}@{server}", self.name)
+    }
+
+    fn admin(&self, sql: &str) -> Result<(), Box<dyn std::error::Error>> {
+        PgConnection::establish(&self.database)?.batch_execute(sql)?;
+        Ok(())
+    }
+}
+
+impl Drop for TestRole {
+    fn drop(&mut self) {
+        let _ = self.admin(&format!(
+            "DROP OWNED BY {0} CASCADE; DROP ROLE {0}",
+            self.name
+        ));
     }
 }
 

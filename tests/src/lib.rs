@@ -14,7 +14,7 @@ mod redis;
 mod server;
 mod small_disk;
 
-pub use database::{PgPool, TestDatabase, pg_pool};
+pub use database::{PgPool, TestDatabase, TestRole, pg_pool};
 pub use hooked::{Call, Hooked};
 pub use postgres::{OnSmallDisk, PostgresServer};
 pub use redis::{RedisServer, TestRedis};

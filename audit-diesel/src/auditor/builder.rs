@@ -193,11 +193,11 @@ impl AuditorBuilder {
         #[cfg(feature = "redis")]
         {
             self.confirm = Some((
-                Box::new(crate::consumer::PoolFates(pool.clone())),
-                Box::new(crate::consumer::PoolJudge(pool.clone())),
+                Box::new(crate::consumer::PoolFates::new(pool.clone())),
+                Box::new(crate::consumer::PoolJudge::new(pool.clone())),
             ));
         }
-        self.judge = Some(Box::new(crate::consumer::PoolJudge(pool)));
+        self.judge = Some(Box::new(crate::consumer::PoolJudge::new(pool)));
         self
     }
 

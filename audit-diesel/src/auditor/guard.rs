@@ -2,6 +2,7 @@
 
 use super::Auditor;
 use crate::guard::{GuardMode, GuardedTables, RawWrite};
+use crate::log::log;
 
 impl Auditor {
     /// The tables that raw writes are looked for; none where the guard is off.
@@ -19,7 +20,12 @@ impl Auditor {
     pub(crate) fn unaudited_writes(&self, writes: &[RawWrite]) {
         self.shared.counters.unaudited_writes(writes.len());
         for write in writes {
-            tracing::warn!(table = write.table, verb = write.verb, "an unaudited write");
+            log!(
+                warn,
+                table = write.table,
+                verb = write.verb,
+                "an unaudited write"
+            );
         }
     }
 }

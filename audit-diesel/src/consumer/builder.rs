@@ -7,6 +7,7 @@ use diesel::r2d2::{ConnectionManager, Pool};
 use super::error::discreet;
 use super::store::{AuditStore, StoreSink};
 use super::{Consumer, ConsumerError, Settings, Worker, checks};
+use crate::panics;
 
 /// How soon a consumer looks whether the one at work has died.
 const STAND_BY: Duration = Duration::from_secs(1);
@@ -67,9 +68,10 @@ impl<C: AuditStore> ConsumerBuilder<C> {
         let database_warnings = C::warnings(&mut conn).unwrap_or_default();
         drop(conn);
         checks::say(&database_warnings);
-        match self.queue.len() {
-            Err(QueueError::Unavailable { .. }) | Ok(_) => {}
-            Err(error) => return Err(error.into()),
+        // A panic of it is seen again by the thread, which says so.
+        match panics::caught(|| self.queue.len()) {
+            Ok(Err(QueueError::Unavailable { .. })) | Ok(Ok(_)) | Err(_) => {}
+            Ok(Err(error)) => return Err(error.into()),
         }
         let settings = Settings {
             name: "audit-consumer",

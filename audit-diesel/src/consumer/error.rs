@@ -28,6 +28,19 @@ pub enum ConsumerError {
         /// What the database said.
         reason: String,
     },
+    /// The database's role may not do what a consumer does.
+    #[error(
+        "the role `{role}` needs {privilege} on {object}: let the owner run `GRANT {privilege} ON \
+         {object} TO {role}`"
+    )]
+    MissingRight {
+        /// The role that the pool connects as.
+        role: String,
+        /// The right, such as `INSERT`.
+        privilege: String,
+        /// The table, or `SCHEMA` and its name.
+        object: String,
+    },
     /// The queue cannot be used as configured.
     #[error(transparent)]
     Queue(#[from] QueueError),

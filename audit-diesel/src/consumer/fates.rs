@@ -12,9 +12,10 @@ use diesel::result::QueryResult;
 use serde::Deserialize;
 use uuid::Uuid;
 
+use super::database::Database;
 use super::doubt::status_of;
-use super::error::discreet;
-use super::store::{AuditStore, Backend, POOL_TIMEOUT, TransactionStatus};
+use super::rights::TO_CONFIRM;
+use super::store::{AuditStore, Backend, TransactionStatus};
 use crate::store::quarantine_id;
 
 /// What became of a record.
@@ -36,16 +37,19 @@ pub(crate) trait Fates: Send + 'static {
 }
 
 /// Asks a database.
-pub(crate) struct PoolFates<C: AuditStore>(pub(crate) Pool<ConnectionManager<C>>);
+pub(crate) struct PoolFates<C: AuditStore>(Database<C>);
+
+impl<C: AuditStore> PoolFates<C> {
+    pub(crate) fn new(pool: Pool<ConnectionManager<C>>) -> Self {
+        Self(Database::new(pool, TO_CONFIRM))
+    }
+}
 
 impl<C: AuditStore> Fates for PoolFates<C> {
     fn of(&mut self, payloads: &[Payload]) -> Result<Vec<Fate>, String> {
-        let asked = payloads.iter().map(Asked::read).collect();
-        let mut conn = self
-            .0
-            .get_timeout(POOL_TIMEOUT)
-            .map_err(|error| format!("no database connection: {}", discreet(&error.to_string())))?;
-        fates(&mut *conn, asked).map_err(|error| error.to_string())
+        let asked: Vec<_> = payloads.iter().map(Asked::read).collect();
+        let fates = self.0.run(|conn| fates(conn, &asked));
+        fates.map_err(String::from)
     }
 }
 
@@ -80,7 +84,7 @@ impl Asked {
 }
 
 /// The answers to as many payloads as are asked for.
-fn fates<C: Backend>(conn: &mut C, asked: Vec<Asked>) -> QueryResult<Vec<Fate>> {
+fn fates<C: Backend>(conn: &mut C, asked: &[Asked]) -> QueryResult<Vec<Fate>> {
     conn.bounded(|conn| {
         let ids: Vec<_> = asked.iter().filter_map(Asked::id).collect();
         let stored: HashSet<_> = conn.stored(&ids)?.into_iter().collect();

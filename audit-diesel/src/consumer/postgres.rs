@@ -1,23 +1,29 @@
 //! Storing in PostgreSQL.
 
+mod rights;
+
 use ::uuid::Uuid;
 use audit_core::Warning;
+use chrono::{DateTime, Utc};
 use diesel::PgConnection;
-use diesel::connection::SimpleConnection;
+use diesel::connection::{AnsiTransactionManager, SimpleConnection, TransactionManager};
 use diesel::dsl::{exists, sql};
 use diesel::prelude::*;
 use diesel::r2d2::R2D2Connection;
-use diesel::result::QueryResult;
-use diesel::sql_types::{Array, BigInt, Binary, Bool, Nullable, Text};
+use diesel::result::{DatabaseErrorInformation, DatabaseErrorKind, Error, QueryResult};
+use diesel::sql_types::{Array, BigInt, Binary, Bool, Integer, Nullable, Text};
 
+use super::probe::dropped;
 use super::refusal::is_outage;
-use super::store::{AuditStore, Backend, TransactionStatus};
+use super::rights::{MissingRight, Right, TO_STORE};
+use super::store::{AuditStore, Backend, Begun, TransactionStatus};
 use super::{ConsumerError, store::missing_migration};
 use crate::connection::RawConnection;
 use crate::postgres::{
-    NewAuditLog, NewQuarantined, ROWS_A_STATEMENT, audit_logs, audit_quarantine,
+    HAS_DECLARED_TYPES, NewAuditLog, NewQuarantined, ROWS_A_STATEMENT, audit_logs,
+    audit_quarantine, insert_again,
 };
-use crate::store::{AuditLog, EntryToStore, QuarantinedRecord, Refused};
+use crate::store::{AuditLog, EntryToStore, Refused};
 
 /// A piece of a payload that must not be recognised: less than anything on the way refuses.
 const COVERT_BYTES: usize = 4 << 10;
@@ -33,17 +39,28 @@ impl AuditStore for PgConnection {}
 #[expect(private_interfaces, reason = "nobody outside can name it")]
 impl Backend for PgConnection {
     fn check_tables(&mut self) -> Result<(), ConsumerError> {
+        if let Ok(Some(missing)) = self.missing_right(TO_STORE) {
+            return Err(missing.into());
+        }
         audit_logs::table
             .select(AuditLog::as_select())
             .limit(0)
             .load(self)
             .map_err(missing_migration("audit_logs", "postgres"))?;
-        audit_quarantine::table
-            .select(QuarantinedRecord::as_select())
-            .limit(0)
-            .load(self)
-            .map_err(missing_migration("audit_quarantine", "postgres"))?;
-        Ok(())
+        // The right to insert is enough for it, and for the question.
+        self.batch_execute(
+            "EXPLAIN INSERT INTO audit_quarantine (id, quarantined_at, reason, payload)
+             SELECT NULL::uuid, NULL::timestamptz, NULL::text, NULL::bytea WHERE false",
+        )
+        .map_err(missing_migration("audit_quarantine", "postgres"))
+    }
+
+    fn missing_right(&mut self, needed: &[Right]) -> QueryResult<Option<MissingRight>> {
+        rights::missing_right(self, needed)
+    }
+
+    fn give_up(&mut self) {
+        AnsiTransactionManager::transaction_manager_status_mut(self).set_in_error();
     }
 
     fn warnings(&mut self) -> QueryResult<Vec<Warning>> {
@@ -92,9 +109,25 @@ impl Backend for PgConnection {
 
     /// In one round trip. Each record is looked for by itself, so that the statement's plan does
     /// not depend on the table's size.
-    fn try_lock_and_look(&mut self, key: i64, records: [Uuid; 2]) -> QueryResult<(bool, bool)> {
-        let [first, last] = records.map(|id| exists(audit_logs::table.find(id)));
-        diesel::select((pg_try_advisory_xact_lock(key), first.or(last))).get_result(self)
+    fn begin(&mut self, key: i64, records: Option<[Uuid; 2]>) -> QueryResult<Begun> {
+        let is_locked = pg_try_advisory_xact_lock(key);
+        let is_as_declared = sql::<Bool>(HAS_DECLARED_TYPES);
+        let (is_locked, is_as_declared, is_redelivered) = match records {
+            Some(records) => {
+                let [first, last] = records.map(|id| exists(audit_logs::table.find(id)));
+                diesel::select((is_locked, is_as_declared, first.or(last))).get_result(self)?
+            }
+            None => {
+                let (is_locked, is_as_declared) =
+                    diesel::select((is_locked, is_as_declared)).get_result(self)?;
+                (is_locked, is_as_declared, false)
+            }
+        };
+        Ok(Begun {
+            is_locked,
+            is_redelivered,
+            is_as_declared,
+        })
     }
 
     fn insert_new(&mut self, entries: &[&EntryToStore]) -> QueryResult<usize> {
@@ -104,53 +137,59 @@ impl Backend for PgConnection {
             .execute(self)
     }
 
-    fn insert_missing(&mut self, entries: &[&EntryToStore]) -> QueryResult<usize> {
-        let mut stored = 0;
+    fn insert_rows(&mut self, entries: &[&EntryToStore]) -> QueryResult<usize> {
+        let mut inserted = 0;
         for entries in entries.chunks(ROWS_A_STATEMENT) {
             let rows: Vec<_> = entries.iter().map(|e| NewAuditLog::new(e)).collect();
-            stored += diesel::insert_into(audit_logs::table)
+            inserted += diesel::insert_into(audit_logs::table)
                 .values(&rows)
-                .on_conflict_do_nothing()
                 .execute(self)?;
         }
-        Ok(stored)
+        Ok(inserted)
+    }
+
+    fn insert_again(&mut self, id: Uuid, occurred_at: DateTime<Utc>) -> QueryResult<usize> {
+        insert_again(self, id, occurred_at)
     }
 
     fn quarantine(&mut self, refused: &[Refused]) -> QueryResult<usize> {
         let mut quarantined = 0;
         for refused in refused.chunks(ROWS_A_STATEMENT) {
-            let rows: Vec<_> = refused.iter().map(NewQuarantined::new).collect();
-            quarantined += diesel::insert_into(audit_quarantine::table)
-                .values(&rows)
-                .on_conflict_do_nothing()
-                .execute(self)?;
+            quarantined += quarantine_new(self, refused)?;
         }
         Ok(quarantined)
     }
 
+    /// The payload is put together in a setting of the transaction: that needs no right at all.
     fn quarantine_covertly(&mut self, refused: &Refused) -> QueryResult<usize> {
-        let id = refused.id();
-        let inserted = diesel::insert_into(audit_quarantine::table)
-            .values((
-                audit_quarantine::id.eq(id),
-                audit_quarantine::reason.eq(&refused.reason),
-                audit_quarantine::payload.eq(Vec::new()),
-            ))
-            .on_conflict_do_nothing()
-            .execute(self)?;
-        if inserted == 0 {
-            return Ok(0);
-        }
+        self.batch_execute("SET LOCAL audit_diesel.payload = ''")?;
         for piece in refused.payload.as_bytes().chunks(COVERT_BYTES) {
             let hex: String = piece.iter().map(|byte| format!("{byte:02x}")).collect();
-            let appended = sql::<Binary>("payload || decode(")
-                .bind::<Text, _>(hex)
-                .sql(", 'hex')");
-            diesel::update(audit_quarantine::table.find(id))
-                .set(audit_quarantine::payload.eq(appended))
-                .execute(self)?;
+            // Its length only: the answer must not be recognised either.
+            let length = sql::<Integer>(
+                "length(set_config('audit_diesel.payload', \
+                 current_setting('audit_diesel.payload') || ",
+            )
+            .bind::<Text, _>(hex)
+            .sql(", true))");
+            diesel::select(length).execute(self)?;
         }
-        Ok(1)
+        let id = refused.id();
+        quarantined(
+            self.transaction(|conn| {
+                diesel::insert_into(audit_quarantine::table)
+                    .values((
+                        audit_quarantine::id.eq(id),
+                        audit_quarantine::reason.eq(&refused.reason),
+                        audit_quarantine::payload.eq(sql::<Binary>(
+                            "decode(current_setting('audit_diesel.payload'), 'hex')",
+                        )),
+                    ))
+                    .execute(conn)
+            }),
+            1,
+            self,
+        )
     }
 
     fn bounded<T>(&mut self, run: impl FnOnce(&mut Self) -> QueryResult<T>) -> QueryResult<T> {
@@ -213,6 +252,57 @@ impl Backend for PgConnection {
         .sql(" * interval '1 microsecond', true)");
         diesel::select(crashed).get_result(self)
     }
+}
+
+/// Inserts payloads; where one is there already, in halves. `ON CONFLICT` does not tell an id that is
+/// there from what a unique index of somebody else's refuses, or needs the right to read.
+fn quarantine_new(conn: &mut PgConnection, refused: &[Refused]) -> QueryResult<usize> {
+    let rows: Vec<_> = refused.iter().map(NewQuarantined::new).collect();
+    let inserted = conn.transaction(|conn| {
+        diesel::insert_into(audit_quarantine::table)
+            .values(&rows)
+            .execute(conn)
+    });
+    match inserted {
+        Err(Error::DatabaseError(DatabaseErrorKind::UniqueViolation, _)) if refused.len() > 1 => {
+            let (left, right) = refused.split_at(refused.len() / 2);
+            Ok(quarantine_new(conn, left)? + quarantine_new(conn, right)?)
+        }
+        inserted => quarantined(inserted, refused.len(), conn),
+    }
+}
+
+/// What came of an insert into quarantine: a row that is there already is fine.
+fn quarantined(
+    inserted: QueryResult<usize>,
+    rows: usize,
+    conn: &mut PgConnection,
+) -> QueryResult<usize> {
+    match inserted {
+        Ok(inserted) if inserted < rows => Err(dropped()),
+        Err(Error::DatabaseError(DatabaseErrorKind::UniqueViolation, violated))
+            if is_primary_key(conn, &*violated)? =>
+        {
+            Ok(0)
+        }
+        inserted => inserted,
+    }
+}
+
+/// Whether what is violated is the primary key of its table.
+fn is_primary_key(
+    conn: &mut PgConnection,
+    violated: &(dyn DatabaseErrorInformation + Send + Sync),
+) -> QueryResult<bool> {
+    let is_key = sql::<Bool>(
+        "EXISTS (SELECT FROM pg_constraint JOIN pg_class ON pg_class.oid = conrelid \
+         WHERE contype = 'p' AND conname = ",
+    )
+    .bind::<Text, _>(violated.constraint_name().unwrap_or_default().to_owned())
+    .sql(" AND relname = ")
+    .bind::<Text, _>(violated.table_name().unwrap_or_default().to_owned())
+    .sql(")");
+    diesel::select(is_key).get_result(conn)
 }
 
 fn status_of(answer: Option<String>) -> TransactionStatus {

@@ -9,12 +9,13 @@
 
 use std::collections::HashMap;
 
-use diesel::r2d2::{ConnectionManager, Pool, PooledConnection};
+use diesel::r2d2::{ConnectionManager, Pool};
 use diesel::result::QueryResult;
 
+use super::database::Database;
 use super::doubt::cluster;
-use super::error::discreet;
-use super::store::{AuditStore, Backend, POOL_TIMEOUT, TransactionStatus};
+use super::rights::TO_RESOLVE;
+use super::store::{AuditStore, Backend, TransactionStatus, quarantine};
 use crate::store::Refused;
 
 /// What became of a transaction.
@@ -53,32 +54,32 @@ pub(crate) trait Judge: Send + 'static {
 }
 
 /// Asks a database.
-pub(crate) struct PoolJudge<C: AuditStore>(pub(crate) Pool<ConnectionManager<C>>);
+pub(crate) struct PoolJudge<C: AuditStore>(Database<C>);
 
 impl<C: AuditStore> PoolJudge<C> {
-    fn connection(&self) -> Result<PooledConnection<ConnectionManager<C>>, String> {
-        self.0
-            .get_timeout(POOL_TIMEOUT)
-            .map_err(|error| format!("no database connection: {}", discreet(&error.to_string())))
+    pub(crate) fn new(pool: Pool<ConnectionManager<C>>) -> Self {
+        Self(Database::new(pool, TO_RESOLVE))
     }
 }
 
 impl<C: AuditStore> Judge for PoolJudge<C> {
     fn rule(&mut self, questions: Vec<Question>) -> Result<Vec<Ruling>, String> {
-        rulings(&mut *self.connection()?, &questions).map_err(|error| error.to_string())
+        let rulings = self.0.run(|conn| rulings(conn, &questions));
+        rulings.map_err(String::from)
     }
 
     fn statuses(&mut self, ids: Vec<i64>) -> Result<HashMap<i64, TransactionStatus>, String> {
-        let conn = &mut *self.connection()?;
-        let statuses = conn.bounded(|conn| conn.transaction_statuses(&ids));
-        let statuses = statuses.map_err(|error| error.to_string())?;
-        Ok(statuses.into_iter().collect())
+        let statuses = self
+            .0
+            .run(|conn| conn.bounded(|conn| conn.transaction_statuses(&ids)));
+        Ok(statuses.map_err(String::from)?.into_iter().collect())
     }
 
     fn quarantine(&mut self, refused: Vec<Refused>) -> Result<(), String> {
-        let conn = &mut *self.connection()?;
-        let quarantined = conn.batch(|conn| conn.quarantine(&refused));
-        quarantined.map(drop).map_err(|error| error.to_string())
+        let quarantined = self
+            .0
+            .run(|conn| conn.batch(|conn| quarantine(conn, &refused)));
+        quarantined.map(drop).map_err(String::from)
     }
 }
 

@@ -1,15 +1,18 @@
 //! Storing in SQLite.
 
 use audit_core::Warning;
+use chrono::{DateTime, Utc};
 use diesel::SqliteConnection;
 use diesel::prelude::*;
 use diesel::result::{Error, QueryResult};
 use uuid::Uuid;
 
-use super::store::{AuditStore, Backend, TransactionStatus};
+use super::probe::dropped;
+use super::rights::{MissingRight, Right};
+use super::store::{AuditStore, Backend, Begun, TransactionStatus};
 use super::{ConsumerError, store::missing_migration};
 use crate::connection::RawConnection;
-use crate::sqlite::{NewAuditLog, NewQuarantined, audit_logs, audit_quarantine};
+use crate::sqlite::{NewAuditLog, NewQuarantined, audit_logs, audit_quarantine, insert_again};
 use crate::store::{AuditLog, EntryToStore, QuarantinedRecord, Refused};
 
 impl AuditStore for SqliteConnection {}
@@ -30,6 +33,13 @@ impl Backend for SqliteConnection {
         Ok(())
     }
 
+    fn missing_right(&mut self, _: &[Right]) -> QueryResult<Option<MissingRight>> {
+        Ok(None)
+    }
+
+    /// The file is the same for each connection, and a database in memory would be gone.
+    fn give_up(&mut self) {}
+
     fn warnings(&mut self) -> QueryResult<Vec<Warning>> {
         Ok(Vec::new())
     }
@@ -44,37 +54,50 @@ impl Backend for SqliteConnection {
         self.immediate_transaction(run)
     }
 
+    /// SQLite lets one write at a time by itself.
     fn try_lock(&mut self, _key: i64) -> QueryResult<bool> {
         Ok(true)
     }
 
     /// A redelivered row costs no more than a new one.
-    fn try_lock_and_look(&mut self, key: i64, _: [Uuid; 2]) -> QueryResult<(bool, bool)> {
-        Ok((self.try_lock(key)?, false))
+    fn begin(&mut self, key: i64, _: Option<[Uuid; 2]>) -> QueryResult<Begun> {
+        Ok(Begun {
+            is_locked: self.try_lock(key)?,
+            is_redelivered: false,
+            is_as_declared: true,
+        })
     }
 
     fn insert_new(&mut self, entries: &[&EntryToStore]) -> QueryResult<usize> {
-        self.insert_missing(entries)
+        self.insert_rows(entries)
     }
 
-    fn insert_missing(&mut self, entries: &[&EntryToStore]) -> QueryResult<usize> {
-        let mut stored = 0;
+    fn insert_rows(&mut self, entries: &[&EntryToStore]) -> QueryResult<usize> {
+        let mut inserted = 0;
         for entry in entries {
-            stored += diesel::insert_into(audit_logs::table)
+            inserted += diesel::insert_into(audit_logs::table)
                 .values(NewAuditLog::new(entry))
-                .on_conflict_do_nothing()
                 .execute(self)?;
         }
-        Ok(stored)
+        Ok(inserted)
+    }
+
+    fn insert_again(&mut self, id: Uuid, occurred_at: DateTime<Utc>) -> QueryResult<usize> {
+        insert_again(self, id, occurred_at)
     }
 
     fn quarantine(&mut self, refused: &[Refused]) -> QueryResult<usize> {
         let mut quarantined = 0;
         for refused in refused {
-            quarantined += diesel::insert_into(audit_quarantine::table)
+            let inserted = diesel::insert_into(audit_quarantine::table)
                 .values(NewQuarantined::new(refused))
-                .on_conflict_do_nothing()
+                .on_conflict(audit_quarantine::id)
+                .do_nothing()
                 .execute(self)?;
+            if inserted == 0 && self.quarantined(&[refused.id()])?.is_empty() {
+                return Err(dropped());
+            }
+            quarantined += inserted;
         }
         Ok(quarantined)
     }

@@ -2,19 +2,22 @@
 //! reason while the rest flow on.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use audit_core::{Payload, Queue, QueueError, Warning};
+use chrono::{DateTime, Utc};
 use diesel::connection::Connection;
 use diesel::r2d2::{ConnectionManager, Pool, R2D2Connection};
 use diesel::result::{Error, QueryResult};
 use uuid::Uuid;
 
-use super::error::discreet;
+use super::database::Database;
+use super::probe::TableRefusesAll;
 use super::refusal::is_outage;
+use super::rights::{MissingRight, Right, TO_STORE};
 use super::storing::Storing;
 use super::{ConsumerError, Control, Delivery, Sink, Tally, Undelivered, poison};
 use crate::failpoint::failpoint;
+use crate::log::log;
 use crate::store::{EntryToStore, Refused};
 
 /// A connection to a database that `audit_logs` can live in: `PgConnection` or `SqliteConnection`.
@@ -24,8 +27,14 @@ pub trait AuditStore: Backend + R2D2Connection + 'static {}
 /// this crate, and so keeps [`AuditStore`] closed.
 #[expect(private_interfaces, reason = "nobody outside can name it")]
 pub trait Backend: Connection {
-    /// Says which table the migrations did not make.
+    /// Says which table the migrations did not make, or which right is missing.
     fn check_tables(&mut self) -> Result<(), ConsumerError>;
+
+    /// A right that the role lacks, where the database has roles.
+    fn missing_right(&mut self, needed: &[Right]) -> QueryResult<Option<MissingRight>>;
+
+    /// Has the pool make another connection instead of this one, where that may change anything.
+    fn give_up(&mut self);
 
     /// Settings of the server by which it could lose what it has committed.
     fn warnings(&mut self) -> QueryResult<Vec<Warning>>;
@@ -39,16 +48,21 @@ pub trait Backend: Connection {
     /// Lets one consumer of a queue work at a time; `false` where another one does.
     fn try_lock(&mut self, key: i64) -> QueryResult<bool>;
 
-    /// As [`try_lock`](Self::try_lock), and says whether one of two records is stored already.
-    fn try_lock_and_look(&mut self, key: i64, records: [Uuid; 2]) -> QueryResult<(bool, bool)>;
+    /// As [`try_lock`](Self::try_lock), and looks for two records that may be stored already.
+    fn begin(&mut self, key: i64, records: Option<[Uuid; 2]>) -> QueryResult<Begun>;
 
-    /// Inserts new rows the fastest way; a row that is there already is an error.
+    /// Inserts new rows the fastest way, into a table that [is as declared](Begun::is_as_declared); a
+    /// row that is there already is an error.
     fn insert_new(&mut self, entries: &[&EntryToStore]) -> QueryResult<usize>;
 
-    /// Inserts the rows that are not there, and says how many those were.
-    fn insert_missing(&mut self, entries: &[&EntryToStore]) -> QueryResult<usize>;
+    /// Inserts new rows by plain INSERT, which works wherever an insert does.
+    fn insert_rows(&mut self, entries: &[&EntryToStore]) -> QueryResult<usize>;
 
-    /// Puts payloads into quarantine.
+    /// Inserts one of the latest rows once more, with another id and time.
+    fn insert_again(&mut self, id: Uuid, occurred_at: DateTime<Utc>) -> QueryResult<usize>;
+
+    /// Puts payloads into quarantine, and says how many were not there. It needs no other right than
+    /// INSERT, and nothing but a payload's own id makes it a duplicate.
     fn quarantine(&mut self, refused: &[Refused]) -> QueryResult<usize>;
 
     /// Puts a payload into quarantine in such a way that nothing on the way to the table sees it as
@@ -78,6 +92,17 @@ pub trait Backend: Connection {
     fn crashed_since(&mut self, micros: i64) -> QueryResult<bool>;
 }
 
+/// What is known once a storing transaction has begun.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Begun {
+    /// Whether no other consumer is at work.
+    pub(crate) is_locked: bool,
+    /// Whether one of the records is stored already.
+    pub(crate) is_redelivered: bool,
+    /// Whether the table's columns have the types that they should have.
+    pub(crate) is_as_declared: bool,
+}
+
 /// What became of a transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(
@@ -102,7 +127,7 @@ pub(super) struct BatchToStore {
 
 /// Stores what a worker takes from the queue.
 pub(super) struct StoreSink<C: AuditStore> {
-    pool: Pool<ConnectionManager<C>>,
+    database: Database<C>,
     queue: Arc<dyn Queue>,
     lock: i64,
 }
@@ -110,33 +135,15 @@ pub(super) struct StoreSink<C: AuditStore> {
 /// Makes a lock's key of a queue's name: any UUID that is used for nothing else.
 const LOCKS: Uuid = Uuid::from_u128(0x9c1b_6a2f_4d7e_4f0b_8f3a_6175_6469_7421);
 
-/// How long to wait for a connection of the pool: less than `stop()` may take.
-pub(super) const POOL_TIMEOUT: Duration = Duration::from_secs(3);
-
 impl<C: AuditStore> StoreSink<C> {
     /// Consumers of other queues work at the same time.
     pub(super) fn new(pool: Pool<ConnectionManager<C>>, queue: Arc<dyn Queue>) -> Self {
         let (lock, _) = Uuid::new_v5(&LOCKS, queue.name().as_bytes()).as_u64_pair();
         Self {
-            pool,
+            database: Database::new(pool, TO_STORE),
             queue,
             lock: lock.cast_signed(),
         }
-    }
-
-    fn run<T>(&self, work: impl FnOnce(&mut C) -> QueryResult<T>) -> Result<T, Undelivered> {
-        let mut conn = self
-            .pool
-            .get_timeout(POOL_TIMEOUT)
-            .map_err(|error| format!("no database connection: {}", discreet(&error.to_string())))?;
-        work(&mut conn).map_err(|error| {
-            let problem = error.to_string();
-            if conn.was_closed(&problem) {
-                Undelivered::Cut(problem)
-            } else {
-                Undelivered::Outage(problem)
-            }
-        })
     }
 }
 
@@ -149,18 +156,28 @@ impl<C: AuditStore> Sink for StoreSink<C> {
         BatchToStore::read(payloads)
     }
 
-    fn deliver(&mut self, _: &[Payload], mut batch: BatchToStore) -> Result<Delivery, Undelivered> {
-        batch.lock = self.lock;
-        self.run(|conn| store(conn, batch))
+    fn deliver(
+        &mut self,
+        payloads: &[Payload],
+        batch: BatchToStore,
+    ) -> Result<Delivery, Undelivered> {
+        let mut prepared = Some(batch);
+        self.database.run(|conn| {
+            let batch = prepared.take();
+            let mut batch = batch.unwrap_or_else(|| BatchToStore::read(payloads));
+            batch.lock = self.lock;
+            store(conn, batch)
+        })
     }
 
     fn control(&mut self, control: &Control<'_>) -> Result<(), Undelivered> {
-        self.run(|conn| poison::control(conn, control))
+        self.database.run(|conn| poison::control(conn, control))
     }
 
     fn set_aside(&mut self, payload: &Payload, reason: &str) -> Result<Delivery, Undelivered> {
         let refused = Refused::new(payload, reason);
-        self.run(|conn| poison::isolate(conn, &refused, self.lock))
+        self.database
+            .run(|conn| poison::isolate(conn, &refused, self.lock))
     }
 
     fn warnings(&self) -> Result<Vec<Warning>, QueueError> {
@@ -218,12 +235,8 @@ impl Beginning {
         }
     }
 
-    /// Takes the lock, and says whether that worked, and whether the batch looks like a redelivery.
-    fn run<C: Backend>(&self, conn: &mut C) -> QueryResult<(bool, bool)> {
-        match self.ends {
-            Some(ends) => conn.try_lock_and_look(self.lock, ends),
-            None => Ok((conn.try_lock(self.lock)?, false)),
-        }
+    fn run<C: Backend>(&self, conn: &mut C) -> QueryResult<Begun> {
+        conn.begin(self.lock, self.ends)
     }
 }
 
@@ -233,15 +246,13 @@ fn store<C: Backend>(conn: &mut C, batch: BatchToStore) -> QueryResult<Delivery>
     let mut refusal = None;
     if batch.is_ordinary() {
         // At once: most batches have no use for a savepoint, which costs two round trips.
-        let stored = transaction(
-            conn,
-            &beginning,
-            Vec::new(),
-            |conn, storing, redelivered| match redelivered {
-                true => storing.insert(conn, batch.entries.iter().collect(), true),
-                false => storing.insert_at_once(conn, &batch.entries),
-            },
-        );
+        let stored = transaction(conn, &beginning, Vec::new(), |conn, storing| match storing
+            .begun
+            .is_redelivered
+        {
+            true => storing.insert(conn, batch.entries.iter().collect()),
+            false => storing.insert_at_once(conn, &batch.entries),
+        });
         match stored {
             Err(error) if !is_outage(&error) => refusal = Some(error),
             stored => return stored,
@@ -250,12 +261,12 @@ fn store<C: Backend>(conn: &mut C, batch: BatchToStore) -> QueryResult<Delivery>
     let BatchToStore {
         entries, refused, ..
     } = batch;
-    transaction(conn, &beginning, refused, |conn, storing, redelivered| {
+    transaction(conn, &beginning, refused, |conn, storing| {
         let entries = storing.settle(conn, entries)?;
         let entries = entries.iter().collect();
         match refusal {
             Some(refusal) => storing.sort_out(conn, entries, &refusal),
-            None => storing.insert(conn, entries, redelivered),
+            None => storing.insert(conn, entries),
         }
     })
 }
@@ -265,21 +276,22 @@ fn transaction<C: Backend>(
     conn: &mut C,
     beginning: &Beginning,
     refused: Vec<Refused>,
-    insert: impl FnOnce(&mut C, &mut Storing<'_>, bool) -> QueryResult<()>,
+    insert: impl FnOnce(&mut C, &mut Storing<'_>) -> QueryResult<()>,
 ) -> QueryResult<Delivery> {
     let (mut quarantined, mut cause) = (Vec::new(), None);
     let delivery = conn.batch(|conn| {
-        let (is_locked, is_redelivered) = beginning.run(conn)?;
-        if !is_locked {
+        let begun = beginning.run(conn)?;
+        if !begun.is_locked {
             return Ok(Delivery::StandBy);
         }
         failpoint!("store.begun");
         let mut storing = Storing {
+            begun,
             tally: Tally::default(),
             refused,
             cause: &mut cause,
         };
-        insert(conn, &mut storing, is_redelivered)?;
+        insert(conn, &mut storing)?;
         let Storing {
             mut tally, refused, ..
         } = storing;
@@ -287,7 +299,7 @@ fn transaction<C: Backend>(
         // also tells a refusal from an outage: where nothing can be written, this fails too.
         tally.quarantined = match refused.is_empty() {
             true => 0,
-            false => conn.quarantine(&refused)?,
+            false => quarantine(conn, &refused)?,
         };
         tally.duplicates += refused.len() - tally.quarantined;
         quarantined = refused;
@@ -301,8 +313,17 @@ fn transaction<C: Backend>(
     Ok(delivery)
 }
 
+/// Puts payloads into quarantine, or says that it takes none: that convicts nobody.
+pub(super) fn quarantine<C: Backend>(conn: &mut C, refused: &[Refused]) -> QueryResult<usize> {
+    match conn.quarantine(refused) {
+        Err(error) if !is_outage(&error) => Err(TableRefusesAll::error("audit_quarantine", &error)),
+        quarantined => quarantined,
+    }
+}
+
 pub(super) fn say_quarantined(refused: &Refused) {
-    tracing::error!(
+    log!(
+        error,
         quarantine_id = %refused.id(),
         reason = refused.reason_without_values(),
         "an audit record went into quarantine"

@@ -7,12 +7,14 @@ use diesel::result::{DatabaseErrorKind, Error, QueryResult};
 
 use super::Tally;
 use super::doubt::status_of;
-use super::refusal::{Verdict, harmless, is_outage, verdict};
-use super::store::{Backend, TransactionStatus};
+use super::probe::{TableRefusesAll, dropped, takes_others};
+use super::refusal::is_outage;
+use super::store::{Backend, Begun, TransactionStatus};
 use crate::store::{EntryToStore, Refused};
 
 /// A batch that is being stored.
 pub(super) struct Storing<'a> {
+    pub(super) begun: Begun,
     pub(super) tally: Tally,
     pub(super) refused: Vec<Refused>,
     /// Why the connection is lost: whatever fails after that says only that it is.
@@ -59,14 +61,13 @@ impl Storing<'_> {
     }
 
     /// Inserts the batch the fastest way. What is stored already is looked for and left out, before
-    /// where it `is_redelivered`, and otherwise once it has turned out to be in the way.
+    /// where the batch is redelivered, and otherwise once it has turned out to be in the way.
     pub(super) fn insert<C: Backend>(
         &mut self,
         conn: &mut C,
         mut entries: Vec<&EntryToStore>,
-        is_redelivered: bool,
     ) -> QueryResult<()> {
-        if is_redelivered {
+        if self.begun.is_redelivered {
             self.leave_out_stored(conn, &mut entries)?;
         }
         match self.insert_new(conn, &entries)? {
@@ -82,13 +83,7 @@ impl Storing<'_> {
         entries: &[EntryToStore],
     ) -> QueryResult<()> {
         let entries: Vec<_> = entries.iter().collect();
-        let stored = match entries.is_empty() {
-            true => 0,
-            false => self.noting(conn.insert_new(&entries))?,
-        };
-        self.tally.stored += stored;
-        self.tally.duplicates += entries.len() - stored;
-        Ok(())
+        self.insert_all(conn, &entries, self.fastest())
     }
 
     /// Inserts what can be inserted of a batch that was refused as a whole.
@@ -98,17 +93,13 @@ impl Storing<'_> {
         mut entries: Vec<&EntryToStore>,
         refusal: &Error,
     ) -> QueryResult<()> {
-        let is_duplicate = matches!(
-            refusal,
-            Error::DatabaseError(DatabaseErrorKind::UniqueViolation, _)
-        );
-        if is_duplicate
+        if is_unique_violation(refusal)
             && self.leave_out_stored(conn, &mut entries)? > 0
             && self.insert_new(conn, &entries)?.is_none()
         {
             return Ok(());
         }
-        self.insert_missing(conn, &entries)
+        self.insert_halves(conn, &entries)
     }
 
     /// Inserts all of them, or says what is in the way.
@@ -117,85 +108,105 @@ impl Storing<'_> {
         conn: &mut C,
         entries: &[&EntryToStore],
     ) -> QueryResult<Option<Error>> {
-        if entries.is_empty() {
-            return Ok(None);
-        }
-        match conn.transaction(|conn| self.noting(conn.insert_new(entries))) {
-            Ok(stored) => {
-                self.tally.stored += stored;
-                self.tally.duplicates += entries.len() - stored;
-                Ok(None)
-            }
+        match conn.transaction(|conn| self.insert_all(conn, entries, self.fastest())) {
+            Ok(()) => Ok(None),
             Err(error) if is_outage(&error) => Err(error),
             Err(refusal) => Ok(Some(refusal)),
         }
     }
 
-    /// Leaves out what is stored already, and says how many those are.
+    fn fastest<C: Backend>(&self) -> fn(&mut C, &[&EntryToStore]) -> QueryResult<usize> {
+        match self.begun.is_as_declared {
+            true => C::insert_new,
+            false => C::insert_rows,
+        }
+    }
+
+    /// Inserts all of them, and sees to it that they are there: a trigger may drop rows without a
+    /// word, or move them to another table that belongs to this one.
+    fn insert_all<C: Backend>(
+        &mut self,
+        conn: &mut C,
+        entries: &[&EntryToStore],
+        insert: impl FnOnce(&mut C, &[&EntryToStore]) -> QueryResult<usize>,
+    ) -> QueryResult<()> {
+        if entries.is_empty() {
+            return Ok(());
+        }
+        let inserted = self.noting(insert(conn, entries))?;
+        if inserted < entries.len() {
+            let ids: Vec<_> = entries.iter().map(|entry| entry.record.id).collect();
+            if conn.stored(&ids)?.len() < ids.len() {
+                return Err(dropped());
+            }
+        }
+        self.tally.stored += entries.len();
+        Ok(())
+    }
+
+    /// Leaves out what is stored already or stands in the batch twice, and says how many those are.
+    /// Nothing but a record's own id makes it a duplicate.
     fn leave_out_stored<C: Backend>(
         &mut self,
         conn: &mut C,
         entries: &mut Vec<&EntryToStore>,
     ) -> QueryResult<usize> {
+        let before = entries.len();
+        // They are in the order of their ids.
+        entries.dedup_by_key(|entry| entry.record.id);
         let ids: Vec<_> = entries.iter().map(|entry| entry.record.id).collect();
         let stored: HashSet<_> = conn.stored(&ids)?.into_iter().collect();
         entries.retain(|entry| !stored.contains(&entry.record.id));
-        let left_out = ids.len() - entries.len();
+        let left_out = before - entries.len();
         self.tally.duplicates += left_out;
         Ok(left_out)
     }
 
-    /// Inserts what is not there; where that is refused, halves the batch until the record that
-    /// cannot be stored is found.
-    fn insert_missing<C: Backend>(
+    /// Inserts them; where that is refused, halves the batch until the record that cannot be stored
+    /// is found.
+    fn insert_halves<C: Backend>(
         &mut self,
         conn: &mut C,
         entries: &[&EntryToStore],
     ) -> QueryResult<()> {
-        match conn.transaction(|conn| self.noting(conn.insert_missing(entries))) {
-            Ok(stored) => {
-                self.tally.stored += stored;
-                self.tally.duplicates += entries.len() - stored;
-                Ok(())
-            }
+        match conn.transaction(|conn| self.insert_all(conn, entries, C::insert_rows)) {
+            Ok(()) => Ok(()),
             Err(error) if is_outage(&error) => Err(error),
             Err(error) => match entries {
                 [] => Err(error),
                 [entry] => self.confirm(conn, entry, error),
                 _ => {
                     let (left, right) = entries.split_at(entries.len() / 2);
-                    self.insert_missing(conn, left)?;
-                    self.insert_missing(conn, right)
+                    self.insert_halves(conn, left)?;
+                    self.insert_halves(conn, right)
                 }
             },
         }
     }
 
     /// Quarantines a record once it is sure that the record is what cannot be stored: the table
-    /// takes another row of that size, and does not take this one even when asked again.
+    /// takes another row of that time, and does not take this one even when asked again.
     fn confirm<C: Backend>(
         &mut self,
         conn: &mut C,
         entry: &EntryToStore,
         error: Error,
     ) -> QueryResult<()> {
-        if verdict(&error) == Verdict::Refused {
-            self.refuse(entry, &error.to_string());
+        if is_unique_violation(&error) && !conn.stored(&[entry.record.id])?.is_empty() {
+            self.tally.duplicates += 1;
             return Ok(());
         }
-        takes_rows(
-            conn,
-            &harmless(entry.payload.as_bytes().len(), entry.occurred_at),
-        )?;
-        match conn.transaction(|conn| conn.insert_missing(&[entry])) {
-            Ok(stored) => {
-                self.tally.stored += stored;
-                self.tally.duplicates += 1 - stored;
-            }
-            Err(error) if is_outage(&error) => return Err(error),
-            Err(error) => self.refuse(entry, &error.to_string()),
+        if !takes_others(conn, entry)? {
+            return Err(TableRefusesAll::error("audit_logs", &error));
         }
-        Ok(())
+        match conn.transaction(|conn| self.insert_all(conn, &[entry], C::insert_rows)) {
+            Ok(()) => Ok(()),
+            Err(error) if is_outage(&error) => Err(error),
+            Err(error) => {
+                self.refuse(entry, &error.to_string());
+                Ok(())
+            }
+        }
     }
 
     fn noting(&mut self, inserted: QueryResult<usize>) -> QueryResult<usize> {
@@ -212,16 +223,9 @@ impl Storing<'_> {
     }
 }
 
-/// Whether the table takes a row, which is taken back at once.
-pub(super) fn takes_rows<C: Backend>(conn: &mut C, row: &EntryToStore) -> QueryResult<()> {
-    let tried = conn.transaction(|conn| {
-        conn.insert_missing(&[row])?;
-        Err::<(), _>(Error::RollbackTransaction)
-    });
-    match tried {
-        Ok(()) | Err(Error::RollbackTransaction) => Ok(()),
-        // It was checked against a constraint, so the table works.
-        Err(error) if verdict(&error) == Verdict::Refused => Ok(()),
-        Err(error) => Err(error),
-    }
+fn is_unique_violation(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::DatabaseError(DatabaseErrorKind::UniqueViolation, _)
+    )
 }

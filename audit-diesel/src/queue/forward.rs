@@ -8,6 +8,7 @@ use std::time::Duration;
 use audit_core::{Payload, Queue, QueueError, Warning};
 
 use crate::consumer::{Control, Delivery, Settings, Sink, Tally, Undelivered, Worker};
+use crate::log::log;
 use crate::store::Refused;
 pub(in crate::queue) use fit::Fit;
 
@@ -105,7 +106,8 @@ impl Sink for Forward {
 
     fn set_aside(&mut self, payload: &Payload, reason: &str) -> Result<Delivery, Undelivered> {
         let refused = Refused::new(payload, reason);
-        tracing::error!(
+        log!(
+            error,
             quarantine_id = %refused.id(),
             reason = refused.reason_without_values(),
             "an audit record is not carried on to its queue"

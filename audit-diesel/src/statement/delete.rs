@@ -1,6 +1,6 @@
 //! `audited::delete`.
 
-use audit_core::ChangeKind;
+use audit_core::{CapturedContext, ChangeKind};
 use diesel::backend::Backend;
 use diesel::dsl::{self, Filter, IntoBoxed, OrFilter};
 use diesel::query_builder::{AstPass, DeleteStatement, IntoUpdateTarget, Query, QueryFragment};
@@ -25,7 +25,7 @@ where
     T::Table: AuditedBy<M>,
     M: AuditedModel<Table = T::Table>,
 {
-    Audited::new(diesel::delete(source))
+    Audited::new(diesel::delete(source), CapturedContext::here())
 }
 
 impl<T: QuerySource, U, M, R> Audited<DeleteStatement<T, U>, M, R> {

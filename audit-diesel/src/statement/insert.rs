@@ -23,7 +23,7 @@ pub use select::{AuditedInsertDsl, InsertFromSelect};
 use std::fmt;
 use std::marker::PhantomData;
 
-use audit_core::ChangeKind;
+use audit_core::{CapturedContext, ChangeKind};
 use diesel::backend::Backend;
 use diesel::expression::{Expression, NonAggregate};
 use diesel::insertable::Insertable;
@@ -183,12 +183,16 @@ pub trait ReplaceInto {}
 pub struct IncompleteInsert<T, M, Op = Insert> {
     table: T,
     operator: PhantomData<Op>,
+    built_in: CapturedContext,
     model: PhantomData<fn() -> M>,
 }
 
 impl<T: Clone, M, Op> Clone for IncompleteInsert<T, M, Op> {
     fn clone(&self) -> Self {
-        Self::new(self.table.clone())
+        Self {
+            table: self.table.clone(),
+            ..*self
+        }
     }
 }
 
@@ -205,6 +209,7 @@ impl<T, M, Op> IncompleteInsert<T, M, Op> {
         Self {
             table,
             operator: PhantomData,
+            built_in: CapturedContext::here(),
             model: PhantomData,
         }
     }
@@ -216,19 +221,21 @@ impl<T: Table, M, Op: Default> IncompleteInsert<T, M, Op> {
     where
         V: Insertable<T>,
     {
-        Audited::new(InsertValues {
+        let insert = InsertValues {
             table: self.table,
             records,
             operator: Op::default(),
-        })
+        };
+        Audited::new(insert, self.built_in)
     }
 
     /// Inserts a row of default values, as Diesel's `default_values` does.
     pub fn default_values(self) -> Audited<InsertDefaults<T, Op>, M> {
-        Audited::new(InsertDefaults {
+        let insert = InsertDefaults {
             from_clause: self.table.from_clause(),
             operator: Op::default(),
-        })
+        };
+        Audited::new(insert, self.built_in)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 
+use audit_core::CapturedContext;
 use diesel::backend::Backend;
 use diesel::expression::{AppearsOnTable, Expression};
 use diesel::query_builder::{AsChangeset, AstPass, IntoUpdateTarget, QueryFragment, QueryId};
@@ -32,6 +33,7 @@ where
     IncompleteUpdate {
         from_clause: target.table.from_clause(),
         where_clause: Target(target.where_clause),
+        built_in: CapturedContext::here(),
         model: PhantomData,
     }
 }
@@ -41,6 +43,7 @@ where
 pub struct IncompleteUpdate<T: QuerySource, W, M> {
     from_clause: T::FromClause,
     where_clause: W,
+    built_in: CapturedContext,
     model: PhantomData<fn() -> M>,
 }
 
@@ -49,6 +52,7 @@ impl<T: QuerySource<FromClause: Clone>, W: Clone, M> Clone for IncompleteUpdate<
         Self {
             from_clause: self.from_clause.clone(),
             where_clause: self.where_clause.clone(),
+            built_in: self.built_in,
             model: PhantomData,
         }
     }
@@ -71,6 +75,7 @@ impl<T: Table, W, M> IncompleteUpdate<T, W, M> {
         IncompleteUpdate {
             from_clause: self.from_clause,
             where_clause: self.where_clause.and_filter(predicate),
+            built_in: self.built_in,
             model: PhantomData,
         }
     }
@@ -84,6 +89,7 @@ impl<T: Table, W, M> IncompleteUpdate<T, W, M> {
         IncompleteUpdate {
             from_clause: self.from_clause,
             where_clause: Boxed::new(self.where_clause),
+            built_in: self.built_in,
             model: PhantomData,
         }
     }
@@ -93,11 +99,12 @@ impl<T: Table, W, M> IncompleteUpdate<T, W, M> {
     where
         V: AsChangeset<Target = T>,
     {
-        Audited::new(UpdateStatement {
+        let update = UpdateStatement {
             from_clause: self.from_clause,
             where_clause: self.where_clause,
             changes: values.as_changeset(),
-        })
+        };
+        Audited::new(update, self.built_in)
     }
 }
 

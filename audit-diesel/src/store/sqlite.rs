@@ -2,6 +2,7 @@
 
 super::tables::audit_tables! {
     backend: diesel::sqlite::Sqlite,
+    connection: diesel::SqliteConnection,
     uuid: Text as String,
     timestamp: TimestamptzSqlite,
     json: Json,

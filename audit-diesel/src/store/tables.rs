@@ -4,6 +4,7 @@
 macro_rules! audit_tables {
     (
         backend: $backend:ty,
+        connection: $connection:ty,
         uuid: $uuid:ident as $uuid_value:ty,
         timestamp: $timestamp:ident,
         json: $json:ident,
@@ -133,6 +134,28 @@ macro_rules! audit_tables {
                     extra: entry.extra.as_deref().map(super::RawJson),
                 }
             }
+        }
+
+        /// Inserts the row with the highest id, which is one of the latest, once more.
+        pub(crate) fn insert_again(
+            conn: &mut $connection,
+            id: uuid::Uuid,
+            occurred_at: chrono::DateTime<chrono::Utc>,
+        ) -> QueryResult<usize> {
+            use diesel::sql_types;
+            // Diesel numbers binds on PostgreSQL; SQLite takes these as they come.
+            diesel::sql_query(
+                "INSERT INTO audit_logs (id, occurred_at, action, resource_type, resource_id, \
+                 outcome, actor_type, actor_id, organization, project, request_id, ip, source, \
+                 api_key_id, oauth_client_id, transaction_id, transaction_seq, changes, extra) \
+                 SELECT $1, $2, action, resource_type, resource_id, outcome, actor_type, actor_id, \
+                 organization, project, request_id, ip, source, api_key_id, oauth_client_id, \
+                 transaction_id, transaction_seq, changes, extra \
+                 FROM audit_logs ORDER BY id DESC LIMIT 1",
+            )
+            .bind::<sql_types::$uuid, $uuid_value>(id.into())
+            .bind::<sql_types::$timestamp, _>(occurred_at)
+            .execute(conn)
         }
 
         /// A payload to be quarantined.

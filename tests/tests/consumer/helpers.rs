@@ -6,6 +6,7 @@ use std::time::Duration;
 use audit_diesel::{
     AuditContext, AuditLog, Consumer, ConsumerBuilder, Payload, QuarantinedRecord, Queue, Record,
 };
+use audit_tests::{LONG, wait_until};
 use diesel::prelude::*;
 
 use super::trail::{audit_logs, audit_quarantine};
@@ -34,6 +35,21 @@ pub fn builder(app: &App, queue: impl Queue) -> ConsumerBuilder<Conn> {
 
 pub fn consumer(app: &App, queue: impl Queue) -> Consumer {
     builder(app, queue).spawn().unwrap()
+}
+
+/// Waits until the consumer has failed to store, and checks that nothing was quarantined.
+pub fn fails(consumer: &Consumer, words: &str) {
+    let before = consumer.stats().outages;
+    wait_until(&format!("two failures: {words}"), LONG, || {
+        let _ = consumer.flush_within(Duration::from_millis(10));
+        let stats = consumer.stats();
+        assert_eq!(stats.quarantined, 0, "{stats:?}");
+        stats.outages >= before + 2
+    });
+    let stats = consumer.stats();
+    assert_eq!(stats.quarantined, 0, "{stats:?}");
+    let error = stats.last_error.unwrap_or_default();
+    assert!(error.contains(words), "{error}");
 }
 
 /// The actions in the table, in the order of their ids.

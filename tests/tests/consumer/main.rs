@@ -5,6 +5,7 @@
     reason = "what holds on both backends is written once"
 )]
 
+mod bad_days;
 mod full_disk;
 mod locked;
 mod on_postgres;

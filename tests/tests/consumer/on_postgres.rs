@@ -7,6 +7,23 @@ pub const REFUSE_BAD: &str = "
     CREATE TRIGGER refuse BEFORE INSERT ON audit_logs FOR EACH ROW
         WHEN (NEW.action LIKE 'bad%') EXECUTE FUNCTION refuse();";
 
+/// Makes the table refuse whatever comes, and makes it take records again.
+pub const REFUSE_ALL: [(&str, &str); 2] = [
+    (
+        "CREATE FUNCTION refuse_all() RETURNS trigger LANGUAGE plpgsql AS
+             'BEGIN RAISE EXCEPTION ''closed today''; END';
+         CREATE TRIGGER refuse_all BEFORE INSERT ON audit_logs FOR EACH ROW
+             EXECUTE FUNCTION refuse_all();",
+        "DROP TRIGGER refuse_all ON audit_logs",
+    ),
+    (
+        "CREATE FUNCTION drop_all() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+         CREATE TRIGGER drop_all BEFORE INSERT ON audit_logs FOR EACH ROW
+             EXECUTE FUNCTION drop_all();",
+        "DROP TRIGGER drop_all ON audit_logs",
+    ),
+];
+
 #[path = "ahead.rs"]
 pub mod ahead;
 #[path = "batches.rs"]

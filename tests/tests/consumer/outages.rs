@@ -5,27 +5,12 @@ use std::time::Duration;
 
 use audit_diesel::{AuditContext, Consumer, MemoryQueue, Payload, Queue, Record};
 use audit_tests::app::postgres::app;
-use audit_tests::{
-    Call, Hooked, LONG, PgPool, PostgresServer, TestDatabase, flush_fails, pg_pool, wait_until,
-};
+use audit_tests::{Call, Hooked, PgPool, PostgresServer, TestDatabase, flush_fails, pg_pool};
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel_migrations::MigrationHarness;
 
 use crate::on_postgres::helpers::*;
-
-/// Waits until the consumer has failed to store, and checks that nothing was quarantined.
-fn fails(consumer: &Consumer, words: &str) {
-    let before = consumer.stats().outages;
-    wait_until("two failures", LONG, || {
-        let _ = consumer.flush_within(Duration::from_millis(10));
-        consumer.stats().outages >= before + 2
-    });
-    let stats = consumer.stats();
-    assert_eq!(stats.quarantined, 0, "{stats:?}");
-    let error = stats.last_error.unwrap_or_default();
-    assert!(error.contains(words), "{error}");
-}
 
 #[test]
 fn a_missing_table_quarantines_nothing() {

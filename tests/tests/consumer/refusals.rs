@@ -2,7 +2,7 @@ use audit_diesel::{MemoryQueue, Payload, Queue};
 use diesel::connection::SimpleConnection;
 
 use super::helpers::*;
-use super::{REFUSE_BAD, app};
+use super::{REFUSE_ALL, REFUSE_BAD, app};
 
 /// Stores twelve records of which the table refuses those at the given places.
 fn refused_at(places: &[usize]) {
@@ -106,4 +106,108 @@ fn undecodable_payloads_are_quarantined_with_the_reason_and_the_rest_flow_on() {
         assert!(!row.reason.contains('\0') && row.reason.len() <= 4_000);
     }
     assert!(queue.is_empty().unwrap());
+}
+
+#[test]
+fn a_table_that_refuses_everything_convicts_no_record() {
+    for (close, open) in REFUSE_ALL {
+        let app = app();
+        let sql = |sql: &str| app.pool.get().unwrap().batch_execute(sql).unwrap();
+        sql(close);
+        let queue = MemoryQueue::new();
+        queue.push(&payloads(40)).unwrap();
+        let consumer = consumer(&app, queue.clone());
+        fails(&consumer, "refuses every row");
+        assert_eq!(queue.len().unwrap(), 40);
+        sql(open);
+        consumer.flush().unwrap();
+        assert_eq!(stored(&app), names(40));
+        assert!(quarantined(&app).is_empty());
+    }
+}
+
+#[test]
+fn a_quarantine_that_refuses_everything_loses_nothing() {
+    for (close, open) in REFUSE_ALL {
+        let app = app();
+        let sql = |sql: &str| {
+            let sql = sql.replace("audit_logs", "audit_quarantine");
+            app.pool.get().unwrap().batch_execute(&sql).unwrap();
+        };
+        sql(close);
+        let queue = MemoryQueue::new();
+        queue.push(&[Payload::from(b"?".to_vec())]).unwrap();
+        queue.push(&payloads(20)).unwrap();
+        let consumer = consumer(&app, queue.clone());
+        fails(&consumer, "`audit_quarantine` refuses every row");
+        assert_eq!(queue.len().unwrap(), 21);
+        sql(open);
+        consumer.flush().unwrap();
+        assert_eq!(stored(&app), names(20));
+        assert_eq!(quarantined(&app).len(), 1);
+    }
+}
+
+/// Only its own id makes a record a duplicate.
+#[test]
+fn a_unique_index_of_somebodys_takes_no_record_away() {
+    let app = app();
+    let sql = |sql: &str| app.pool.get().unwrap().batch_execute(sql).unwrap();
+    sql("CREATE UNIQUE INDEX theirs ON audit_logs (action)");
+    let queue = MemoryQueue::new();
+    let consumer = consumer(&app, queue.clone());
+    let all: Vec<_> = (0..20).map(|n| payload(&format!("n.{}", n % 4))).collect();
+    for _ in 0..2 {
+        queue.push(&all).unwrap();
+        consumer.flush().unwrap();
+    }
+    assert_eq!(stored(&app), names(4));
+    let held = quarantined(&app);
+    assert_eq!(held.len(), 16);
+    for row in held {
+        let reason = row.reason.to_lowercase();
+        assert!(reason.contains("unique"), "{reason}");
+    }
+    let stats = consumer.stats();
+    assert_eq!(
+        (stats.stored, stats.quarantined, stats.duplicates),
+        (4, 16, 20)
+    );
+}
+
+#[test]
+fn a_unique_index_on_the_quarantine_takes_no_record_away() {
+    let app = app();
+    let sql = |sql: &str| app.pool.get().unwrap().batch_execute(sql).unwrap();
+    sql("CREATE UNIQUE INDEX theirs ON audit_quarantine (reason)");
+    let queue = MemoryQueue::new();
+    let unreadable = [b"?".to_vec(), b"!".to_vec()].map(Payload::from);
+    queue.push(&unreadable).unwrap();
+    let consumer = consumer(&app, queue.clone());
+    fails(&consumer, "`audit_quarantine` refuses every row");
+    assert_eq!(queue.len().unwrap(), 2);
+    sql("DROP INDEX theirs");
+    consumer.flush().unwrap();
+    assert_eq!(quarantined(&app).len(), 2);
+}
+
+/// A table of which each row has to be one of a list: what is not on it is refused, and the rest
+/// flow on, although no row that is made up is on it.
+#[test]
+fn a_table_that_takes_certain_kinds_only_refuses_the_others() {
+    let app = app();
+    let conn = &mut app.pool.get().unwrap();
+    let queue = MemoryQueue::new();
+    let consumer = consumer(&app, queue.clone());
+    queue.push(&payloads(2)).unwrap();
+    consumer.flush().unwrap();
+    conn.batch_execute(&REFUSE_BAD.replace("LIKE 'bad%'", "NOT LIKE 'n.%'"))
+        .unwrap();
+    let odd: Vec<_> = (0..10).map(|n| payload(&format!("odd.{n}"))).collect();
+    queue.push(&odd).unwrap();
+    consumer.flush().unwrap();
+    queue.push(&payloads(2)).unwrap();
+    consumer.flush().unwrap();
+    assert_eq!(stored(&app).len(), 4);
+    assert_eq!(quarantined(&app).len(), 10);
 }

@@ -56,8 +56,12 @@ pub(crate) enum Delivery {
 /// Why a batch is not delivered.
 #[derive(Debug)]
 pub(crate) enum Undelivered {
-    /// That says nothing about its payloads.
+    /// Nothing was tried: what it needs is away.
     Outage(String),
+    /// It was tried, and what failed says nothing about a payload. It may have been too much at once.
+    Failed(String),
+    /// It was tried, and no payload would have been taken, until somebody mends what it says.
+    Unusable(String),
     /// The connection worked, and was closed while the payloads were on it: by chance, or because
     /// of one of them.
     Cut(String),
@@ -72,7 +76,10 @@ impl From<String> for Undelivered {
 impl From<Undelivered> for String {
     fn from(undelivered: Undelivered) -> Self {
         match undelivered {
-            Undelivered::Outage(problem) | Undelivered::Cut(problem) => problem,
+            Undelivered::Outage(problem)
+            | Undelivered::Failed(problem)
+            | Undelivered::Unusable(problem)
+            | Undelivered::Cut(problem) => problem,
         }
     }
 }

@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use audit_core::{Payload, Record};
 
+use crate::log::log;
+
 /// The target's bound, once it has refused something.
 pub(in crate::queue) struct Fit(AtomicUsize);
 
@@ -37,7 +39,8 @@ impl Fit {
         let max_bytes = self.0.load(Relaxed);
         let sizes = payloads.iter().map(|payload| payload.as_bytes().len());
         for bytes in sizes.filter(|bytes| *bytes > max_bytes) {
-            tracing::warn!(
+            log!(
+                warn,
                 bytes,
                 max_bytes,
                 "a record of the journal is too large for its target: its values are replaced by \
