@@ -19,6 +19,26 @@ use crate::model::{AuditedBy, AuditedColumns, AuditedModel};
 ///
 /// The deleted rows are read by the same statement. Rows of other tables that the database deletes
 /// along with them (`ON DELETE CASCADE`) are not seen: delete those first, through `audited::`.
+///
+/// ```
+/// # #[cfg(feature = "sqlite")]
+/// # mod example {
+/// # include!("../../docs/accounts.rs");
+/// # pub fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let (queue, mut conn) = accounts_in_memory()?;
+/// # let conn = &mut conn;
+/// # audited::insert_into(accounts::table).values(accounts::email.eq("ada@example.com")).execute(conn)?;
+/// let emails: Vec<String> = audited::delete(accounts::table.filter(accounts::closed.eq(false)))
+///     .returning(accounts::email)
+///     .get_results(conn)?;
+/// assert_eq!(emails, ["ada@example.com"]);
+/// # assert_eq!(queue.records()?.len(), 2);
+/// # Ok(())
+/// # }
+/// # }
+/// # #[cfg(feature = "sqlite")]
+/// # example::main().unwrap();
+/// ```
 pub fn delete<T, M>(source: T) -> Audited<DeleteStatement<T::Table, T::WhereClause>, M>
 where
     T: IntoUpdateTarget,

@@ -23,6 +23,30 @@ use crate::model::{AuditedBy, AuditedModel};
 /// [`AuditError::KeyNotUnique`](crate::AuditError::KeyNotUnique) where it does not. On SQLite they are read first, in the same immediate transaction; there rows are paired by their
 /// key, so that an update which gives several rows new keys at once is recorded as what became of
 /// each key.
+///
+/// ```
+/// # #[cfg(feature = "sqlite")]
+/// # mod example {
+/// # include!("../../docs/accounts.rs");
+/// # pub fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let (queue, mut conn) = accounts_in_memory()?;
+/// # let conn = &mut conn;
+/// # audited::insert_into(accounts::table).values(accounts::email.eq("ada@example.com")).execute(conn)?;
+/// let updated = audited::update(accounts::table.filter(accounts::balance.lt(10)))
+///     .set((accounts::closed.eq(true), accounts::api_token.eq("n3w")))
+///     .execute(conn)?;
+/// assert_eq!(updated, 1);
+/// let changes = queue.records()?[1].changes.clone().unwrap();
+/// assert_eq!(
+///     changes.as_json(),
+///     r#"{"api_token":{"redacted":true},"closed":{"old":false,"new":true}}"#
+/// );
+/// # Ok(())
+/// # }
+/// # }
+/// # #[cfg(feature = "sqlite")]
+/// # example::main().unwrap();
+/// ```
 pub fn update<T, M>(source: T) -> IncompleteUpdate<T::Table, Target<T::WhereClause>, M>
 where
     T: IntoUpdateTarget,

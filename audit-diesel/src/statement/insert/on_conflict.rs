@@ -60,6 +60,27 @@ impl<S: InsertFragment, M, R> Audited<S, M, R> {
     ///
     /// On SQLite a select of whole rows needs a filter here, or
     /// [`into_columns`](Self::into_columns): right after a table's name it takes ON for a join's.
+    ///
+    /// ```
+    /// # #[cfg(feature = "sqlite")]
+    /// # mod example {
+    /// # include!("../../../docs/accounts.rs");
+    /// # pub fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let (queue, mut conn) = accounts_in_memory()?;
+    /// # let conn = &mut conn;
+    /// # audited::insert_into(accounts::table).values(accounts::email.eq("ada@example.com")).execute(conn)?;
+    /// let again = audited::insert_into(accounts::table)
+    ///     .values(accounts::email.eq("ada@example.com"))
+    ///     .on_conflict_do_nothing()
+    ///     .execute(conn)?;
+    /// assert_eq!(again, 0);
+    /// # assert_eq!(queue.records()?.len(), 1);
+    /// # Ok(())
+    /// # }
+    /// # }
+    /// # #[cfg(feature = "sqlite")]
+    /// # example::main().unwrap();
+    /// ```
     pub fn on_conflict_do_nothing(self) -> Audited<OnConflictDoNothing<S, AnyConflict>, M, R> {
         self.map(|insert| OnConflictDoNothing {
             insert,
@@ -69,6 +90,29 @@ impl<S: InsertFragment, M, R> Audited<S, M, R> {
 
     /// Names the columns whose unique constraint may be violated, as Diesel's `on_conflict` does; for
     /// a partial index it is SQL, `sql("(email) WHERE deleted_at IS NULL")`.
+    ///
+    /// ```
+    /// # #[cfg(feature = "sqlite")]
+    /// # mod example {
+    /// # include!("../../../docs/accounts.rs");
+    /// # pub fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let (queue, mut conn) = accounts_in_memory()?;
+    /// # let conn = &mut conn;
+    /// # audited::insert_into(accounts::table).values(accounts::email.eq("ada@example.com")).execute(conn)?;
+    /// let again: Option<Account> = audited::insert_into(accounts::table)
+    ///     .values(accounts::email.eq("ada@example.com"))
+    ///     .on_conflict(accounts::email)
+    ///     .do_nothing()
+    ///     .get_result(conn)
+    ///     .optional()?;
+    /// assert!(again.is_none());
+    /// # assert_eq!(queue.records()?.len(), 1);
+    /// # Ok(())
+    /// # }
+    /// # }
+    /// # #[cfg(feature = "sqlite")]
+    /// # example::main().unwrap();
+    /// ```
     pub fn on_conflict<C>(self, columns: C) -> IncompleteOnConflict<S, M, R, ConflictTarget<C>>
     where
         C: Expression + SelectableExpression<S::Table>,
