@@ -6,14 +6,16 @@ mod delete;
 pub mod dsl;
 mod insert;
 mod not_plain;
+mod plan;
 #[cfg(feature = "postgres")]
-mod postgres;
+pub(crate) mod postgres;
 mod recording;
+mod relation;
 mod returning;
 mod row;
 mod save_changes;
 #[cfg(feature = "sqlite")]
-mod sqlite;
+pub(crate) mod sqlite;
 mod texts;
 mod update;
 mod where_clause;
@@ -43,7 +45,7 @@ use crate::Delivery;
 use crate::connection::{AuditedConnection, RawConnection};
 use crate::delivery;
 use crate::model::AuditedModel;
-use crate::recorder::{Recorder, own};
+use crate::recorder::Recorder;
 use recording::Recording;
 use row::{Loaded, Output, RowChange};
 
@@ -169,8 +171,12 @@ where
 {
     fn execute(query: Self, conn: &mut Conn) -> QueryResult<usize> {
         let _context = query.built_in.enter();
-        let rows = audited::<M, _, _>(conn.raw(), |conn| query.statement.run(WriteMark, conn))?;
-        Ok(rows.len())
+        let conn = conn.raw();
+        let rows = audited::<M, _, _>(conn, |conn| query.statement.run(WriteMark, conn))?;
+        Ok(match relation::is_counted::<M, _>(conn) {
+            true => rows.len(),
+            false => 0,
+        })
     }
 }
 
@@ -191,26 +197,10 @@ where
         Delivery::Prepared | Delivery::Transactional => conn.run_with_records(run),
     };
     if let Some(recorder) = Recorder::of(conn) {
-        if result.is_err() {
-            recorder.statement_failed();
-        }
+        recorder.statement_ended(result.is_err());
         recorder.go_on_with_panic();
     }
-    result
-}
-
-/// As [`own`], and tells `run` whether the connection may keep one more form of the model's
-/// statements prepared.
-fn own_preparing<M: 'static, C, T>(conn: &mut C, run: impl FnOnce(bool, &mut C) -> T) -> T
-where
-    C: RawConnection,
-{
-    let room = Recorder::of(conn).is_some_and(|r| r.prepared_forms().has_room::<M>());
-    let result = own(conn, |conn| run(room, conn));
-    if let Some(recorder) = Recorder::of(conn) {
-        recorder.prepared_forms().count_new::<M>();
-    }
-    result
+    result.map_err(C::explained)
 }
 
 /// Records the rows of an insert or a delete, and passes on what else they returned.

@@ -10,7 +10,7 @@ use super::Audited;
 ///
 /// It shows the statement as the database gets it: on PostgreSQL an update with the select of the old
 /// rows in it, and everywhere the columns of the model behind RETURNING. Without `returning` it is
-/// what `execute` runs. On SQLite an update also runs a select of the old rows before, with the same
+/// what `execute` runs; an update on PostgreSQL is shown as for a table with a primary key. On SQLite an update also runs a select of the old rows before, with the same
 /// WHERE, and an insert of several rows may be several statements. An insert is shown where its
 /// values are `Clone`, as references are.
 ///

@@ -22,6 +22,7 @@ pub use select::{AuditedInsertDsl, InsertFromSelect};
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::rc::Rc;
 
 use audit_core::{CapturedContext, ChangeKind};
 use diesel::backend::Backend;
@@ -30,13 +31,15 @@ use diesel::insertable::Insertable;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::query_dsl::{LoadQuery, RunQueryDsl};
 use diesel::result::QueryResult;
-use diesel::{SelectableExpression, Table};
+use diesel::{QuerySource, SelectableExpression, Table};
 
 use super::debug::{ShowSql, rendered};
+use super::plan::{Planned, run_planned};
 use super::row::{Loaded, Output};
-use super::{Audited, ChangeStatement, TargetTable, own_preparing, record_rows};
+use super::{Audited, ChangeStatement, TargetTable, record_rows, relation};
 use crate::connection::RawConnection;
 use crate::model::{AuditedBy, AuditedColumns, AuditedModel};
+use crate::relation::Write;
 
 /// Inserts rows and records each of them; stands where `diesel::insert_into` stood.
 ///
@@ -346,13 +349,15 @@ where
     M: AuditedModel,
     X: Output,
     (M::Columns, E): SelectableExpression<M::Table> + NonAggregate,
-    Self: LoadQuery<'query, Conn, Loaded<M, X>>,
+    <M::Table as QuerySource>::FromClause: QueryFragment<Conn::Backend>,
+    Conn::Backend: Default,
+    <Conn::Backend as Backend>::QueryBuilder: Default,
+    Planned<Self>: LoadQuery<'query, Conn, Loaded<M, X>>,
 {
-    fn run_insert(mut self, conn: &mut Conn) -> QueryResult<Vec<X>> {
-        let rows = own_preparing::<M, _, _>(conn, |room, conn| {
-            self.prepare &= room;
-            self.load(conn)
-        })?;
+    fn run_insert(self, conn: &mut Conn) -> QueryResult<Vec<X>> {
+        relation::check::<M, Conn>(Write::Insert, conn)?;
+        let insert = Rc::new(self);
+        let rows = run_planned::<M, _, _>(conn, |plan, conn| plan.of(&insert).load(conn))?;
         record_rows(conn, ChangeKind::Insert, rows)
     }
 }

@@ -17,15 +17,17 @@ use diesel::query_dsl::methods::ExecuteDsl;
 use diesel::query_dsl::{LoadQuery, RunQueryDsl};
 use diesel::result::{ConnectionError, ConnectionResult, QueryResult};
 use diesel::sqlite::Sqlite;
-use diesel::{SelectableExpression, SqliteConnection, Table};
+use diesel::{QuerySource, SelectableExpression, SqliteConnection, Table};
 
 use super::on_conflict::{DoNothing, InsertFragment, OnConflictDoNothing};
 use super::{
     InsertOrIgnore, InsertReturning, InsertValues, Loaded, NoConflict, Output, record_rows,
 };
 use crate::model::{AuditedColumns, AuditedModel};
+use crate::recorder::own;
+use crate::relation::Write;
 use crate::statement::debug::rendered;
-use crate::statement::{ChangeStatement, own};
+use crate::statement::{ChangeStatement, relation};
 
 /// Appends a conflict clause and RETURNING to each INSERT, and keeps the rows.
 pub struct Completing<'conn, C, R, L> {
@@ -45,12 +47,14 @@ impl<'query, T, V, M, E, X> ChangeStatement<'query, SqliteConnection, M, E, X>
     for InsertValues<T, V>
 where
     T: Table,
+    T::FromClause: QueryFragment<Sqlite>,
     V: Insertable<T>,
     M: AuditedModel<Table = T>,
     X: Output,
     ReturningRows<T, V, M, E>: Query + LoadQuery<'query, SqliteConnection, Loaded<M, X>>,
 {
     fn run(self, extra: E, conn: &mut SqliteConnection) -> QueryResult<Vec<X>> {
+        relation::check::<M, _>(Write::Insert, conn)?;
         let statement = diesel::insert_into(self.table)
             .values(self.records)
             .returning((M::columns(), extra));
@@ -67,6 +71,7 @@ impl<'query, T, V, M, E, X> ChangeStatement<'query, SqliteConnection, M, E, X>
     for InsertValues<T, V, InsertOrIgnore>
 where
     T: Table,
+    T::FromClause: QueryFragment<Sqlite>,
     V: Insertable<T>,
     M: AuditedModel<Table = T>,
     X: Output,
@@ -86,6 +91,7 @@ impl<'query, S, C, M, E, X> ChangeStatement<'query, SqliteConnection, M, E, X>
     for OnConflictDoNothing<S, C>
 where
     S: InsertFragment,
+    <S::Table as QuerySource>::FromClause: QueryFragment<Sqlite>,
     M: AuditedModel<Table = S::Table>,
     X: Output,
     (M::Columns, E): SelectableExpression<S::Table>,
@@ -110,10 +116,12 @@ fn run_completed<I, C, R, M, X>(
 ) -> QueryResult<Vec<X>>
 where
     M: AuditedModel,
+    <M::Table as QuerySource>::FromClause: QueryFragment<Sqlite>,
     X: Output,
     for<'conn> I: ExecuteDsl<Completing<'conn, C, R, Loaded<M, X>>, Sqlite>,
     for<'conn> Completing<'conn, C, R, Loaded<M, X>>: Connection<Backend = Sqlite>,
 {
+    relation::check::<M, _>(Write::Insert, conn)?;
     let rows: Vec<Loaded<M, X>> = own(conn, |conn| {
         let mut completing = Completing {
             conn,
