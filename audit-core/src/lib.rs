@@ -24,7 +24,7 @@ pub use context::{
     Actor, Attached, AuditContext, CapturedContext, ContextGuard, InvalidIp, ScopeOutput, Source,
     Wrap,
 };
-pub use encode::ChangeEncoder;
+pub use encode::{ChangeEncoder, EncodedRow};
 pub use event::AuditEvent;
 pub use queue::{
     Backlog, Batch, MemoryQueue, Payload, Queue, QueueError, QueueStatus, Warning, Whole,

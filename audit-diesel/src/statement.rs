@@ -1,10 +1,13 @@
 //! `audited::…` in place of `diesel::…`: the statement runs as Diesel would run it, and its changes
 //! are recorded.
 
+mod columns;
 mod debug;
 mod delete;
 pub mod dsl;
+mod image;
 mod insert;
+mod json;
 mod not_plain;
 mod plan;
 #[cfg(feature = "postgres")]
@@ -13,6 +16,7 @@ mod recording;
 mod relation;
 mod returning;
 mod row;
+mod row_changes;
 mod save_changes;
 #[cfg(feature = "sqlite")]
 pub(crate) mod sqlite;
@@ -21,6 +25,7 @@ mod update;
 mod where_clause;
 
 pub use debug::ShowSql;
+pub(crate) use image::StoredValues;
 pub use insert::{
     AnyConflict, AuditedInsertDsl, ConflictTarget, FilteredTarget, IncompleteInsert,
     IncompleteOnConflict, Insert, InsertDefaults, InsertFragment, InsertFromSelect, InsertOrIgnore,
@@ -35,7 +40,7 @@ pub use where_clause::{And, AndFilter, Boxed, Target};
 use std::fmt;
 use std::marker::PhantomData;
 
-use audit_core::{CapturedContext, ChangeKind};
+use audit_core::CapturedContext;
 use diesel::expression::NonAggregate;
 use diesel::query_dsl::methods::ExecuteDsl;
 use diesel::query_dsl::{LoadQuery, RunQueryDsl};
@@ -46,8 +51,6 @@ use crate::connection::{AuditedConnection, RawConnection};
 use crate::delivery;
 use crate::model::AuditedModel;
 use crate::recorder::Recorder;
-use recording::Recording;
-use row::{Loaded, Output, RowChange};
 
 /// A statement whose changes are recorded when it runs.
 ///
@@ -201,25 +204,4 @@ where
         recorder.go_on_with_panic();
     }
     result.map_err(C::explained)
-}
-
-/// Records the rows of an insert or a delete, and passes on what else they returned.
-fn record_rows<C, M, X>(
-    conn: &mut C,
-    kind: ChangeKind,
-    rows: Vec<Loaded<M, X>>,
-) -> QueryResult<Vec<X>>
-where
-    C: RawConnection,
-    M: AuditedModel,
-    X: Output,
-{
-    let mut recording = Recording::begin::<M, C>(conn)?;
-    let mut outputs = Vec::with_capacity(rows.len());
-    for row in rows {
-        recording.add(&RowChange::of_one(kind, row.change), row.extra.mark());
-        outputs.push(row.extra);
-    }
-    recording.finish(conn)?;
-    Ok(outputs)
 }

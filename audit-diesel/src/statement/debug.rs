@@ -5,6 +5,8 @@ use diesel::query_builder::{AstPass, QueryBuilder, QueryFragment};
 use diesel::result::QueryResult;
 
 use super::Audited;
+use crate::auditor::AuditedBackend;
+use crate::connection::RawConnection;
 
 /// An audited statement's SQL, for [`diesel::debug_query`].
 ///
@@ -54,6 +56,22 @@ where
         out.push_sql(&self.statement.show(&self.returning)?);
         Ok(())
     }
+}
+
+/// A backend whose statements are shown, and its connection.
+pub trait ShownBackend: AuditedBackend<QueryBuilder: Default> + Default {
+    /// Diesel's own connection to it.
+    type Connection: RawConnection<Backend = Self>;
+}
+
+#[cfg(feature = "postgres")]
+impl ShownBackend for diesel::pg::Pg {
+    type Connection = diesel::PgConnection;
+}
+
+#[cfg(feature = "sqlite")]
+impl ShownBackend for diesel::sqlite::Sqlite {
+    type Connection = diesel::SqliteConnection;
 }
 
 /// The SQL of a fragment, without its bound values.

@@ -11,8 +11,9 @@ use diesel::result::QueryResult;
 
 use super::on_conflict::{DoNothing, InsertFragment, OnConflictDoNothing};
 use super::{InsertReturning, InsertValues, NoConflict, RunInsert, shown};
-use crate::model::{AuditedColumns, AuditedModel};
+use crate::model::{AuditedModel, AuditedRow};
 use crate::statement::ChangeStatement;
+use crate::statement::columns::{Columns, ColumnsAnd};
 use crate::statement::debug::{ShowSql, rendered};
 
 /// `INSERT INTO t … VALUES …`
@@ -41,8 +42,9 @@ where
     V: Insertable<T>,
     V::Values: CanInsertInSingleQuery<Pg>,
     M: AuditedModel<Table = T>,
-    InsertReturning<InsertRows<T, V::Values>, NoConflict, (M::Columns, E)>:
-        RunInsert<'query, PgConnection, M, X>,
+    M: AuditedRow<Pg>,
+    InsertReturning<InsertRows<T, V::Values>, NoConflict, ColumnsAnd<M, E>>:
+        RunInsert<'query, PgConnection, M, E, X>,
 {
     fn run(self, extra: E, conn: &mut PgConnection) -> QueryResult<Vec<X>> {
         let values = self.records.values();
@@ -56,7 +58,7 @@ where
                 values,
             },
             conflict: NoConflict,
-            returning: (M::columns(), extra),
+            returning: ColumnsAnd::new(Columns::of::<M, PgConnection>(), extra),
             prepare: rows == Some(1),
         }
         .run_insert(conn)
@@ -69,8 +71,9 @@ where
     S: InsertFragment,
     S::Fragment: QueryFragment<Pg>,
     M: AuditedModel<Table = S::Table>,
-    InsertReturning<S::Fragment, DoNothing<C>, (M::Columns, E)>:
-        RunInsert<'query, PgConnection, M, X>,
+    M: AuditedRow<Pg>,
+    InsertReturning<S::Fragment, DoNothing<C>, ColumnsAnd<M, E>>:
+        RunInsert<'query, PgConnection, M, E, X>,
 {
     fn run(self, extra: E, conn: &mut PgConnection) -> QueryResult<Vec<X>> {
         let insert = self.insert.into_fragment();
@@ -81,7 +84,7 @@ where
         InsertReturning {
             insert,
             conflict: DoNothing(self.target),
-            returning: (M::columns(), extra),
+            returning: ColumnsAnd::new(Columns::of::<M, PgConnection>(), extra),
             prepare: false,
         }
         .run_insert(conn)
@@ -94,8 +97,7 @@ where
     T::FromClause: QueryFragment<Pg>,
     V: Insertable<T> + Clone,
     V::Values: CanInsertInSingleQuery<Pg> + QueryFragment<Pg>,
-    M: AuditedModel<Table = T>,
-    <M as AuditedColumns>::Columns: QueryFragment<Pg>,
+    M: AuditedModel<Table = T> + AuditedRow<Pg>,
 {
     fn show(&self, extra: &dyn QueryFragment<Pg>) -> QueryResult<String> {
         let values = self.records.clone().values();
@@ -116,8 +118,7 @@ where
     S: InsertFragment + Clone,
     S::Fragment: QueryFragment<Pg>,
     C: QueryFragment<Pg>,
-    M: AuditedModel<Table = S::Table>,
-    <M as AuditedColumns>::Columns: QueryFragment<Pg>,
+    M: AuditedModel<Table = S::Table> + AuditedRow<Pg>,
 {
     fn show(&self, extra: &dyn QueryFragment<Pg>) -> QueryResult<String> {
         let insert = self.insert.clone().into_fragment();

@@ -2,12 +2,12 @@
 //! it keeps the types of all that to itself. So Diesel runs the insert here as well, on a connection
 //! that completes each statement.
 
-use audit_core::ChangeKind;
 use diesel::connection::{
     CacheSize, Connection, Instrumentation, SimpleConnection, TransactionManager,
     TransactionManagerStatus,
 };
 use diesel::dsl;
+use diesel::expression::Expression;
 use diesel::insertable::Insertable;
 use diesel::internal::derives::multiconnection::ConnectionSealed;
 use diesel::query_builder::{
@@ -20,13 +20,16 @@ use diesel::sqlite::Sqlite;
 use diesel::{QuerySource, SelectableExpression, SqliteConnection, Table};
 
 use super::on_conflict::{DoNothing, InsertFragment, OnConflictDoNothing};
-use super::{
-    InsertOrIgnore, InsertReturning, InsertValues, Loaded, NoConflict, Output, record_rows,
-};
-use crate::model::{AuditedColumns, AuditedModel};
+use super::{InsertOrIgnore, InsertReturning, InsertValues, NoConflict};
+use crate::model::{AuditedModel, AuditedRow};
 use crate::recorder::own;
 use crate::relation::Write;
+use crate::statement::columns::{Columns, ColumnsAnd, RowOf};
 use crate::statement::debug::rendered;
+use crate::statement::recording::Recording;
+use crate::statement::row::Output;
+use crate::statement::row_changes::RowChange;
+use crate::statement::sqlite::{KeptAnd, KeptRow};
 use crate::statement::{ChangeStatement, relation};
 
 /// Appends a conflict clause and RETURNING to each INSERT, and keeps the rows.
@@ -40,8 +43,8 @@ pub struct Completing<'conn, C, R, L> {
 type Completed<'a, C, R> = InsertReturning<&'a dyn QueryFragment<Sqlite>, &'a C, &'a R>;
 
 type Values<T, V> = <V as Insertable<T>>::Values;
-type ReturningRows<T, V, M, E> =
-    dsl::Returning<InsertStatement<T, Values<T, V>>, (<M as AuditedColumns>::Columns, E)>;
+type ReturningRows<T, V, M, E> = dsl::Returning<InsertStatement<T, Values<T, V>>, ColumnsAnd<M, E>>;
+type Rows<M, X, E> = KeptAnd<M, X, <E as Expression>::SqlType>;
 
 impl<'query, T, V, M, E, X> ChangeStatement<'query, SqliteConnection, M, E, X>
     for InsertValues<T, V>
@@ -49,17 +52,19 @@ where
     T: Table,
     T::FromClause: QueryFragment<Sqlite>,
     V: Insertable<T>,
-    M: AuditedModel<Table = T>,
+    M: AuditedModel<Table = T> + AuditedRow<Sqlite>,
     X: Output,
-    ReturningRows<T, V, M, E>: Query + LoadQuery<'query, SqliteConnection, Loaded<M, X>>,
+    E: SelectableExpression<T>,
+    ReturningRows<T, V, M, E>: Query + LoadQuery<'query, SqliteConnection, Rows<M, X, E>>,
 {
     fn run(self, extra: E, conn: &mut SqliteConnection) -> QueryResult<Vec<X>> {
         relation::check::<M, _>(Write::Insert, conn)?;
+        let columns = Columns::of::<M, SqliteConnection>();
         let statement = diesel::insert_into(self.table)
             .values(self.records)
-            .returning((M::columns(), extra));
+            .returning(ColumnsAnd::new(columns, extra));
         let rows = own(conn, |conn| statement.load(conn))?;
-        record_rows(conn, ChangeKind::Insert, rows)
+        record_rows::<M, X, E::SqlType>(rows, conn)
     }
 }
 
@@ -73,17 +78,17 @@ where
     T: Table,
     T::FromClause: QueryFragment<Sqlite>,
     V: Insertable<T>,
-    M: AuditedModel<Table = T>,
+    M: AuditedModel<Table = T> + AuditedRow<Sqlite>,
     X: Output,
-    (M::Columns, E): SelectableExpression<T>,
+    E: SelectableExpression<T>,
     for<'conn> OrIgnore<T, V>:
-        ExecuteDsl<Completing<'conn, NoConflict, (M::Columns, E), Loaded<M, X>>, Sqlite>,
-    for<'conn> Completing<'conn, NoConflict, (M::Columns, E), Loaded<M, X>>:
+        ExecuteDsl<Completing<'conn, NoConflict, ColumnsAnd<M, E>, Rows<M, X, E>>, Sqlite>,
+    for<'conn> Completing<'conn, NoConflict, ColumnsAnd<M, E>, Rows<M, X, E>>:
         Connection<Backend = Sqlite>,
 {
     fn run(self, extra: E, conn: &mut SqliteConnection) -> QueryResult<Vec<X>> {
         let insert = diesel::insert_or_ignore_into(self.table).values(self.records);
-        run_completed(insert, NoConflict, (M::columns(), extra), conn)
+        run_completed::<_, _, M, E, X>(insert, NoConflict, extra, conn)
     }
 }
 
@@ -92,47 +97,68 @@ impl<'query, S, C, M, E, X> ChangeStatement<'query, SqliteConnection, M, E, X>
 where
     S: InsertFragment,
     <S::Table as QuerySource>::FromClause: QueryFragment<Sqlite>,
-    M: AuditedModel<Table = S::Table>,
+    M: AuditedModel<Table = S::Table> + AuditedRow<Sqlite>,
     X: Output,
-    (M::Columns, E): SelectableExpression<S::Table>,
+    E: SelectableExpression<S::Table>,
     for<'conn> S::Fragment:
-        ExecuteDsl<Completing<'conn, DoNothing<C>, (M::Columns, E), Loaded<M, X>>, Sqlite>,
-    for<'conn> Completing<'conn, DoNothing<C>, (M::Columns, E), Loaded<M, X>>:
+        ExecuteDsl<Completing<'conn, DoNothing<C>, ColumnsAnd<M, E>, Rows<M, X, E>>, Sqlite>,
+    for<'conn> Completing<'conn, DoNothing<C>, ColumnsAnd<M, E>, Rows<M, X, E>>:
         Connection<Backend = Sqlite>,
 {
     fn run(self, extra: E, conn: &mut SqliteConnection) -> QueryResult<Vec<X>> {
         let insert = self.insert.into_fragment();
-        let conflict = DoNothing(self.target);
-        run_completed(insert, conflict, (M::columns(), extra), conn)
+        run_completed::<_, _, M, E, X>(insert, DoNothing(self.target), extra, conn)
     }
 }
 
 /// Has Diesel run the insert, with what it lacks, and records the rows.
-fn run_completed<I, C, R, M, X>(
+fn run_completed<I, C, M, E, X>(
     insert: I,
     conflict: C,
-    returning: R,
+    extra: E,
     conn: &mut SqliteConnection,
 ) -> QueryResult<Vec<X>>
 where
-    M: AuditedModel,
+    M: AuditedModel + AuditedRow<Sqlite>,
     <M::Table as QuerySource>::FromClause: QueryFragment<Sqlite>,
     X: Output,
-    for<'conn> I: ExecuteDsl<Completing<'conn, C, R, Loaded<M, X>>, Sqlite>,
-    for<'conn> Completing<'conn, C, R, Loaded<M, X>>: Connection<Backend = Sqlite>,
+    E: Expression,
+    for<'conn> I: ExecuteDsl<Completing<'conn, C, ColumnsAnd<M, E>, Rows<M, X, E>>, Sqlite>,
+    for<'conn> Completing<'conn, C, ColumnsAnd<M, E>, Rows<M, X, E>>: Connection<Backend = Sqlite>,
 {
     relation::check::<M, _>(Write::Insert, conn)?;
-    let rows: Vec<Loaded<M, X>> = own(conn, |conn| {
+    let columns = Columns::of::<M, SqliteConnection>();
+    let rows = own(conn, |conn| {
         let mut completing = Completing {
             conn,
             conflict,
-            returning,
+            returning: ColumnsAnd::new(columns, extra),
             rows: Vec::new(),
         };
         I::execute(insert, &mut completing)?;
         QueryResult::Ok(completing.rows)
     })?;
-    record_rows(conn, ChangeKind::Insert, rows)
+    record_rows::<M, X, E::SqlType>(rows, conn)
+}
+
+/// Records inserted rows, and passes on what else they returned.
+fn record_rows<M, X, ST>(
+    rows: Vec<KeptAnd<M, X, ST>>,
+    conn: &mut SqliteConnection,
+) -> QueryResult<Vec<X>>
+where
+    M: AuditedModel + AuditedRow<Sqlite>,
+    X: Output,
+{
+    let mut recording = Recording::begin::<M, _>(conn)?;
+    let mut outputs = Vec::with_capacity(rows.len());
+    for KeptAnd { row, extra, .. } in rows {
+        let change = RowChange::<KeptRow, _>::Insert(row);
+        recording.add::<M, Sqlite, RowOf<SqliteConnection>, _, _>(&change, extra.mark());
+        outputs.push(extra);
+    }
+    recording.finish(conn)?;
+    Ok(outputs)
 }
 
 impl<C, R, L> ConnectionSealed for Completing<'_, C, R, L> {}

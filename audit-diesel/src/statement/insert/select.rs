@@ -10,8 +10,10 @@ use diesel::result::QueryResult;
 use diesel::{SelectableExpression, Table};
 
 use super::{Insert, InsertReturning, InsertValues, NoConflict, RunInsert, insert_into, shown};
-use crate::model::{AuditedBy, AuditedColumns, AuditedModel};
-use crate::statement::debug::{ShowSql, rendered};
+use crate::connection::RawConnection;
+use crate::model::{AuditedBy, AuditedModel, AuditedRow};
+use crate::statement::columns::{Columns, ColumnsAnd};
+use crate::statement::debug::{ShowSql, ShownBackend, rendered};
 use crate::statement::{Audited, ChangeStatement, TargetTable};
 
 /// `audited_insert_into`, beside Diesel's `insert_into` on a select or on a new row.
@@ -160,13 +162,15 @@ impl<'query, Conn, T, V, C, Op, M, E, X> ChangeStatement<'query, Conn, M, E, X>
 where
     T: Table,
     M: AuditedModel<Table = T>,
-    InsertReturning<Self, NoConflict, (M::Columns, E)>: RunInsert<'query, Conn, M, X>,
+    Conn: RawConnection,
+    M: AuditedRow<Conn::Backend>,
+    InsertReturning<Self, NoConflict, ColumnsAnd<M, E>>: RunInsert<'query, Conn, M, E, X>,
 {
     fn run(self, extra: E, conn: &mut Conn) -> QueryResult<Vec<X>> {
         InsertReturning {
             insert: self,
             conflict: NoConflict,
-            returning: (M::columns(), extra),
+            returning: ColumnsAnd::new(Columns::of::<M, Conn>(), extra),
             prepare: false,
         }
         .run_insert(conn)
@@ -175,11 +179,9 @@ where
 
 impl<T, V, C, Op, M, DB> ShowSql<DB, M> for InsertFromSelect<T, V, C, Op>
 where
-    DB: Backend + Default,
-    DB::QueryBuilder: Default,
+    DB: ShownBackend,
     T: Table,
-    M: AuditedModel,
-    <M as AuditedColumns>::Columns: QueryFragment<DB>,
+    M: AuditedModel + AuditedRow<DB>,
     Self: QueryFragment<DB>,
 {
     fn show(&self, extra: &dyn QueryFragment<DB>) -> QueryResult<String> {

@@ -1,7 +1,6 @@
 //! SQLite: Diesel keeps to itself whether rows are inserted one by one. To show an insert, Diesel runs
 //! it here too, on a connection that only writes the statements down.
 
-use diesel::Table;
 use diesel::connection::{
     CacheSize, Connection, Instrumentation, SimpleConnection, TransactionManager,
     TransactionManagerStatus,
@@ -12,10 +11,12 @@ use diesel::query_builder::{InsertOrIgnoreStatement, InsertStatement, QueryFragm
 use diesel::query_dsl::methods::ExecuteDsl;
 use diesel::result::{ConnectionError, ConnectionResult, QueryResult};
 use diesel::sqlite::Sqlite;
+use diesel::{SqliteConnection, Table};
 
 use super::on_conflict::{DoNothing, InsertFragment, OnConflictDoNothing};
 use super::{InsertOrIgnore, InsertValues, NoConflict};
-use crate::model::{AuditedColumns, AuditedModel};
+use crate::model::{AuditedModel, AuditedRow};
+use crate::statement::columns::{Columns, ColumnsAnd};
 use crate::statement::debug::{ShowSql, rendered};
 
 /// Takes statements down instead of running them.
@@ -35,12 +36,12 @@ fn taken_down<M, I>(
     extra: &dyn QueryFragment<Sqlite>,
 ) -> QueryResult<String>
 where
-    M: AuditedModel,
-    <M as AuditedColumns>::Columns: QueryFragment<Sqlite>,
+    M: AuditedModel + AuditedRow<Sqlite>,
     I: ExecuteDsl<Transcript, Sqlite>,
 {
     let conflict = rendered(conflict)?;
-    let returning = rendered::<Sqlite>(&(M::columns(), extra))?;
+    let columns = Columns::of::<M, SqliteConnection>();
+    let returning = rendered::<Sqlite>(&ColumnsAnd::<M, _>::new(columns, extra))?;
     let mut transcript = Transcript {
         ending: format!("{conflict} RETURNING {returning}"),
         ..Transcript::default()
@@ -53,8 +54,7 @@ impl<T, V, M> ShowSql<Sqlite, M> for InsertValues<T, V>
 where
     T: Table + Clone,
     V: Insertable<T> + Clone,
-    M: AuditedModel<Table = T>,
-    <M as AuditedColumns>::Columns: QueryFragment<Sqlite>,
+    M: AuditedModel<Table = T> + AuditedRow<Sqlite>,
     InsertStatement<T, V::Values>: ExecuteDsl<Transcript, Sqlite>,
 {
     fn show(&self, extra: &dyn QueryFragment<Sqlite>) -> QueryResult<String> {
@@ -67,8 +67,7 @@ impl<T, V, M> ShowSql<Sqlite, M> for InsertValues<T, V, InsertOrIgnore>
 where
     T: Table + Clone,
     V: Insertable<T> + Clone,
-    M: AuditedModel<Table = T>,
-    <M as AuditedColumns>::Columns: QueryFragment<Sqlite>,
+    M: AuditedModel<Table = T> + AuditedRow<Sqlite>,
     InsertOrIgnoreStatement<T, V::Values>: ExecuteDsl<Transcript, Sqlite>,
 {
     fn show(&self, extra: &dyn QueryFragment<Sqlite>) -> QueryResult<String> {
@@ -82,8 +81,7 @@ where
     S: InsertFragment + Clone,
     S::Fragment: ExecuteDsl<Transcript, Sqlite>,
     C: QueryFragment<Sqlite>,
-    M: AuditedModel<Table = S::Table>,
-    <M as AuditedColumns>::Columns: QueryFragment<Sqlite>,
+    M: AuditedModel<Table = S::Table> + AuditedRow<Sqlite>,
 {
     fn show(&self, extra: &dyn QueryFragment<Sqlite>) -> QueryResult<String> {
         let insert = self.insert.clone().into_fragment();
