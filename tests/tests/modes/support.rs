@@ -94,13 +94,19 @@ where
 /// Inserts, changes and deletes a ticket of a kind that its model does not know.
 macro_rules! write_unknown_ticket {
     ($conn:expr) => {{
-        use crate::support::tickets::{dsl::*, table};
-        let ticket = (id.eq(1), kind.eq("wish"), title.eq("a"));
-        let inserted = audited::insert_into(table).values(ticket).execute($conn);
-        let updated = audited::update(table.find(1))
-            .set(title.eq("b"))
+        use crate::support::tickets;
+        let values = (
+            tickets::id.eq(1),
+            tickets::kind.eq("wish"),
+            tickets::title.eq("a"),
+        );
+        let inserted = audited::insert_into(tickets::table)
+            .values(values)
             .execute($conn);
-        let deleted = audited::delete(table.find(1)).execute($conn);
+        let updated = audited::update(tickets::table.find(1))
+            .set(tickets::title.eq("b"))
+            .execute($conn);
+        let deleted = audited::delete(tickets::table.find(1)).execute($conn);
         assert_eq!([inserted, updated, deleted], [Ok(1), Ok(1), Ok(1)]);
     }};
 }

@@ -4,6 +4,8 @@
 mod delete;
 #[path = "cases/errors.rs"]
 mod errors;
+#[path = "cases/generic.rs"]
+mod generic;
 #[path = "cases/insert.rs"]
 mod insert;
 #[path = "cases/model_shapes.rs"]
@@ -12,6 +14,8 @@ mod model_shapes;
 mod replay;
 #[path = "cases/returning.rs"]
 mod returning;
+#[path = "cases/shown.rs"]
+mod shown;
 #[path = "cases/skipped.rs"]
 mod skipped;
 #[path = "cases/tables.rs"]
@@ -20,6 +24,8 @@ mod tables;
 mod unreadable;
 #[path = "cases/update.rs"]
 mod update;
+#[path = "cases/upsert.rs"]
+mod upsert;
 #[path = "cases/writers.rs"]
 mod writers;
 
@@ -29,7 +35,7 @@ use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::r2d2::{ConnectionManager, PooledConnection};
 
-use super::{App, Conn, app};
+use super::{App, Backend, Conn, app};
 
 pub(super) type Pooled = PooledConnection<ConnectionManager<Conn>>;
 
