@@ -534,7 +534,7 @@ fn a_row_that_a_trigger_returns_without_its_id_is_recorded_as_far_as_it_is_known
     assert!(
         matches!(
             AuditError::of(&refused),
-            Some(AuditError::NotReturned { .. })
+            Some(AuditError::KeyNotUnique { .. })
         ),
         "{refused:?}"
     );

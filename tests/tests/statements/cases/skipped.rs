@@ -51,7 +51,7 @@ fn watched(app: &App) -> (Conn, Receiver<String>) {
 fn a_skipped_column_of_two_megabytes_is_not_selected_by_any_statement() {
     let app = app();
     let (conn, statements) = &mut watched(&app);
-    run(conn, &photos_table());
+    run(&mut plain_connection(&app), &photos_table());
     let values = (
         photos::id.eq(1),
         photos::title.eq("a"),
