@@ -17,6 +17,8 @@ pub enum Network {
     HalfOpen = 2,
     /// It refuses everybody.
     Refusing = 3,
+    /// It works, and no server hears of the end of a client, as where the client's host vanishes.
+    Orphaning = 4,
 }
 
 struct Shared {
@@ -80,6 +82,19 @@ impl Proxy {
     }
 }
 
+/// Keeps the connection to a server whose client is gone until the server ends it.
+fn orphan(server: &mut TcpStream) {
+    let mut buffer = [0; 1 << 10];
+    loop {
+        match server.read(&mut buffer) {
+            Ok(0) => return,
+            Ok(_) => {}
+            Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+            Err(_) => return,
+        }
+    }
+}
+
 impl Shared {
     fn is(&self, network: Network) -> bool {
         self.network.load(Ordering::SeqCst) == network as u8
@@ -134,6 +149,9 @@ impl Shared {
             if to.write_all(&buffer[..passed]).is_err() || passed < read {
                 break;
             }
+        }
+        if self.is(Network::Orphaning) {
+            orphan(if answers { &mut from } else { &mut to });
         }
         let _ = from.shutdown(Shutdown::Both);
         let _ = to.shutdown(Shutdown::Both);
