@@ -9,8 +9,6 @@ mod encode;
 mod event;
 mod guard;
 pub(crate) mod health;
-#[cfg(feature = "postgres")]
-mod keys;
 mod no_queue;
 mod prepared;
 mod publish;
@@ -26,8 +24,9 @@ pub use stats::AuditorStats;
 pub(crate) use stats::DeliveryCounters;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
-use audit_core::{Queue, QueueStatus, Warning};
+use audit_core::{Queue, QueueStatus, SigningKey, Warning};
 
 use crate::AuditError;
 use crate::delivery::Delivery;
@@ -62,8 +61,8 @@ struct Shared {
     settings: Settings,
     counters: Counters,
     losses_said: Seldom,
-    #[cfg(feature = "postgres")]
-    keys: keys::CheckedKeys,
+    /// How often a prepared statement was found to return other types than it did.
+    stale_plans: AtomicU32,
 }
 
 /// What the builder sets beside the queue.
@@ -79,6 +78,7 @@ struct Settings {
     guarded: GuardedTables,
     /// The application's own words that say secret.
     secret_words: Vec<&'static str>,
+    signing_key: Option<SigningKey>,
 }
 
 impl Auditor {
@@ -103,8 +103,7 @@ impl Auditor {
                 settings,
                 counters: Counters::new(delivery),
                 losses_said: Seldom::default(),
-                #[cfg(feature = "postgres")]
-                keys: keys::CheckedKeys::default(),
+                stale_plans: AtomicU32::new(0),
             }),
         }
     }
@@ -115,10 +114,15 @@ impl Auditor {
         Arc::clone(&self.shared.queue)
     }
 
-    /// The models whose keys were found to tell rows apart.
-    #[cfg(feature = "postgres")]
-    pub(crate) fn keys(&self) -> &keys::CheckedKeys {
-        &self.shared.keys
+    /// How often a prepared statement was found to return other types than it did: what one
+    /// connection finds, the others need not run into.
+    pub(crate) fn stale_plans(&self) -> u32 {
+        self.shared.stale_plans.load(Ordering::Relaxed)
+    }
+
+    /// A prepared statement was found to return other types than it did.
+    pub(crate) fn one_more_stale_plan(&self) {
+        self.shared.stale_plans.fetch_add(1, Ordering::Relaxed);
     }
 
     /// What the auditor did since it was built, how its threads fare, and what waits on this machine.

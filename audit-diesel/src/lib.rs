@@ -55,7 +55,8 @@
 //! A record leaves when its transaction is committed. It goes to a [`Queue`] (a journal in a
 //! SQLite file, a Redis list, or the one in front of the other), and a [`Consumer`] stores it.
 //!
-//! What catches a write that would leave no record is told in [`docs::nobody_forgets`].
+//! What catches a write that would leave no record is told in [`docs::nobody_forgets`], and what a write
+//! of a view, a partitioned table or another kind of relation does in [`docs::relations`].
 //!
 //! # Features
 //!
@@ -86,6 +87,7 @@ mod model;
 mod panics;
 mod queue;
 mod recorder;
+mod relation;
 mod schema;
 mod sql;
 mod statement;
@@ -106,7 +108,9 @@ pub use delivery::Delivery;
 pub use error::AuditError;
 pub use exempt::exempt;
 pub use guard::GuardMode;
-pub use model::{AuditedBy, AuditedColumns, AuditedModel, ColumnDecision, Decided};
+pub use model::{
+    AuditedBy, AuditedColumns, AuditedModel, AuditedRow, ColumnDecision, Decided, RecordedField,
+};
 #[cfg(feature = "journal")]
 pub use queue::{Fsync, Journal, JournalBuilder};
 #[cfg(feature = "redis")]
@@ -135,6 +139,7 @@ pub mod audited {
 /// What generated code refers to. Not part of the public API.
 #[doc(hidden)]
 pub mod __private {
+    pub use crate::model::{UNREADABLE, load, load_as, write};
     pub use crate::schema::macros as schema;
     pub use diesel;
 

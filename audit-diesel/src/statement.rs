@@ -1,21 +1,28 @@
 //! `audited::…` in place of `diesel::…`: the statement runs as Diesel would run it, and its changes
 //! are recorded.
 
+mod columns;
 mod delete;
+mod image;
 mod insert;
+mod json;
+mod plan;
 #[cfg(feature = "postgres")]
-mod postgres;
+pub(crate) mod postgres;
 mod recording;
+mod relation;
 mod returning;
 mod row;
+mod row_changes;
 mod save_changes;
 #[cfg(feature = "sqlite")]
-mod sqlite;
+pub(crate) mod sqlite;
 mod texts;
 mod update;
 mod where_clause;
 
 pub use delete::delete;
+pub(crate) use image::StoredValues;
 pub use insert::{IncompleteInsert, IncompleteOnConflict, insert_into};
 pub use save_changes::AuditedSaveChangesDsl;
 pub use update::{IncompleteUpdate, UpdateStatement, update};
@@ -23,7 +30,7 @@ pub use update::{IncompleteUpdate, UpdateStatement, update};
 use std::fmt;
 use std::marker::PhantomData;
 
-use audit_core::{CapturedContext, ChangeKind};
+use audit_core::CapturedContext;
 use diesel::query_dsl::methods::ExecuteDsl;
 use diesel::query_dsl::{LoadQuery, RunQueryDsl};
 use diesel::result::QueryResult;
@@ -32,10 +39,9 @@ use crate::Delivery;
 use crate::connection::{AuditedConnection, RawConnection};
 use crate::delivery;
 use crate::model::AuditedModel;
-use crate::recorder::{Recorder, own};
-use recording::Recording;
+use crate::recorder::Recorder;
 use returning::{AllColumns, Returning, ReturningClause, WriteMark};
-use row::{Extra, Loaded, Mark, Output, RowChange};
+use row::{Extra, Mark};
 
 /// A statement whose changes are recorded when it runs.
 ///
@@ -144,8 +150,12 @@ where
 {
     fn execute(query: Self, conn: &mut Conn) -> QueryResult<usize> {
         let _context = query.built_in.enter();
-        let rows = audited::<M, _, _>(conn.raw(), |conn| query.statement.run(WriteMark, conn))?;
-        Ok(rows.len())
+        let conn = conn.raw();
+        let rows = audited::<M, _, _>(conn, |conn| query.statement.run(WriteMark, conn))?;
+        Ok(match relation::is_counted::<M, _>(conn) {
+            true => rows.len(),
+            false => 0,
+        })
     }
 }
 
@@ -165,45 +175,8 @@ where
         Delivery::Prepared | Delivery::Transactional => conn.run_with_records(run),
     };
     if let Some(recorder) = Recorder::of(conn) {
-        if result.is_err() {
-            recorder.statement_failed();
-        }
+        recorder.statement_ended(result.is_err());
         recorder.go_on_with_panic();
     }
-    result
-}
-
-/// As [`own`], and tells `run` whether the connection may keep one more form of the model's
-/// statements prepared.
-fn own_preparing<M: 'static, C, T>(conn: &mut C, run: impl FnOnce(bool, &mut C) -> T) -> T
-where
-    C: RawConnection,
-{
-    let room = Recorder::of(conn).is_some_and(|r| r.prepared_forms().has_room::<M>());
-    let result = own(conn, |conn| run(room, conn));
-    if let Some(recorder) = Recorder::of(conn) {
-        recorder.prepared_forms().count_new::<M>();
-    }
-    result
-}
-
-/// Records the rows of an insert or a delete, and passes on what else they returned.
-fn record_rows<C, M, X>(
-    conn: &mut C,
-    kind: ChangeKind,
-    rows: Vec<Loaded<M, X>>,
-) -> QueryResult<Vec<X>>
-where
-    C: RawConnection,
-    M: AuditedModel,
-    X: Output,
-{
-    let mut recording = Recording::begin::<M, C>(conn)?;
-    let mut outputs = Vec::with_capacity(rows.len());
-    for row in rows {
-        recording.add(&RowChange::of_one(kind, row.change), row.extra.mark());
-        outputs.push(row.extra);
-    }
-    recording.finish(conn)?;
-    Ok(outputs)
+    result.map_err(C::explained)
 }

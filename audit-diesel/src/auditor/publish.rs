@@ -1,5 +1,7 @@
 //! Hands records over whose transaction has ended.
 
+use std::borrow::Cow;
+
 use audit_core::{Payload, QueueError};
 use uuid::Uuid;
 
@@ -16,6 +18,7 @@ impl Auditor {
         if payloads.is_empty() {
             return;
         }
+        let payloads = &*self.signed(payloads);
         match self.shared.queue.push(payloads) {
             // One that is too large must not take the others along.
             Err(QueueError::TooLarge { .. }) if payloads.len() > 1 => {
@@ -42,6 +45,14 @@ impl Auditor {
                 %error,
                 "audit records could not be handed over and are lost"
             );
+        }
+    }
+
+    /// The payloads as they leave.
+    pub(crate) fn signed<'a>(&self, payloads: &'a [Payload]) -> Cow<'a, [Payload]> {
+        match &self.shared.settings.signing_key {
+            Some(key) => payloads.iter().map(|payload| key.sign(payload)).collect(),
+            None => Cow::Borrowed(payloads),
         }
     }
 

@@ -17,11 +17,11 @@ use crate::model::{AuditedBy, AuditedModel};
 
 /// Updates rows and records what changed in each of them; stands where `diesel::update` stood.
 ///
-/// On PostgreSQL the old rows are locked and read by the update itself, in one round trip. The first
-/// update of a model also asks whether its key tells the table's rows apart, and is refused with
-/// [`AuditError::KeyNotUnique`](crate::AuditError::KeyNotUnique) where it does not. On SQLite they are read first, in the same immediate transaction; there rows are paired by their
-/// key, so that an update which gives several rows new keys at once is recorded as what became of
-/// each key.
+/// On PostgreSQL the old rows are locked and read by the update itself, in one round trip. It is refused
+/// with [`AuditError::KeyNotUnique`](crate::AuditError::KeyNotUnique) where PostgreSQL does not vouch
+/// that the model's key tells the relation's rows apart: see [`docs::relations`](crate::docs::relations).
+/// On SQLite they are read first, in the same immediate transaction; there rows are paired by their key, so
+/// that an update which gives several rows new keys at once is recorded as what became of each key.
 pub fn update<T, M>(source: T) -> IncompleteUpdate<T::Table, Target<T::WhereClause>, M>
 where
     T: IntoUpdateTarget,
@@ -181,11 +181,4 @@ impl<T: QuerySource, W, C> UpdateStatement<T, W, C> {
 impl<T: QuerySource, W, C> QueryId for UpdateStatement<T, W, C> {
     type QueryId = ();
     const HAS_STATIC_QUERY_ID: bool = false;
-}
-
-/// The SQL names of the model's columns.
-pub(super) fn columns<M: AuditedModel>() -> Vec<&'static str> {
-    let mut columns = Vec::new();
-    M::visit_columns(&mut |column| columns.push(column));
-    columns
 }
