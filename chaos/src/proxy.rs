@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How the network is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,10 +82,16 @@ impl Proxy {
     }
 }
 
-/// Keeps the connection to a server whose client is gone until the server ends it.
+/// When the probes of TCP's keep-alive would tell a server that its client is gone. In the midst of a
+/// COPY nothing else does.
+const KEPT_ALIVE: Duration = Duration::from_secs(8);
+
+/// Keeps the connection to a server whose client is gone until the server ends it, or its keep-alive
+/// would.
 fn orphan(server: &mut TcpStream) {
     let mut buffer = [0; 1 << 10];
-    loop {
+    let end = Instant::now() + KEPT_ALIVE;
+    while Instant::now() < end {
         match server.read(&mut buffer) {
             Ok(0) => return,
             Ok(_) => {}
