@@ -1,11 +1,14 @@
 //! SQLite: a statement outside of a transaction gets one, and its changes are recorded while the
 //! database is still locked against other writers.
 
+use diesel::dsl::sql;
+use diesel::query_dsl::RunQueryDsl;
 use diesel::result::{Error, QueryResult};
+use diesel::sql_types::{Nullable, Text};
 use diesel::sqlite::SqliteConnection;
 
 use super::atomic::{in_transaction, uncaught, within_savepoint};
-use super::{AuditedConnection, EntriesToStore, RawConnection, RelationFacts};
+use super::{AuditedConnection, EntriesToStore, RawConnection, RelationFacts, sqlite_version};
 use crate::recorder::Recorder;
 use crate::statement;
 use crate::store::sqlite::insert;
@@ -44,12 +47,22 @@ impl RawConnection for SqliteConnection {
         uncaught(|panics| within_savepoint(self, |conn| panics.turned_into_errors(|| run(conn))))
     }
 
+    fn check_supported(&mut self) -> QueryResult<()> {
+        sqlite_version::check(self)
+    }
+
     fn store_records(&mut self, entries: &EntriesToStore) -> QueryResult<()> {
         insert(self, &entries.0)
     }
 
     fn server_identity(&mut self) -> QueryResult<Option<String>> {
         Ok(None)
+    }
+
+    /// What the migrations have written into the file.
+    fn database_identity(&mut self) -> QueryResult<Option<String>> {
+        const IDENTITY: &str = "'sqlite ' || (SELECT id FROM audit_identity)";
+        diesel::select(sql::<Nullable<Text>>(IDENTITY)).get_result(self)
     }
 
     fn relation(&mut self, table: &str, _: &[&str]) -> QueryResult<RelationFacts> {
