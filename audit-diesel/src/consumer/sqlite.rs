@@ -68,6 +68,10 @@ impl Backend for SqliteConnection {
         })
     }
 
+    fn at_work(&mut self, _: i64) -> QueryResult<Option<String>> {
+        Ok(None)
+    }
+
     fn insert_new(&mut self, entries: &[&EntryToStore]) -> QueryResult<usize> {
         self.insert_rows(entries)
     }

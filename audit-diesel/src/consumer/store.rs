@@ -44,11 +44,15 @@ pub trait Backend: Connection {
     /// Runs a batch in a transaction that may write.
     fn batch<T>(&mut self, run: impl FnOnce(&mut Self) -> QueryResult<T>) -> QueryResult<T>;
 
-    /// Lets one consumer of a queue work at a time; `false` where another one does.
+    /// Lets one consumer of a queue work at a time; `false` where another one does. What it may cost
+    /// the others when this one vanishes is bounded as well.
     fn try_lock(&mut self, key: i64) -> QueryResult<bool>;
 
     /// As [`try_lock`](Self::try_lock), and looks for two records that may be stored already.
     fn begin(&mut self, key: i64, records: Option<[Uuid; 2]>) -> QueryResult<Begun>;
+
+    /// Who has the lock, in words, with what can be done about it.
+    fn at_work(&mut self, key: i64) -> QueryResult<Option<String>>;
 
     /// Inserts new rows the fastest way, into a table that [is as declared](Begun::is_as_declared); a
     /// row that is there already is an error.
@@ -281,7 +285,7 @@ fn transaction<C: Backend>(
     let delivery = conn.batch(|conn| {
         let begun = beginning.run(conn)?;
         if !begun.is_locked {
-            return Ok(Delivery::StandBy);
+            return Ok(Delivery::StandBy(conn.at_work(beginning.lock)?));
         }
         failpoint!("store.begun");
         let mut storing = Storing {

@@ -210,7 +210,7 @@ impl Sink for Carried {
     fn deliver(&mut self, payloads: &[Payload], (): ()) -> Result<Delivery, Undelivered> {
         // What was read before it took over may have been carried by another process meanwhile.
         if !self.carrier.was_it().map_err(|error| error.to_string())? {
-            return Ok(Delivery::StandBy);
+            return Ok(Delivery::StandBy(None));
         }
         let delivered = self.forward.deliver(payloads, ());
         if delivered.is_err() {
@@ -226,7 +226,7 @@ impl Sink for Carried {
 
     fn set_aside(&mut self, payload: &Payload, reason: &str) -> Result<Delivery, Undelivered> {
         if !self.carrier.was_it().map_err(|error| error.to_string())? {
-            return Ok(Delivery::StandBy);
+            return Ok(Delivery::StandBy(None));
         }
         self.forward.set_aside(payload, reason)
     }

@@ -6,6 +6,7 @@
 )]
 
 mod bad_days;
+mod frozen;
 mod full_disk;
 mod locked;
 mod on_postgres;

@@ -8,9 +8,11 @@ use super::super::backoff;
 use super::super::checks::Checks;
 use super::super::flush::Flushes;
 use super::Sink;
+use super::batch_limit::BatchLimit;
 use super::drain::Pass;
 use super::outage::Outage;
 use super::shared::Shared;
+use super::stand_by::StandBy;
 use super::suspicion::Suspicion;
 
 /// How soon a worker that stands by looks again while somebody waits for a flush.
@@ -19,12 +21,19 @@ const STAND_BY_FOR_FLUSH: Duration = Duration::from_millis(20);
 /// long one.
 const BACKOFF_FOR_FLUSH: Duration = Duration::from_millis(500);
 
+/// As after so many failures is waited at most while batches become smaller.
+const FAILURES_WHILE_SHRINKING: u32 = 2;
+
 /// What the thread owns.
 pub(super) struct Run<S> {
     pub(super) shared: Arc<Shared>,
     pub(super) sink: S,
     pub(super) failures: u32,
     pub(super) suspicion: Suspicion,
+    pub(super) batch_limit: BatchLimit,
+    pub(super) stand_by: StandBy,
+    /// Whether what has failed cannot be over by itself.
+    pub(super) needs_somebody: bool,
     outage: Outage,
     checks: Checks,
     pub(super) flushes: Flushes,
@@ -39,6 +48,9 @@ impl<S: Sink> Run<S> {
             sink,
             failures: 0,
             suspicion: Suspicion::default(),
+            batch_limit: BatchLimit::default(),
+            stand_by: StandBy::default(),
+            needs_somebody: false,
             outage: Outage::default(),
             checks: Checks::default(),
             flushes: Flushes::default(),
@@ -58,7 +70,7 @@ impl<S: Sink> Run<S> {
             let pause = match pass {
                 Ok(Ok(Pass::Stopped)) => return,
                 Ok(Ok(Pass::Empty)) => self.succeeded(self.shared.settings.interval),
-                Ok(Ok(Pass::Waiting)) => self.succeeded(self.stand_by()),
+                Ok(Ok(Pass::Waiting)) => self.waits(),
                 Ok(Err(problem)) => self.failed(problem, false),
                 Err(panic) => self.failed(message_of(panic.as_ref()), true),
             };
@@ -93,24 +105,53 @@ impl<S: Sink> Run<S> {
         }
     }
 
+    /// What is left has to wait. Where another worker keeps it from being delivered for long, that is
+    /// as good as a failure.
+    fn waits(&mut self) -> Duration {
+        let pause = self.stand_by();
+        let Some(problem) = self.stand_by.problem(Instant::now()) else {
+            return self.succeeded(pause);
+        };
+        if self.outage.failed(Instant::now()).is_some() {
+            tracing::warn!(worker = self.shared.settings.name, problem);
+        }
+        self.shared.lock().stats.note_failure(problem);
+        pause
+    }
+
     fn failed(&mut self, problem: String, panicked: bool) -> Duration {
         self.failures = self.failures.saturating_add(1);
         let worker = self.shared.settings.name;
         if panicked {
             tracing::error!(worker, problem, "panicked; it goes on");
         } else if let Some(lasts) = self.outage.failed(Instant::now()) {
-            tracing::warn!(
-                worker,
-                problem,
-                seconds = lasts.as_secs(),
-                "cannot deliver audit records now; it tries again"
-            );
+            let seconds = lasts.as_secs();
+            if self.needs_somebody {
+                tracing::error!(
+                    worker,
+                    problem,
+                    seconds,
+                    "cannot deliver audit records until somebody mends this"
+                );
+            } else {
+                tracing::warn!(
+                    worker,
+                    problem,
+                    seconds,
+                    "cannot deliver audit records now; it tries again"
+                );
+            }
         }
         let stats = &mut self.shared.lock().stats;
         stats.outages += u64::from(!panicked);
         stats.panics += u64::from(panicked);
         stats.note_failure(problem);
-        backoff::delay(self.failures, self.shared.settings.longest_backoff)
+        // It is not known yet whether a smaller batch goes through.
+        let failures = match self.batch_limit.is_shrinking() {
+            true => self.failures.min(FAILURES_WHILE_SHRINKING),
+            false => self.failures,
+        };
+        backoff::delay(failures, self.shared.settings.longest_backoff)
     }
 
     fn stand_by(&self) -> Duration {
