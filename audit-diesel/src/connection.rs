@@ -5,8 +5,14 @@ mod atomic;
 mod postgres;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+#[cfg(feature = "sqlite")]
+mod turns;
 
 pub(crate) use atomic::within_savepoint;
+#[cfg(feature = "sqlite")]
+pub(crate) use sqlite::{busy_timeout, turns_of};
+#[cfg(feature = "sqlite")]
+pub(crate) use turns::{ConsumerTurn, OpenTurn, Turns};
 
 use diesel::Connection;
 use diesel::connection::LoadConnection;
@@ -30,6 +36,11 @@ pub trait AuditedConnection: Connection<Backend: AuditedBackend> {
 
 /// One of Diesel's own connections.
 pub trait RawConnection: LoadConnection<Backend: AuditedBackend> {
+    /// Prepares the connection for a consumer that writes to the same database, once an auditor is
+    /// attached.
+    #[doc(hidden)]
+    fn attached(&mut self) {}
+
     /// Runs an audited statement: what it changes is recorded before another connection can change
     /// the same rows, so that times follow the order of commits.
     #[doc(hidden)]

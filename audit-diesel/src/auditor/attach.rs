@@ -17,6 +17,10 @@ impl Auditor {
     /// same connection changes nothing. Inside a transaction that Diesel opened it joins that one; a
     /// transaction that raw SQL opened before cannot be seen: attach first.
     ///
+    /// A SQLite connection that waits for no lock (`busy_timeout` is 0, which is SQLite's default) is made
+    /// to wait for up to 5 s: a consumer may be writing to the same file. Set it to anything else
+    /// before, or after, to have that instead.
+    ///
     /// Outside of a transaction PostgreSQL is asked which server it is, once: where a connection is
     /// lost during COMMIT, that server alone knows what became of the transaction.
     pub fn attach<C>(&self, conn: &mut C)
@@ -47,6 +51,7 @@ impl Auditor {
             }
             _ => conn.set_instrumentation(recorder(chained)),
         }
+        conn.attached();
         if depth == 0 {
             learn_server(conn);
         }

@@ -26,6 +26,9 @@ pub trait AuditStore: Backend + R2D2Connection + 'static {}
 /// this crate, and so keeps [`AuditStore`] closed.
 #[expect(private_interfaces, reason = "nobody outside can name it")]
 pub trait Backend: Connection {
+    /// How many records a transaction stores at most.
+    const LARGEST_BATCH: usize = usize::MAX;
+
     /// Says which table the migrations did not make, or which right is missing.
     fn check_tables(&mut self) -> Result<(), ConsumerError>;
 

@@ -6,6 +6,7 @@
 )]
 
 mod bad_days;
+mod beside_writers;
 mod frozen;
 mod full_disk;
 mod locked;
