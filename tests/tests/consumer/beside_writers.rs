@@ -74,16 +74,18 @@ struct Outcome {
 }
 
 fn write(pool: &SqlitePool, writers: usize, round: Round, lasts: Duration) -> Outcome {
-    let conn = &mut pool.get().unwrap();
+    let mut conn = pool.get().unwrap();
     let ids: Vec<i32> = (0..writers)
         .map(|_| {
             diesel::insert_into(accounts::table)
                 .values(NewAccount::new("a@example.com"))
                 .returning(accounts::id)
-                .get_result(conn)
+                .get_result(&mut conn)
                 .unwrap()
         })
         .collect();
+    // Pools have ten connections unless said otherwise.
+    drop(conn);
     let (outcome, end) = (Mutex::new(Outcome::default()), Instant::now() + lasts);
     thread::scope(|scope| {
         for id in ids {
@@ -129,10 +131,11 @@ fn compared(writers: usize, journal_mode: &str) -> (Outcome, Outcome) {
     let queue = MemoryQueue::new();
     let auditor = Auditor::builder().queue(queue.clone()).build().unwrap();
     let pool = pool_at(&folder.path().join("app.db"), Some(&auditor));
-    let conn = &mut pool.get().unwrap();
+    let mut conn = pool.get().unwrap();
     conn.batch_execute(&mode).unwrap();
     conn.batch_execute(ACCOUNTS).unwrap();
     conn.run_pending_migrations(trail::MIGRATIONS).unwrap();
+    drop(conn);
     let consumer = Consumer::builder(auditor.queue(), pool.clone()).interval(INTERVAL);
     let consumer = consumer.spawn().unwrap();
     let ended = AtomicBool::new(false);
@@ -148,6 +151,7 @@ fn compared(writers: usize, journal_mode: &str) -> (Outcome, Outcome) {
     );
     assert!(longest < INTERVAL + SLACK, "nothing stored for {longest:?}");
     consumer.flush_within(LONG).unwrap();
+    let conn = &mut pool.get().unwrap();
     let rows: i64 = trail::audit_logs::table.count().get_result(conn).unwrap();
     let balances: Vec<i64> = accounts::table
         .select(accounts::balance)
