@@ -43,7 +43,7 @@ fn a_consumer_that_vanishes_in_its_transaction_is_named_and_holds_nobody_up_for_
         let builder = Consumer::builder(Arc::new(queue.clone()), pg_pool(url));
         builder.interval(NEVER).spawn().unwrap()
     };
-    let (frozen, other) = (at(&through), at(&url));
+    let frozen = at(&through);
     queue.push(&payloads(20)).unwrap();
     let _ = frozen.flush_within(std::time::Duration::from_millis(1));
     let (conn, mut pid) = (&mut app.guard.connection(), None);
@@ -51,6 +51,7 @@ fn a_consumer_that_vanishes_in_its_transaction_is_named_and_holds_nobody_up_for_
         pid = holder(conn);
         pid.is_some()
     });
+    let other = at(&url);
     let (began, name) = (Instant::now(), format!("backend {}", pid.unwrap()));
     wait_until("the name of who holds the lock", LONG, || {
         let _ = other.flush_within(std::time::Duration::from_millis(100));
