@@ -2,11 +2,15 @@
 
 mod actor;
 mod attach;
+mod captured;
 mod scope;
+mod wrap;
 
 pub use actor::{Actor, Source};
 pub use attach::Attached;
-pub use scope::ContextGuard;
+pub use captured::CapturedContext;
+pub use scope::{ContextGuard, ScopeOutput};
+pub use wrap::Wrap;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -63,6 +67,8 @@ struct Fields {
     request_id: Option<String>,
     #[serde(skip_serializing_if = "Extra::is_empty")]
     extra: Extra,
+    #[serde(skip)]
+    number: captured::Number,
 }
 
 /// A text that is no IP address; see [`AuditContext::ip_text`].

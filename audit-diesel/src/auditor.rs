@@ -9,8 +9,6 @@ mod encode;
 mod event;
 mod guard;
 pub(crate) mod health;
-#[cfg(feature = "postgres")]
-mod keys;
 mod no_queue;
 mod prepared;
 mod publish;
@@ -26,12 +24,15 @@ pub use stats::AuditorStats;
 pub(crate) use stats::DeliveryCounters;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
-use audit_core::{Queue, QueueStatus, Warning};
+use audit_core::{Queue, QueueStatus, SigningKey, Warning};
 
 use crate::AuditError;
 use crate::delivery::Delivery;
 use crate::guard::{GuardMode, GuardedTables};
+use crate::log::Seldom;
+use crate::panics::ContainedQueue;
 use no_queue::NoQueue;
 use stats::Counters;
 
@@ -59,8 +60,9 @@ struct Shared {
     prepared: Option<Box<dyn PreparedRecords>>,
     settings: Settings,
     counters: Counters,
-    #[cfg(feature = "postgres")]
-    keys: keys::CheckedKeys,
+    losses_said: Seldom,
+    /// How often a prepared statement was found to return other types than it did.
+    stale_plans: AtomicU32,
 }
 
 /// What the builder sets beside the queue.
@@ -76,6 +78,7 @@ struct Settings {
     guarded: GuardedTables,
     /// The application's own words that say secret.
     secret_words: Vec<&'static str>,
+    signing_key: Option<SigningKey>,
 }
 
 impl Auditor {
@@ -90,15 +93,17 @@ impl Auditor {
         settings: Settings,
         delivery: Arc<DeliveryCounters>,
     ) -> Self {
+        let has_queue = queue.is_some();
+        let queue = queue.unwrap_or_else(|| Arc::new(NoQueue));
         Self {
             shared: Arc::new(Shared {
-                has_queue: queue.is_some(),
-                queue: queue.unwrap_or_else(|| Arc::new(NoQueue)),
+                has_queue,
+                queue: Arc::new(ContainedQueue::around(queue, &delivery)),
                 prepared,
                 settings,
                 counters: Counters::new(delivery),
-                #[cfg(feature = "postgres")]
-                keys: keys::CheckedKeys::default(),
+                losses_said: Seldom::default(),
+                stale_plans: AtomicU32::new(0),
             }),
         }
     }
@@ -109,10 +114,15 @@ impl Auditor {
         Arc::clone(&self.shared.queue)
     }
 
-    /// The models whose keys were found to tell rows apart.
-    #[cfg(feature = "postgres")]
-    pub(crate) fn keys(&self) -> &keys::CheckedKeys {
-        &self.shared.keys
+    /// How often a prepared statement was found to return other types than it did: what one
+    /// connection finds, the others need not run into.
+    pub(crate) fn stale_plans(&self) -> u32 {
+        self.shared.stale_plans.load(Ordering::Relaxed)
+    }
+
+    /// A prepared statement was found to return other types than it did.
+    pub(crate) fn one_more_stale_plan(&self) {
+        self.shared.stale_plans.fetch_add(1, Ordering::Relaxed);
     }
 
     /// What the auditor did since it was built, how its threads fare, and what waits on this machine.

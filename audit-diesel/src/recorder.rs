@@ -6,9 +6,13 @@ mod control;
 mod observe;
 mod prepared;
 mod record;
+mod relations;
+mod retry_point;
 mod settle;
 mod transaction;
 
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -21,9 +25,12 @@ use crate::auditor::Auditor;
 use crate::connection::{OpenTurn, Turns};
 use crate::exempt::Exempt;
 use crate::guard::{RawWrite, Watch};
+use crate::panics;
 use ask::ask_whether_open;
 use control::Control;
 use prepared::PreparedForms;
+use relations::Relations;
+pub(crate) use retry_point::RetryPoint;
 pub(crate) use transaction::Dialect;
 use transaction::TransactionBuffer;
 
@@ -32,6 +39,10 @@ pub(crate) struct Recorder {
     auditor: Auditor,
     /// What was to see the events before the auditor came.
     chained: Option<Box<dyn Instrumentation>>,
+    /// Set while an audited statement runs.
+    holds_panics: bool,
+    /// What the chained instrumentation panicked with meanwhile.
+    held_panic: Option<Box<dyn Any + Send>>,
     transaction: TransactionBuffer,
     /// What the query that runs now does to the transaction.
     running: Vec<Control>,
@@ -59,6 +70,10 @@ pub(crate) struct Recorder {
     server_asked: bool,
     /// What the connection keeps prepared of our statements.
     prepared_forms: PreparedForms,
+    /// What the connection was told about the relations that its models map.
+    relations: Relations,
+    /// Where a statement that failed can be tried again from.
+    retry_point: Option<RetryPoint>,
     /// Who writes when, where a consumer may write to the same file.
     #[cfg(feature = "sqlite")]
     turns: FileTurns,
@@ -94,6 +109,8 @@ impl Recorder {
         Self {
             auditor,
             chained,
+            holds_panics: false,
+            held_panic: None,
             transaction: TransactionBuffer::new(dialect, max_bytes, depth),
             running: Vec::new(),
             failed: false,
@@ -108,6 +125,8 @@ impl Recorder {
             server: None,
             server_asked: false,
             prepared_forms: PreparedForms::default(),
+            relations: Relations::default(),
+            retry_point: None,
             #[cfg(feature = "sqlite")]
             turns: FileTurns::default(),
         }
@@ -227,14 +246,79 @@ impl Recorder {
         OwnStatement(Arc::clone(&self.own_statement))
     }
 
+    /// Holds the panics of the chained instrumentation back that come when a query has run, until
+    /// [`go_on_with_panic`](Self::go_on_with_panic): the row is written by then, and its record is
+    /// not made yet.
+    pub(crate) fn hold_panics(&mut self) {
+        self.holds_panics = true;
+        self.held_panic = None;
+    }
+
+    /// Goes on with the panic that was held back, if any was.
+    pub(crate) fn go_on_with_panic(&mut self) {
+        self.holds_panics = false;
+        if let Some(panic) = self.held_panic.take() {
+            resume_unwind(panic);
+        }
+    }
+
+    fn pass_on(&mut self, event: InstrumentationEvent<'_>) {
+        let Some(chained) = &mut self.chained else {
+            return;
+        };
+        if !self.holds_panics || !matches!(event, InstrumentationEvent::FinishQuery { .. }) {
+            return chained.on_connection_event(event);
+        }
+        let passed_on = AssertUnwindSafe(|| chained.on_connection_event(event));
+        if let Err(panic) = catch_unwind(passed_on) {
+            match self.held_panic {
+                None => self.held_panic = Some(panic),
+                Some(_) => drop(panics::message(panic)),
+            }
+        }
+    }
+
     /// What the connection keeps prepared of our statements.
     pub(crate) fn prepared_forms(&mut self) -> &mut PreparedForms {
         &mut self.prepared_forms
     }
 
-    /// An audited statement failed: that may have ended the transaction.
-    pub(crate) fn statement_failed(&mut self) {
-        self.transaction.doubt_on_sqlite();
+    /// What the connection was told about the relations that its models map.
+    pub(crate) fn relations(&mut self) -> &mut Relations {
+        &mut self.relations
+    }
+
+    /// Whether statements of this model are kept prepared, should they have one more form.
+    pub(crate) fn may_keep_prepared<M: 'static>(&mut self) -> bool {
+        self.prepared_forms.has_room::<M>() && self.relations.keeps_plans()
+    }
+
+    /// Changes when a statement that was prepared before may return other types than it did: then it
+    /// has to be prepared anew, under another text.
+    pub(crate) fn plan_version(&self) -> u64 {
+        u64::from(self.auditor.stale_plans()) << 32 | u64::from(self.relations.retyped())
+    }
+
+    /// A statement that was prepared under this version returns other types than it did.
+    pub(crate) fn plan_was_stale(&mut self, version: u64) {
+        self.relations.one_more_stale_plan();
+        if version == self.plan_version() {
+            self.auditor.one_more_stale_plan();
+        }
+    }
+
+    /// Where a statement that failed can be tried again from, once.
+    pub(crate) fn take_retry_point(&mut self) -> Option<RetryPoint> {
+        self.retry_point.take()
+    }
+
+    /// An audited statement has ended, and not as `failed` where that is false. A failure may have
+    /// ended the transaction.
+    pub(crate) fn statement_ended(&mut self, failed: bool) {
+        self.retry_point = None;
+        if failed {
+            self.transaction.doubt_on_sqlite();
+        }
     }
 
     /// Whether it is not known yet which server the connection is to.
@@ -266,9 +350,7 @@ impl Instrumentation for Recorder {
         self.observe(&event);
         #[cfg(feature = "sqlite")]
         self.take_turns(&event);
-        if let Some(chained) = &mut self.chained {
-            chained.on_connection_event(event);
-        }
+        self.pass_on(event);
     }
 }
 

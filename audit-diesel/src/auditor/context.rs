@@ -4,6 +4,7 @@ use audit_core::{Actor, AuditContext};
 
 use super::Auditor;
 use crate::AuditError;
+use crate::log::log;
 
 impl Auditor {
     /// The context in force, with the actor `unknown` where it names none.
@@ -14,7 +15,10 @@ impl Auditor {
         }
         self.check_context()?;
         self.shared.counters.without_actor();
-        tracing::debug!("a change is recorded without an actor: no audit context is in force");
+        log!(
+            debug,
+            "a change is recorded without an actor: no audit context is in force"
+        );
         Ok(context.actor(Actor::unknown()))
     }
 

@@ -4,6 +4,7 @@ use audit_core::{AuditContext, ChangeEncoder, Payload, Record};
 
 use super::Auditor;
 use crate::AuditError;
+use crate::log::log;
 
 impl Auditor {
     /// What encodes the records of a statement, within [`fitting`](Self::fitting).
@@ -31,7 +32,8 @@ impl Auditor {
         let Ok(record) = Record::decode(payload.as_bytes()) else {
             return payload;
         };
-        tracing::warn!(
+        log!(
+            warn,
             record = %record.id,
             resource = record.resource_type.as_deref(),
             bytes,
@@ -47,7 +49,7 @@ impl Auditor {
         let payload = self.encode_change(record).ok();
         if payload.is_none() {
             self.shared.counters.failed(1);
-            tracing::error!(record = %id, resource = what.as_deref(), "a record cannot be written as JSON and is lost");
+            log!(error, record = %id, resource = what.as_deref(), "a record cannot be written as JSON and is lost");
         }
         payload
     }

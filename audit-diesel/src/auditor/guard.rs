@@ -2,13 +2,14 @@
 
 use super::Auditor;
 use crate::guard::{GuardMode, GuardedTables, RawWrite};
+use crate::log::log;
 
 impl Auditor {
-    /// The tables that raw writes are looked for; none where the guard is off.
+    /// The tables that raw writes are looked for, beside the trail's own; none where the guard is
+    /// off.
     pub(crate) fn guarded_tables(&self) -> Option<&GuardedTables> {
         let settings = &self.shared.settings;
-        let watches = settings.guard_mode != GuardMode::Off && !settings.guarded.is_empty();
-        watches.then_some(&settings.guarded)
+        (settings.guard_mode != GuardMode::Off).then_some(&settings.guarded)
     }
 
     pub(crate) fn guard_mode(&self) -> GuardMode {
@@ -19,7 +20,12 @@ impl Auditor {
     pub(crate) fn unaudited_writes(&self, writes: &[RawWrite]) {
         self.shared.counters.unaudited_writes(writes.len());
         for write in writes {
-            tracing::warn!(table = write.table, verb = write.verb, "an unaudited write");
+            log!(
+                warn,
+                table = write.table,
+                verb = write.verb,
+                "an unaudited write"
+            );
         }
     }
 }

@@ -1,10 +1,15 @@
 //! Hands records over whose transaction has ended.
 
+use std::borrow::Cow;
+
 use audit_core::{Payload, QueueError};
 use uuid::Uuid;
 
-use super::Auditor;
+use super::{Auditor, PreparedFor, PreparedRecords};
+use crate::AuditError;
 use crate::failpoint::failpoint;
+use crate::log::log;
+use crate::panics;
 
 impl Auditor {
     /// Hands records over whose change the database has kept. It must not fail the user's
@@ -13,6 +18,7 @@ impl Auditor {
         if payloads.is_empty() {
             return;
         }
+        let payloads = &*self.signed(payloads);
         match self.shared.queue.push(payloads) {
             // One that is too large must not take the others along.
             Err(QueueError::TooLarge { .. }) if payloads.len() > 1 => {
@@ -24,14 +30,29 @@ impl Auditor {
                 self.shared.counters.published(payloads.len());
                 failpoint!("publish.done");
             }
-            Err(error) => {
-                self.shared.counters.failed(payloads.len());
-                tracing::error!(
-                    records = payloads.len(),
-                    %error,
-                    "audit records could not be handed over and are lost"
-                );
-            }
+            Err(error) => self.lost(payloads.len(), &error),
+        }
+    }
+
+    fn lost(&self, records: usize, error: &QueueError) {
+        let lost = self.shared.counters.failed(records);
+        // As often as the application commits, otherwise.
+        if self.shared.losses_said.is_due() {
+            log!(
+                error,
+                records,
+                lost_so_far = lost,
+                %error,
+                "audit records could not be handed over and are lost"
+            );
+        }
+    }
+
+    /// The payloads as they leave.
+    pub(crate) fn signed<'a>(&self, payloads: &'a [Payload]) -> Cow<'a, [Payload]> {
+        match &self.shared.settings.signing_key {
+            Some(key) => payloads.iter().map(|payload| key.sign(payload)).collect(),
+            None => Cow::Borrowed(payloads),
         }
     }
 
@@ -43,25 +64,57 @@ impl Auditor {
     /// Hands prepared records on whose transaction is committed. Where that fails, they are found
     /// in the journal later.
     pub(crate) fn release(&self, transaction: Uuid, payloads: &[Payload]) {
-        let released = self.shared.prepared.as_ref();
-        match released.map(|prepared| prepared.release(transaction, payloads)) {
+        match self.with_prepared(|prepared| prepared.release(transaction, payloads)) {
             Some(Ok(())) => self.shared.counters.published(payloads.len()),
             Some(Err(error)) => left_to_the_reconciler(&error),
             None => {}
         }
     }
 
+    /// Writes records down before COMMIT.
+    pub(crate) fn write_down(
+        &self,
+        owner: &PreparedFor<'_>,
+        first: u32,
+        undo_from: Option<u32>,
+        payloads: &[Payload],
+    ) -> Result<(), AuditError> {
+        let written =
+            self.with_prepared(|prepared| prepared.prepare(owner, first, undo_from, payloads));
+        Ok(written.ok_or(AuditError::NoJournal)??)
+    }
+
     /// Leaves it to the database what became of a transaction.
     pub(crate) fn leave_prepared(&self, transaction: Uuid) {
-        if let Some(prepared) = &self.shared.prepared {
+        let left = self.with_prepared(|prepared| {
             prepared.leave(transaction);
+            Ok(())
+        });
+        if let Some(Err(error)) = left {
+            left_to_the_reconciler(&error);
         }
+    }
+
+    /// Does something with the prepared records, if the auditor has any, inside of the
+    /// application's COMMIT: a panic must not get there.
+    fn with_prepared(
+        &self,
+        run: impl FnOnce(&dyn PreparedRecords) -> Result<(), QueueError>,
+    ) -> Option<Result<(), QueueError>> {
+        let prepared = self.shared.prepared.as_deref()?;
+        let done = panics::caught(|| run(prepared));
+        Some(done.unwrap_or_else(|problem| {
+            self.shared.counters.delivery.panicked();
+            Err(QueueError::Unavailable {
+                queue: "the journal".to_owned(),
+                reason: format!("it panicked: {problem}"),
+            })
+        }))
     }
 
     /// Removes prepared records that were rolled back, and says whether that was done.
     pub(crate) fn undo_prepared(&self, transaction: Uuid, from: u32) -> bool {
-        let undone = self.shared.prepared.as_ref();
-        match undone.map(|prepared| prepared.undo(transaction, from)) {
+        match self.with_prepared(|prepared| prepared.undo(transaction, from)) {
             Some(Err(error)) => {
                 left_to_the_reconciler(&error);
                 false
@@ -72,5 +125,5 @@ impl Auditor {
 }
 
 fn left_to_the_reconciler(error: &QueueError) {
-    tracing::warn!(%error, "the end of a transaction could not be noted: it is settled later");
+    log!(warn, %error, "the end of a transaction could not be noted: it is settled later");
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use audit_core::Backlog;
 
 use super::Auditor;
+use crate::log::log;
 
 /// What was left at the end; see [`Auditor::shutdown`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -77,7 +78,7 @@ impl Auditor {
             in_journal: records(status.journal.and_then(Result::ok)),
             in_memory: records(status.memory),
         };
-        tracing::warn!("{left}");
+        log!(warn, "{left}");
         Err(left)
     }
 }

@@ -28,6 +28,9 @@ pub struct AuditorStats {
     /// could not be written, and that could not be delivered before the auditor was dropped. They
     /// are lost.
     pub dropped: u64,
+    /// Panics of the queue, and of what it is made of, that were caught. Nothing is lost by one
+    /// alone; it is a defect all the same, and the log names it.
+    pub panics: u64,
     /// The threads behind the auditor: each runs, or fails since when and why.
     pub workers: Vec<WorkerStatus>,
     /// What waits in the journal: records that were not carried on to Redis, or, with
@@ -44,6 +47,13 @@ pub struct AuditorStats {
 pub(crate) struct DeliveryCounters {
     sent_again: AtomicU64,
     dropped: AtomicU64,
+    panics: AtomicU64,
+}
+
+impl DeliveryCounters {
+    pub(crate) fn panicked(&self) {
+        self.panics.fetch_add(1, Relaxed);
+    }
 }
 
 #[cfg(feature = "redis")]
@@ -81,8 +91,9 @@ impl Counters {
         self.published.fetch_add(records as u64, Relaxed);
     }
 
-    pub(super) fn failed(&self, records: usize) {
-        self.failed.fetch_add(records as u64, Relaxed);
+    /// Says how many those are by now.
+    pub(super) fn failed(&self, records: usize) -> u64 {
+        self.failed.fetch_add(records as u64, Relaxed) + records as u64
     }
 
     pub(super) fn discarded(&self, records: usize) {
@@ -111,6 +122,7 @@ impl Counters {
             unaudited_writes: self.unaudited_writes.load(Relaxed),
             sent_again: self.delivery.sent_again.load(Relaxed),
             dropped: self.delivery.dropped.load(Relaxed),
+            panics: self.delivery.panics.load(Relaxed),
             workers: status.workers,
             journal: status.journal,
             memory: status.memory,

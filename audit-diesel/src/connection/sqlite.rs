@@ -5,14 +5,15 @@ use std::sync::Arc;
 
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
-use diesel::result::QueryResult;
+use diesel::result::{Error, QueryResult};
 use diesel::sql_query;
 use diesel::sql_types::{Integer, Nullable, Text};
 use diesel::sqlite::SqliteConnection;
 
 use super::atomic::{in_transaction, uncaught, within_savepoint};
-use super::{AuditedConnection, EntriesToStore, RawConnection, Turns};
+use super::{AuditedConnection, EntriesToStore, RawConnection, RelationFacts, Turns};
 use crate::recorder::{Recorder, own};
+use crate::statement;
 use crate::store::sqlite::insert;
 
 impl AuditedConnection for SqliteConnection {
@@ -24,6 +25,8 @@ impl AuditedConnection for SqliteConnection {
 }
 
 impl RawConnection for SqliteConnection {
+    const COUNTS_ROWS_OF_VIEWS: bool = false;
+
     fn attached(&mut self) {
         // A setting that cannot be read is left as it is.
         let _ = own(self, wait_for_locks);
@@ -62,6 +65,23 @@ impl RawConnection for SqliteConnection {
 
     fn server_identity(&mut self) -> QueryResult<Option<String>> {
         Ok(None)
+    }
+
+    fn relation(&mut self, table: &str, _: &[&str]) -> QueryResult<RelationFacts> {
+        statement::sqlite::relation(table, self).map(RelationFacts)
+    }
+
+    /// SQLite prepares anew by itself.
+    fn is_stale_plan(_: &Error) -> bool {
+        false
+    }
+
+    fn go_back(&mut self) -> bool {
+        false
+    }
+
+    fn explained(error: Error) -> Error {
+        error
     }
 
     /// The savepoint of [`run_with_records`](Self::run_with_records) undoes the change.

@@ -1,12 +1,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use audit_core::{Queue, QueueError};
+use audit_core::{Queue, QueueError, SigningKey};
 use diesel::r2d2::{ConnectionManager, Pool};
 
 use super::error::discreet;
 use super::store::{AuditStore, StoreSink};
 use super::{Consumer, ConsumerError, Settings, Worker, checks};
+use crate::panics;
 
 /// How soon a consumer looks whether the one at work has died.
 const STAND_BY: Duration = Duration::from_secs(1);
@@ -21,6 +22,7 @@ pub struct ConsumerBuilder<C: AuditStore> {
     pool: Pool<ConnectionManager<C>>,
     batch_size: usize,
     interval: Duration,
+    keys: Option<Vec<SigningKey>>,
 }
 
 impl<C: AuditStore> ConsumerBuilder<C> {
@@ -30,6 +32,7 @@ impl<C: AuditStore> ConsumerBuilder<C> {
             pool,
             batch_size: 1_000,
             interval: Duration::from_secs(30),
+            keys: None,
         }
     }
 
@@ -45,6 +48,17 @@ impl<C: AuditStore> ConsumerBuilder<C> {
     /// of the interval if that is shorter, and stores them at once.
     pub fn interval(mut self, interval: Duration) -> Self {
         self.interval = interval;
+        self
+    }
+
+    /// Stores only what one of these keys has signed, as
+    /// [`sign_with`](crate::AuditorBuilder::sign_with) lets applications do. What is not signed, or
+    /// wrongly, goes into quarantine with that reason, so let the applications sign first.
+    ///
+    /// Several keys are for replacing one: accept both, sign with the new one, and drop the old one
+    /// when nothing waits any more that it has signed.
+    pub fn verify_with(mut self, keys: impl IntoIterator<Item = SigningKey>) -> Self {
+        self.keys = Some(keys.into_iter().collect());
         self
     }
 
@@ -68,9 +82,10 @@ impl<C: AuditStore> ConsumerBuilder<C> {
         let database_warnings = C::warnings(&mut conn).unwrap_or_default();
         drop(conn);
         checks::say(&database_warnings);
-        match self.queue.len() {
-            Err(QueueError::Unavailable { .. }) | Ok(_) => {}
-            Err(error) => return Err(error.into()),
+        // A panic of it is seen again by the thread, which says so.
+        match panics::caught(|| self.queue.len()) {
+            Ok(Err(QueueError::Unavailable { .. })) | Ok(Ok(_)) | Err(_) => {}
+            Ok(Err(error)) => return Err(error.into()),
         }
         let settings = Settings {
             name: "audit-consumer",
@@ -80,7 +95,7 @@ impl<C: AuditStore> ConsumerBuilder<C> {
             longest_backoff: LONGEST_BACKOFF,
         };
         let queue = self.queue;
-        let sink = StoreSink::new(self.pool, Arc::clone(&queue));
+        let sink = StoreSink::new(self.pool, Arc::clone(&queue), self.keys);
         let worker = Worker::spawn(Arc::clone(&queue), sink, settings);
         Ok(Consumer {
             worker: worker.map_err(ConsumerError::Thread)?,
@@ -94,6 +109,12 @@ impl<C: AuditStore> ConsumerBuilder<C> {
             return Err(ConsumerError::OutOfRange {
                 setting: "batch_size",
                 range: "between 1 and 10,000",
+            });
+        }
+        if self.keys.as_ref().is_some_and(Vec::is_empty) {
+            return Err(ConsumerError::OutOfRange {
+                setting: "the number of keys to verify with",
+                range: "more than 0",
             });
         }
         if self.interval.is_zero() {

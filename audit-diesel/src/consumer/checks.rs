@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use audit_core::{QueueError, Warning};
 
+use crate::log::log;
+
 /// How soon a server that could not be asked is asked again.
 const RETRY: Duration = Duration::from_secs(30);
 
@@ -44,6 +46,6 @@ pub(crate) fn say(warnings: &[Warning]) {
         said.get_or_insert_default().insert((*warning).clone())
     };
     for warning in warnings.iter().filter(is_new) {
-        tracing::warn!("{warning}");
+        log!(warn, "{warning}");
     }
 }

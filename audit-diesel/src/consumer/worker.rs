@@ -25,6 +25,9 @@ pub(crate) use self::sink::{Control, Delivery, Sink, Tally, Undelivered};
 use super::stats::ConsumerStats;
 use super::{FlushError, StopError};
 
+use crate::log::log;
+use crate::panics;
+
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A worker's thread and what it shares with its handle.
@@ -58,10 +61,12 @@ impl Worker {
         if self.shared.lock().is_ended() {
             return Err(FlushError::Stopped);
         }
-        if let Err(error) = self.shared.queue.settle(timeout) {
+        // On the caller's thread, who has nothing to do with a panic of the queue.
+        let settled = panics::caught(|| self.shared.queue.settle(timeout));
+        if let Err(problem) = settled.and_then(|settled| settled.map_err(|e| e.to_string())) {
             return Err(FlushError::Timeout {
                 waited: started.elapsed(),
-                last_error: Some(error.to_string()),
+                last_error: Some(problem),
             });
         }
         let mut state = self.shared.lock();
@@ -99,7 +104,7 @@ impl Worker {
             .take();
         if let Some(thread) = thread {
             // The thread has said that it ends, and its panics are caught and counted.
-            let _ = thread.join();
+            drop(thread.join().map_err(panics::message));
         }
         Ok(())
     }
@@ -126,7 +131,7 @@ impl Worker {
 impl Drop for Worker {
     fn drop(&mut self) {
         if let Err(error) = self.stop() {
-            tracing::warn!(worker = self.shared.settings.name, %error, "dropped while it works");
+            log!(warn, worker = self.shared.settings.name, %error, "dropped while it works");
         }
     }
 }

@@ -12,6 +12,7 @@ use super::forward::{Aside, Forward, settings};
 use crate::auditor::DeliveryCounters;
 use crate::auditor::health::warnings_of;
 use crate::consumer::Worker;
+use crate::log::log;
 use crate::store::Refused;
 
 /// How long dropping the auditor waits for what is left in memory.
@@ -50,7 +51,7 @@ impl BufferedQueue {
                 .max_payload_bytes(usize::MAX),
             waiting: Mutex::new(false),
         });
-        let sink = Forward::to(Arc::clone(&target.queue), Dropped(Arc::clone(&counters)));
+        let sink = Forward::to(&target, Dropped(Arc::clone(&counters)));
         let forwarder = Worker::spawn(gate.clone(), sink, settings("audit-memory"))?;
         Ok(Self {
             target,
@@ -89,7 +90,7 @@ impl Gate {
         // Whoever writes this down may be slow, or make audit records of it.
         drop(waiting);
         if let Some(error) = begins {
-            tracing::warn!(%error, "audit records wait in memory; they are lost if this process ends");
+            log!(warn, %error, "audit records wait in memory; they are lost if this process ends");
         }
         kept.map(|kept| kept.map_err(|error| self.named(error)))
     }
@@ -126,7 +127,10 @@ impl Queue for Gate {
         *waiting &= !ends;
         drop(waiting);
         if ends {
-            tracing::info!("all audit records that waited in memory are delivered");
+            log!(
+                info,
+                "all audit records that waited in memory are delivered"
+            );
         }
         Ok(removed)
     }
@@ -201,10 +205,69 @@ impl Drop for BufferedQueue {
         let records = unsaid();
         if records > 0 {
             self.counters.dropped(records);
-            tracing::error!(
+            log!(
+                error,
                 records,
                 "audit records that waited in memory could not be delivered and are lost"
             );
         }
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+
+    use super::*;
+
+    /// Panics at each push until it is mended, as a TLS library without its provider does.
+    struct Panicking {
+        queue: MemoryQueue,
+        mended: AtomicBool,
+    }
+
+    impl Queue for Panicking {
+        fn name(&self) -> String {
+            "the panicking queue".to_owned()
+        }
+
+        fn push(&self, payloads: &[Payload]) -> Result<(), QueueError> {
+            match self.mended.load(SeqCst) {
+                true => self.queue.push(payloads),
+                false => panic!("no provider"),
+            }
+        }
+
+        fn peek(&self, limit: usize) -> Result<Batch, QueueError> {
+            self.queue.peek(limit)
+        }
+
+        fn ack(&self, batch: &Batch) -> Result<usize, QueueError> {
+            self.queue.ack(batch)
+        }
+
+        fn len(&self) -> Result<u64, QueueError> {
+            self.queue.len()
+        }
+    }
+
+    #[test]
+    fn what_a_queue_panics_on_waits_in_memory_and_is_delivered_later() {
+        let counters = Arc::<DeliveryCounters>::default();
+        let panicking = Arc::new(Panicking {
+            queue: MemoryQueue::new(),
+            mended: AtomicBool::new(false),
+        });
+        let target = Target::contained(panicking.clone(), panicking.clone(), &counters, None);
+        let buffered = BufferedQueue::start(target, 1 << 20, Arc::clone(&counters)).unwrap();
+        let payloads: Vec<_> = (0..3_u8).map(|n| Payload::from(vec![n])).collect();
+        for payload in payloads.chunks(1) {
+            buffered.push(payload).unwrap();
+        }
+        buffered.settle(Duration::from_millis(300)).unwrap_err();
+        panicking.mended.store(true, SeqCst);
+        buffered.settle(Duration::from_secs(30)).unwrap();
+        assert_eq!(panicking.queue.peek(9).unwrap().payloads, payloads);
     }
 }

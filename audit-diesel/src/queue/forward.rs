@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use audit_core::{Payload, Queue, QueueError, Warning};
 
+use super::Target;
 use crate::consumer::{Control, Delivery, Settings, Sink, Tally, Undelivered, Worker};
+use crate::log::log;
 use crate::store::Refused;
 pub(in crate::queue) use fit::Fit;
 
@@ -57,10 +59,10 @@ pub(super) trait Aside: Send {
 }
 
 impl Forward {
-    pub(super) fn to(target: Arc<dyn Queue>, aside: impl Aside + 'static) -> Self {
+    pub(super) fn to(target: &Target, aside: impl Aside + 'static) -> Self {
         Self {
-            target,
-            fit: Arc::default(),
+            target: Arc::clone(&target.queue),
+            fit: Arc::new(Fit::new(target.signing_key.clone())),
             aside: Box::new(aside),
         }
     }
@@ -105,7 +107,8 @@ impl Sink for Forward {
 
     fn set_aside(&mut self, payload: &Payload, reason: &str) -> Result<Delivery, Undelivered> {
         let refused = Refused::new(payload, reason);
-        tracing::error!(
+        log!(
+            error,
             quarantine_id = %refused.id(),
             reason = refused.reason_without_values(),
             "an audit record is not carried on to its queue"

@@ -23,6 +23,7 @@ use super::journal::Journal;
 use crate::auditor::DeliveryCounters;
 use crate::auditor::health::warnings_of;
 use crate::consumer::{Control, Delivery, Fates, Judge, Settings, Sink, Undelivered, Worker};
+use crate::panics;
 use aside::Kept;
 use carrier::Carrier;
 use confirm::Confirm;
@@ -46,6 +47,7 @@ pub(crate) struct ForwardedQueue {
     spill: BufferedQueue,
     forwarder: Worker,
     confirmer: Option<Worker>,
+    counters: Arc<DeliveryCounters>,
     carrier: Arc<Carrier>,
 }
 
@@ -68,7 +70,7 @@ impl ForwardedQueue {
             }) => (Some((fates, grace)), Kept::In(judge)),
             None => (None, Kept::Here(journal.clone())),
         };
-        let forward = Forward::to(Arc::clone(&target.queue), aside);
+        let forward = Forward::to(&target, aside);
         let fit = forward.fit();
         let sink = Carried {
             forward,
@@ -98,7 +100,8 @@ impl ForwardedQueue {
         let spill = Spill::of(journal.clone(), &target);
         Ok(Self {
             journal,
-            spill: BufferedQueue::start(spill, spill_bytes, counters)?,
+            spill: BufferedQueue::start(spill, spill_bytes, Arc::clone(&counters))?,
+            counters,
             target: target.queue,
             forwarder,
             confirmer: confirmer.transpose()?,
@@ -123,7 +126,15 @@ impl Queue for ForwardedQueue {
     }
 
     fn push(&self, payloads: &[Payload]) -> Result<(), QueueError> {
-        let Err(refused) = self.journal.push(payloads) else {
+        let pushed = panics::caught(|| self.journal.push(payloads));
+        let pushed = pushed.unwrap_or_else(|problem| {
+            self.counters.panicked();
+            Err(QueueError::Unavailable {
+                queue: self.journal.name(),
+                reason: format!("its `push` panicked: {problem}"),
+            })
+        });
+        let Err(refused) = pushed else {
             return Ok(());
         };
         // A journal that is full or cannot be written is no reason to lose records that the

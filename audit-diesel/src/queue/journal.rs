@@ -27,6 +27,7 @@ use diesel::prelude::*;
 
 use super::{Fault, PEEK_BYTES, total_bytes};
 use crate::failpoint::failpoint;
+use crate::log::log;
 pub use builder::{Fsync, JournalBuilder};
 use file::JournalFile;
 use lane::Lane;
@@ -275,7 +276,7 @@ impl Drop for Inner {
     fn drop(&mut self) {
         self.segments.close();
         if let Err(error) = self.collect_segments() {
-            tracing::debug!(%error, "the next one to open the audit journal collects the rest");
+            log!(debug, %error, "the next one to open the audit journal collects the rest");
         }
     }
 }

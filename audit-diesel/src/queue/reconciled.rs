@@ -16,6 +16,7 @@ use crate::auditor::{PreparedFor, PreparedRecords};
 use crate::consumer::{
     Delivery, Judge, Question, Ruling, Settings, Sink, Tally, Undelivered, Worker,
 };
+use crate::log::log;
 use crate::store::Refused;
 use parts::Parts;
 
@@ -253,7 +254,8 @@ impl Reconcile {
         let refused = payloads.iter().map(|p| Refused::new(p, reason)).collect();
         self.judge.quarantine(refused)?;
         self.undo(entry)?;
-        tracing::error!(
+        log!(
+            error,
             records = payloads.len(),
             xid = entry.xid,
             reason,

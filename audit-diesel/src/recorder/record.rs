@@ -110,10 +110,11 @@ impl Recorder {
             writer,
             origin,
         };
+        let payloads = self.auditor.signed(&payloads).into_owned();
         let undo_from = self.transaction.stale_from();
         self.transaction.set_has_prepared();
-        let prepared = self.auditor.prepared()?;
-        prepared.prepare(&owner, first, undo_from, &payloads)?;
+        self.auditor
+            .write_down(&owner, first, undo_from, &payloads)?;
         self.transaction.hold_prepared(payloads);
         self.transaction.check_room()
     }

@@ -9,6 +9,7 @@ use crate::auditor::Auditor;
 use crate::connection::RawConnection;
 use crate::delivery;
 use crate::failpoint::failpoint;
+use crate::log::log;
 use crate::model::AuditedModel;
 use crate::recorder::Recorder;
 use crate::{AuditError, Delivery};
@@ -65,7 +66,8 @@ impl Recording {
 
     /// That a row changed is recorded even where the model does not fit the table.
     fn add_unreadable<M: AuditedModel>(&mut self, kind: ChangeKind, mark: Mark) {
-        tracing::error!(
+        log!(
+            error,
             resource = M::resource_type(),
             action = kind.as_str(),
             "the audited model does not fit the row that was changed: the change is recorded without values"

@@ -6,6 +6,8 @@ mod attaching;
 mod bounds;
 #[path = "model.rs"]
 mod model;
+#[path = "panics.rs"]
+mod panics;
 #[path = "raw_control.rs"]
 mod raw_control;
 #[path = "transactions.rs"]

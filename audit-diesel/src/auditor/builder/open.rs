@@ -40,7 +40,7 @@ type Opened = Result<Arc<dyn Queue>, ConfigError>;
 impl AuditorBuilder {
     #[cfg(all(feature = "redis", feature = "journal"))]
     pub(super) fn open(mut self, max_record_bytes: usize, counters: &Counters) -> Opened {
-        let target = self.open_redis(max_record_bytes)?;
+        let target = self.open_redis(max_record_bytes, counters)?;
         let journal = self.open_journal(max_record_bytes)?;
         match (target, journal) {
             (Some(target), Some(journal)) => {
@@ -68,7 +68,7 @@ impl AuditorBuilder {
 
     #[cfg(all(feature = "redis", not(feature = "journal")))]
     pub(super) fn open(mut self, max_record_bytes: usize, counters: &Counters) -> Opened {
-        let target = self.open_redis(max_record_bytes)?;
+        let target = self.open_redis(max_record_bytes, counters)?;
         self.buffered(target.ok_or(ConfigError::NoQueue)?, counters)
     }
 
@@ -95,13 +95,18 @@ impl AuditorBuilder {
     }
 
     #[cfg(feature = "redis")]
-    fn open_redis(&mut self, max_record_bytes: usize) -> Result<Option<Target>, ConfigError> {
+    fn open_redis(
+        &mut self,
+        max_record_bytes: usize,
+        counters: &Counters,
+    ) -> Result<Option<Target>, ConfigError> {
+        let signing_key = self.signing_key.clone();
         Ok(match self.redis.take() {
             None => None,
             Some(Redis::Built(queue)) => {
                 let queue: Arc<dyn Queue> = Arc::new(queue);
                 let direct = Arc::clone(&queue);
-                Some(Target { queue, direct })
+                Some(Target::contained(queue, direct, counters, signing_key))
             }
             Some(Redis::Url(url)) => {
                 let builder = crate::RedisQueue::builder(url);
@@ -110,10 +115,13 @@ impl AuditorBuilder {
                     .clone()
                     .connect_timeout(CALLERS_TIMEOUT)
                     .io_timeout(CALLERS_TIMEOUT);
-                Some(Target {
-                    queue: Arc::new(builder.build()?),
-                    direct: Arc::new(direct.build()?),
-                })
+                let queue = Arc::new(builder.build()?);
+                Some(Target::contained(
+                    queue,
+                    Arc::new(direct.build()?),
+                    counters,
+                    signing_key,
+                ))
             }
         })
     }

@@ -1,7 +1,7 @@
 //! What is done beside a delivery: the batch before it is acknowledged, and the one behind it is
 //! peeked and made ready, so that the database need not wait for the queue.
 
-use std::panic::resume_unwind;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::thread::{self, ScopedJoinHandle};
 
 use audit_core::{Batch, QueueError};
@@ -9,6 +9,7 @@ use audit_core::{Batch, QueueError};
 use super::shared::Shared;
 use super::{Delivery, Sink, Undelivered};
 use crate::failpoint::failpoint;
+use crate::panics;
 
 /// A batch and what could be done with it before its turn.
 pub(super) struct Ready<P> {
@@ -60,17 +61,26 @@ pub(super) fn deliver<S: Sink>(
     // A batch that is not full is most likely the last one.
     let look_ahead = S::LOOKS_AHEAD && batch.len() >= shared.settings.batch_size;
     let (delivery, beside) = if before.is_some() || look_ahead {
-        thread::scope(|scope| {
+        // What a thread panicked with must not be left in it: it is dropped there, which may
+        // panic again, and that aborts.
+        let helps = || panics::caught(|| beside::<S>(shared, before, &batch, look_ahead));
+        let (delivery, helped) = thread::scope(|scope| {
             let helper = thread::Builder::new()
                 .name(format!("{}-ahead", shared.settings.name))
-                .spawn_scoped(scope, || beside::<S>(shared, before, &batch, look_ahead));
-            let delivery = sink.deliver(&batch.payloads, prepared);
+                .spawn_scoped(scope, helps);
+            let delivery = AssertUnwindSafe(|| sink.deliver(&batch.payloads, prepared));
             // Where there is no thread to be had, one thing is done after the other.
             (
-                delivery,
-                helper.map_or_else(|_| Beside::nothing(), finished),
+                catch_unwind(delivery),
+                helper.map_or_else(|_| Ok(Beside::nothing()), finished),
             )
-        })
+        });
+        // A panic there is one of the worker, which sees to it.
+        let delivery = delivery.unwrap_or_else(|panic| resume_unwind(panic));
+        (
+            delivery,
+            helped.unwrap_or_else(|problem| resume_unwind(Box::new(problem))),
+        )
     } else {
         let delivery = sink.deliver(&batch.payloads, prepared);
         (delivery, Beside::nothing())
@@ -83,9 +93,10 @@ pub(super) fn deliver<S: Sink>(
     }
 }
 
-/// A panic there is one of the worker, which sees to it.
-fn finished<T>(helper: ScopedJoinHandle<'_, T>) -> T {
-    helper.join().unwrap_or_else(|panic| resume_unwind(panic))
+fn finished<T>(helper: ScopedJoinHandle<'_, Result<T, String>>) -> Result<T, String> {
+    helper
+        .join()
+        .unwrap_or_else(|panic| Err(panics::message(panic)))
 }
 
 fn beside<S: Sink>(

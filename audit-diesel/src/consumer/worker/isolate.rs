@@ -22,6 +22,8 @@ use super::run::Run;
 use super::suspicion::{ROUNDS, Suspect};
 use super::{Control, Delivery, Sink, Undelivered};
 
+use crate::log::log;
+
 impl<S: Sink> Run<S> {
     /// Delivers fewer payloads than usual, and says so where the pass ends with that.
     pub(super) fn deliver_few(&mut self, limit: usize) -> Result<Option<Pass>, String> {
@@ -64,7 +66,8 @@ impl<S: Sink> Run<S> {
             let before = self.suspicion.limit();
             self.suspicion.cut(payloads);
             if before.is_none() && self.suspicion.limit().is_some() {
-                tracing::warn!(
+                log!(
+                    warn,
                     worker = self.shared.settings.name,
                     "the connection ends each time that it carries this batch of audit records: \
                      smaller ones are tried, to find out whether a record is the reason"

@@ -1,6 +1,5 @@
 //! The thread's life: passes over the queue, and how long it waits between them.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,6 +13,8 @@ use super::outage::Outage;
 use super::shared::Shared;
 use super::stand_by::StandBy;
 use super::suspicion::Suspicion;
+use crate::log::log;
+use crate::panics;
 
 /// How soon a worker that stands by looks again while somebody waits for a flush.
 const STAND_BY_FOR_FLUSH: Duration = Duration::from_millis(20);
@@ -28,6 +29,8 @@ const FAILURES_WHILE_SHRINKING: u32 = 2;
 pub(super) struct Run<S> {
     pub(super) shared: Arc<Shared>,
     pub(super) sink: S,
+    /// Whether the sink's `begin` was called.
+    begun: bool,
     pub(super) failures: u32,
     pub(super) suspicion: Suspicion,
     pub(super) batch_limit: BatchLimit,
@@ -46,6 +49,7 @@ impl<S: Sink> Run<S> {
         Self {
             shared,
             sink,
+            begun: false,
             failures: 0,
             suspicion: Suspicion::default(),
             batch_limit: BatchLimit::default(),
@@ -61,9 +65,11 @@ impl<S: Sink> Run<S> {
     pub(super) fn run(mut self) {
         // Sets `running` to false also where this function should panic itself.
         let _ended = Ended(Arc::clone(&self.shared));
-        self.sink.begin();
         loop {
-            let pass = catch_unwind(AssertUnwindSafe(|| self.drain()));
+            let pass = panics::caught(|| {
+                self.begin();
+                self.drain()
+            });
             if let Ok(Ok(Pass::Empty | Pass::Waiting)) = pass {
                 self.check();
             }
@@ -72,7 +78,7 @@ impl<S: Sink> Run<S> {
                 Ok(Ok(Pass::Empty)) => self.succeeded(self.shared.settings.interval),
                 Ok(Ok(Pass::Waiting)) => self.waits(),
                 Ok(Err(problem)) => self.failed(problem, false),
-                Err(panic) => self.failed(message_of(panic.as_ref()), true),
+                Err(panic) => self.failed(panic, true),
             };
             if self.pause(pause) {
                 return;
@@ -80,13 +86,19 @@ impl<S: Sink> Run<S> {
         }
     }
 
+    fn begin(&mut self) {
+        if !std::mem::replace(&mut self.begun, true) {
+            self.sink.begin();
+        }
+    }
+
     /// When nothing waits, and never in the way of a pass: the server may be silent.
     pub(super) fn check(&mut self) {
         let sink = &self.sink;
         let checks = &mut self.checks;
-        let checked = catch_unwind(AssertUnwindSafe(|| checks.run(|| sink.warnings())));
+        let checked = panics::caught(|| checks.run(|| sink.warnings()));
         if checked.is_err() {
-            tracing::error!("panicked while looking for warnings");
+            log!(error, "panicked while looking for warnings");
         }
     }
 
@@ -101,7 +113,7 @@ impl<S: Sink> Run<S> {
         self.failures = 0;
         if let Some(lasted) = self.outage.ended(Instant::now()) {
             let (worker, seconds) = (self.shared.settings.name, lasted.as_secs());
-            tracing::info!(worker, seconds, "delivers audit records again");
+            log!(info, worker, seconds, "delivers audit records again");
         }
     }
 
@@ -113,7 +125,8 @@ impl<S: Sink> Run<S> {
             return self.succeeded(pause);
         };
         if self.outage.failed(Instant::now()).is_some() {
-            tracing::warn!(worker = self.shared.settings.name, problem);
+            let worker = self.shared.settings.name;
+            log!(warn, worker, problem, "another worker is at it for long");
         }
         self.shared.lock().stats.note_failure(problem);
         pause
@@ -122,19 +135,21 @@ impl<S: Sink> Run<S> {
     fn failed(&mut self, problem: String, panicked: bool) -> Duration {
         self.failures = self.failures.saturating_add(1);
         let worker = self.shared.settings.name;
-        if panicked {
-            tracing::error!(worker, problem, "panicked; it goes on");
-        } else if let Some(lasts) = self.outage.failed(Instant::now()) {
+        if let Some(lasts) = self.outage.failed(Instant::now()) {
             let seconds = lasts.as_secs();
-            if self.needs_somebody {
-                tracing::error!(
+            if panicked {
+                log!(error, worker, problem, seconds, "panicked; it goes on");
+            } else if self.needs_somebody {
+                log!(
+                    error,
                     worker,
                     problem,
                     seconds,
                     "cannot deliver audit records until somebody mends this"
                 );
             } else {
-                tracing::warn!(
+                log!(
+                    warn,
                     worker,
                     problem,
                     seconds,
@@ -193,12 +208,4 @@ impl Drop for Ended {
         self.0.lock().stats.running = false;
         self.0.changed.notify_all();
     }
-}
-
-fn message_of(panic: &(dyn std::any::Any + Send)) -> String {
-    let message = panic
-        .downcast_ref::<&str>()
-        .map(|text| (*text).to_owned())
-        .or_else(|| panic.downcast_ref::<String>().cloned());
-    message.unwrap_or_else(|| "a panic without a message".to_owned())
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use audit_core::QueueError;
 
+use crate::log::log;
 use crate::queue::journal::{Claim, Journal};
 
 /// How long a process that died, or was suspended, keeps the others waiting.
@@ -58,7 +59,7 @@ impl Carrier {
         }
         self.note(None);
         if let Err(error) = self.journal.release(self.id) {
-            tracing::debug!(%error, "the journal's lease runs out by itself");
+            log!(debug, %error, "the journal's lease runs out by itself");
         }
     }
 

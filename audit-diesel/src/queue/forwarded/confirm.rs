@@ -6,6 +6,7 @@ use audit_core::Payload;
 
 use crate::auditor::DeliveryCounters;
 use crate::consumer::{Delivery, Fate, Fates, Sink, Tally, Undelivered};
+use crate::log::log;
 use crate::queue::forward::Fit;
 use crate::queue::journal::Journal;
 
@@ -47,7 +48,8 @@ impl Sink for Confirm {
         }
         if lost > 0 {
             self.counters.sent_again(lost);
-            tracing::warn!(
+            log!(
+                warn,
                 records = lost,
                 "audit records have left their queue and are not in the database: the journal \
                  delivers them again"

@@ -9,6 +9,8 @@ use audit_core::Warning;
 
 use super::Fault;
 
+use crate::log::log;
+
 /// What SQLite writes at the start of a write-ahead log, in either byte order.
 const WAL_MAGIC: [[u8; 4]; 2] = [[0x37, 0x7f, 0x06, 0x82], [0x37, 0x7f, 0x06, 0x83]];
 
@@ -56,7 +58,8 @@ pub(super) fn set_aside(path: &Path) -> Result<(), Fault> {
         // They need not be there, and belong to the damaged file alone.
         let _ = fs::rename(beside(path, suffix), beside(&aside, suffix));
     }
-    tracing::error!(
+    log!(
+        error,
         journal = %path.display(),
         set_aside_as = %aside.display(),
         "the audit journal is damaged: it was set aside and a new one is begun; save what can be \
@@ -70,7 +73,8 @@ pub(super) fn set_segment_aside(journal: &Path, segment: &Path, name: &str) -> i
     // Several may be found in one millisecond.
     let aside = beside(journal, &format!("{MARK}{}-{name}{SEGMENT}", now_ms()));
     fs::rename(segment, &aside)?;
-    tracing::error!(
+    log!(
+        error,
         journal = %journal.display(),
         set_aside_as = %aside.display(),
         "a segment of the audit journal is damaged: the records that are whole were taken, and \
@@ -81,7 +85,8 @@ pub(super) fn set_segment_aside(journal: &Path, segment: &Path, name: &str) -> i
 
 /// Says that a journal was found damaged while it was in use.
 pub(super) fn say(path: &str) {
-    tracing::error!(
+    log!(
+        error,
         journal = path,
         "the audit journal was found damaged while in use and takes no more records: they go \
          straight to Redis, or wait in memory while that is away; start again as soon as you can, \

@@ -30,6 +30,8 @@ pub(super) use reader::OpenSegment;
 use reader::{Opened, Part};
 use writer::Segment;
 
+use crate::log::log;
+
 /// The most that waits in this process's segment: 64 MiB, and no more than a sixteenth of the
 /// journal's bound. What comes on top goes to the tables, which slows callers down to the pace at
 /// which these can be written.
@@ -109,7 +111,7 @@ impl Segments {
         }
         let appended = append_frames(&segment, payloads);
         if let Err(error) = &appended {
-            tracing::warn!(%error, "a segment of the audit journal cannot be written");
+            log!(warn, %error, "a segment of the audit journal cannot be written");
             self.current()
                 .take_if(|current| Arc::ptr_eq(current, &segment));
         }
@@ -161,7 +163,8 @@ impl Segments {
     fn leave(&self, name: &str, why: Why) {
         let is_new = self.left().note(name, why);
         if is_new {
-            tracing::error!(
+            log!(
+                error,
                 journal = %self.journal.display(),
                 segment = name,
                 "a segment of the audit journal {}: the records in it wait",
@@ -241,7 +244,7 @@ impl Segments {
         };
         match removed {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                tracing::debug!(%error, "a collected segment of the audit journal stays for now");
+                log!(debug, %error, "a collected segment of the audit journal stays for now");
             }
             _ => {
                 self.collected_so_far().remove(&segment.name);
@@ -282,7 +285,7 @@ impl Segments {
         }
         match make(&self.folder).and_then(|()| Segment::create(&self.folder)) {
             Ok(segment) => *self.current() = Some(Arc::new(segment)),
-            Err(error) => tracing::debug!(%error, "no segment of the audit journal can be begun"),
+            Err(error) => log!(debug, %error, "no segment of the audit journal can be begun"),
         }
     }
 
