@@ -24,13 +24,13 @@ pub use context::{
     Actor, Attached, AuditContext, CapturedContext, ContextGuard, InvalidIp, ScopeOutput, Source,
     Wrap,
 };
-pub use encode::ChangeEncoder;
+pub use encode::{ChangeEncoder, EncodedRow};
 pub use event::AuditEvent;
 pub use queue::{
     Backlog, Batch, MemoryQueue, Payload, Queue, QueueError, QueueStatus, Warning, Whole,
     WorkerState, WorkerStatus,
 };
 pub use record::{Outcome, Record, TransactionRef, Unsettled};
-pub use secret::{SECRET_WORDS, names_one_of, names_secret};
+pub use secret::{EXTRA_SECRET_WORDS, SECRET_WORDS, looks_secret, names_one_of, names_secret};
 pub use signature::{KeyError, SignatureError, SigningKey};
 pub use wire::{DecodeError, WIRE_VERSION};
