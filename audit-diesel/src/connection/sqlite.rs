@@ -11,7 +11,9 @@ use diesel::sql_types::{Integer, Nullable, Text};
 use diesel::sqlite::SqliteConnection;
 
 use super::atomic::{in_transaction, uncaught, within_savepoint};
-use super::{AuditedConnection, EntriesToStore, RawConnection, RelationFacts, Turns};
+use super::{
+    AuditedConnection, EntriesToStore, RawConnection, RelationFacts, Turns, sqlite_version,
+};
 use crate::recorder::{Recorder, own};
 use crate::statement;
 use crate::store::sqlite::insert;
@@ -57,6 +59,10 @@ impl RawConnection for SqliteConnection {
         // A statement that fails leaves the transaction as it was, with what ran before it: so a
         // change and its record need a savepoint around both.
         uncaught(|panics| within_savepoint(self, |conn| panics.turned_into_errors(|| run(conn))))
+    }
+
+    fn check_supported(&mut self) -> QueryResult<()> {
+        sqlite_version::check(self)
     }
 
     fn store_records(&mut self, entries: &EntriesToStore) -> QueryResult<()> {
