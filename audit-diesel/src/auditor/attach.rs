@@ -1,6 +1,6 @@
 //! Puts the auditor's recorder on connections.
 
-use audit_core::Record;
+use audit_core::{QueueOwner, Record};
 use diesel::connection::{Connection, Instrumentation, TransactionManager};
 
 use super::{AuditedBackend, Auditor, AuditorCustomizer};
@@ -96,6 +96,7 @@ impl Auditor {
         conn.attached();
         if depth == 0 {
             learn_server(conn);
+            self.learn_database(conn);
         }
     }
 
@@ -133,6 +134,20 @@ impl Auditor {
             .pending()
             .filter_map(|payload| Record::decode(payload.as_bytes()).ok())
             .collect())
+    }
+
+    /// Most trails are in the database of the audited tables: unless something better is known, the
+    /// records that go to a shared queue are taken to be for that one.
+    fn learn_database<C: RawConnection>(&self, conn: &mut C) {
+        let queue = &self.shared.queue;
+        if !queue.wants_owner() {
+            return;
+        }
+        if let Ok(Some(name)) = own(conn, RawConnection::database_identity) {
+            let is_certain = false;
+            // Whoever knows better was heard meanwhile.
+            let _ = queue.belong_to(&QueueOwner { name, is_certain });
+        }
     }
 
     pub(super) fn recorder_of<'c, C: Connection>(

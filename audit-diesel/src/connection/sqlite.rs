@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use diesel::connection::SimpleConnection;
+use diesel::dsl::sql;
 use diesel::prelude::*;
 use diesel::result::{Error, QueryResult};
 use diesel::sql_query;
@@ -71,6 +72,12 @@ impl RawConnection for SqliteConnection {
 
     fn server_identity(&mut self) -> QueryResult<Option<String>> {
         Ok(None)
+    }
+
+    /// What the migrations have written into the file.
+    fn database_identity(&mut self) -> QueryResult<Option<String>> {
+        const IDENTITY: &str = "'sqlite ' || (SELECT id FROM audit_identity)";
+        diesel::select(sql::<Nullable<Text>>(IDENTITY)).get_result(self)
     }
 
     fn relation(&mut self, table: &str, _: &[&str]) -> QueryResult<RelationFacts> {

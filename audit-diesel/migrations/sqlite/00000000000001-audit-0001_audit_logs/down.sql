@@ -10,3 +10,4 @@ DELETE FROM audit_logs;
 DELETE FROM audit_quarantine;
 DROP TABLE audit_quarantine;
 DROP TABLE audit_logs;
+DROP TABLE audit_identity;
