@@ -1,6 +1,6 @@
 //! Puts the auditor's recorder on connections.
 
-use audit_core::Record;
+use audit_core::{QueueOwner, Record};
 use diesel::connection::{Connection, Instrumentation, TransactionManager};
 
 use super::{AuditedBackend, Auditor, AuditorCustomizer};
@@ -16,6 +16,10 @@ impl Auditor {
     /// itself; to keep that, use [`attach_chained`](Self::attach_chained). Attaching again to the
     /// same connection changes nothing. Inside a transaction that Diesel opened it joins that one; a
     /// transaction that raw SQL opened before cannot be seen: attach first.
+    ///
+    /// A SQLite connection that waits for no lock (`busy_timeout` is 0, which is SQLite's default) is made
+    /// to wait for up to 5 s: a consumer may be writing to the same file. Set it to anything else
+    /// before, or after, to have that instead.
     ///
     /// Where another auditor is attached, this one takes its place, and what that one passed events on
     /// to. Records of the open transaction stay with the auditor that they are of.
@@ -89,8 +93,10 @@ impl Auditor {
         if let Err(error) = conn.check_supported() {
             tracing::error!(%error, "audited statements will fail on this connection");
         }
+        conn.attached();
         if depth == 0 {
             learn_server(conn);
+            self.learn_database(conn);
         }
     }
 
@@ -128,6 +134,20 @@ impl Auditor {
             .pending()
             .filter_map(|payload| Record::decode(payload.as_bytes()).ok())
             .collect())
+    }
+
+    /// Most trails are in the database of the audited tables: unless something better is known, the
+    /// records that go to a shared queue are taken to be for that one.
+    fn learn_database<C: RawConnection>(&self, conn: &mut C) {
+        let queue = &self.shared.queue;
+        if !queue.wants_owner() {
+            return;
+        }
+        if let Ok(Some(name)) = own(conn, RawConnection::database_identity) {
+            let is_certain = false;
+            // Whoever knows better was heard meanwhile.
+            let _ = queue.belong_to(&QueueOwner { name, is_certain });
+        }
     }
 
     pub(super) fn recorder_of<'c, C: Connection>(
