@@ -8,6 +8,7 @@ pub use actor::{Actor, Source};
 pub use attach::Attached;
 pub use scope::ContextGuard;
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::secret::Extra;
+use crate::storable::{self, recorded_id, recorded_kind, short};
 
 /// Who makes the changes, and from where.
 ///
@@ -178,11 +180,48 @@ impl AuditContext {
         *self.fields == Fields::default()
     }
 
+    /// This context, with every text in it as it can be stored.
+    pub(crate) fn storable(&self) -> Self {
+        self.with_texts(
+            |kind| recorded_kind(kind).into_owned(),
+            |id| recorded_id(id).into_owned(),
+        )
+    }
+
+    /// This context, with texts that are as short as they can be.
+    pub(crate) fn shortest(&self) -> Self {
+        self.with_texts(short, short)
+    }
+
+    fn with_texts(&self, kind: impl Fn(&str) -> String, id: impl Fn(&str) -> String) -> Self {
+        let fields = &*self.fields;
+        let id_of = |text: &Option<String>| text.as_deref().map(&id);
+        Self {
+            fields: Arc::new(Fields {
+                actor: fields
+                    .actor
+                    .as_ref()
+                    .map(|actor| Actor::new(kind(actor.kind()), id(actor.id()))),
+                organization: id_of(&fields.organization),
+                project: id_of(&fields.project),
+                ip: fields.ip,
+                source: fields
+                    .source
+                    .as_ref()
+                    .map(|source| Source::from(Cow::Owned(kind(source.as_str())))),
+                api_key_id: id_of(&fields.api_key_id),
+                oauth_client_id: id_of(&fields.oauth_client_id),
+                request_id: id_of(&fields.request_id),
+                extra: Extra(storable::extra(&fields.extra.0)),
+            }),
+        }
+    }
+
     /// This context, with the size of `extra` in its place where that is more than `max_bytes`.
     pub(crate) fn with_extra_within(mut self, max_bytes: usize) -> Self {
         let bytes = serde_json::to_vec(self.extra()).map_or(0, |json| json.len());
         if bytes > max_bytes {
-            Arc::make_mut(&mut self.fields).extra = Extra(crate::wire::omitted(bytes));
+            storable::fit(&mut Arc::make_mut(&mut self.fields).extra.0, max_bytes);
         }
         self
     }

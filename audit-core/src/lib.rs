@@ -13,6 +13,7 @@ mod event;
 mod queue;
 mod record;
 mod secret;
+mod storable;
 mod wire;
 
 pub use auditable::{AuditFields, Auditable, IdWriter};
@@ -26,4 +27,5 @@ pub use queue::{
 };
 pub use record::{Outcome, Record, TransactionRef, Unsettled};
 pub use secret::{SECRET_WORDS, names_one_of, names_secret};
+pub use storable::{recorded_id, recorded_kind};
 pub use wire::{DecodeError, WIRE_VERSION};

@@ -62,6 +62,8 @@ struct Shared {
     settings: Settings,
     counters: Counters,
     losses_said: Seldom,
+    left_said: Seldom,
+    detached_said: Seldom,
     #[cfg(feature = "postgres")]
     keys: keys::CheckedKeys,
 }
@@ -103,6 +105,8 @@ impl Auditor {
                 settings,
                 counters: Counters::new(delivery),
                 losses_said: Seldom::default(),
+                left_said: Seldom::default(),
+                detached_said: Seldom::default(),
                 #[cfg(feature = "postgres")]
                 keys: keys::CheckedKeys::default(),
             }),

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::secret::{names_one_of, names_secret};
+use crate::storable;
 
 /// Details that were added by hand. `Debug` shows their keys only: which words say secret may
 /// not be known before they are recorded.
@@ -20,7 +21,8 @@ impl Extra {
 
     /// Adds a detail, masked where its key, or one inside it, says secret.
     pub(crate) fn add(&mut self, key: impl Into<String>, value: impl Into<Value>) {
-        let (key, mut value) = (key.into(), value.into());
+        // Before anything looks into it, which a value that is nested too deep would not survive.
+        let (key, mut value) = storable::detail(key.into(), value.into());
         mask_value(&key, &mut value, &names_secret);
         self.0.insert(key, value);
     }

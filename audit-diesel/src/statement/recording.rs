@@ -77,8 +77,7 @@ impl Recording {
         record.extra.insert("unreadable".to_owned(), true.into());
         record.occurred_at = mark.micros().unwrap_or(record.occurred_at);
         record.transaction = Some(next(&mut self.place));
-        self.payloads
-            .extend(self.auditor.encode_change_or_count(record));
+        self.payloads.extend(self.auditor.encode_or_count(record));
     }
 
     /// The statement has succeeded.

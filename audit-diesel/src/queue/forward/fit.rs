@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use audit_core::{Payload, Record};
+use audit_core::Payload;
 
 use crate::log::log;
 
@@ -30,7 +30,9 @@ impl Fit {
         }
         // What is no record cannot be made smaller, and ends up in quarantine, where somebody
         // looks at it.
-        shrunk(payload, max_bytes)
+        payload
+            .shrunk_to(max_bytes)
+            .filter(|shrunk| shrunk.as_bytes().len() <= max_bytes)
             .unwrap_or_else(|| Payload::from(payload.as_bytes()[..max_bytes].to_vec()))
     }
 
@@ -48,10 +50,4 @@ impl Fit {
             );
         }
     }
-}
-
-fn shrunk(payload: &Payload, max_bytes: usize) -> Option<Payload> {
-    let record = Record::decode(payload.as_bytes()).ok()?;
-    let shrunk = record.shrunk_to(max_bytes).encode().ok()?;
-    (shrunk.as_bytes().len() <= max_bytes).then_some(shrunk)
 }

@@ -27,6 +27,8 @@ pub(in crate::recorder) struct Open {
     pub(super) unsure_of_savepoints: bool,
     /// PostgreSQL refuses everything until a rollback, and turns COMMIT into one.
     pub(super) aborted: bool,
+    /// And that is sure: the database itself has said so.
+    pub(super) aborted_surely: bool,
     /// What was asked last may have failed since it was answered.
     pub(super) unheard: bool,
     /// SQLite: opened by a savepoint, so releasing that one commits.
@@ -65,6 +67,7 @@ impl Open {
             savepoints: Vec::new(),
             unsure_of_savepoints: false,
             aborted: false,
+            aborted_surely: false,
             unheard: false,
             opened_by_savepoint,
             #[cfg(feature = "sqlite")]
@@ -81,6 +84,19 @@ impl Open {
         }
         open.unsure_of_savepoints = true;
         open
+    }
+
+    /// Something failed in it, and so it is aborted, as far as is known.
+    pub(super) fn abort(&mut self, surely: bool) {
+        self.aborted = true;
+        self.aborted_surely |= surely;
+    }
+
+    /// It is not aborted, or not any more.
+    pub(super) fn usable(&mut self) {
+        self.aborted = false;
+        self.aborted_surely = false;
+        self.unheard = false;
     }
 
     pub(super) fn savepoint(&mut self, name: &str) {
@@ -133,8 +149,7 @@ impl Open {
 
     /// Drops what was recorded since the savepoint, which stays in force.
     pub(super) fn rollback_to(&mut self, name: &str, dialect: Dialect) -> Option<Undone> {
-        self.aborted = false;
-        self.unheard = false;
+        self.usable();
         self.doubt = None;
         let at = self
             .find(name, dialect)
