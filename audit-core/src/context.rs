@@ -2,11 +2,15 @@
 
 mod actor;
 mod attach;
+mod captured;
 mod scope;
+mod wrap;
 
 pub use actor::{Actor, Source};
 pub use attach::Attached;
-pub use scope::ContextGuard;
+pub use captured::CapturedContext;
+pub use scope::{ContextGuard, ScopeOutput};
+pub use wrap::Wrap;
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -65,6 +69,8 @@ struct Fields {
     request_id: Option<String>,
     #[serde(skip_serializing_if = "Extra::is_empty")]
     extra: Extra,
+    #[serde(skip)]
+    number: captured::Number,
 }
 
 /// A text that is no IP address; see [`AuditContext::ip_text`].
@@ -194,26 +200,26 @@ impl AuditContext {
     }
 
     fn with_texts(&self, kind: impl Fn(&str) -> String, id: impl Fn(&str) -> String) -> Self {
-        let fields = &*self.fields;
-        let id_of = |text: &Option<String>| text.as_deref().map(&id);
+        let mut fields = (*self.fields).clone();
+        if let Some(actor) = &mut fields.actor {
+            *actor = Actor::new(kind(actor.kind()), id(actor.id()));
+        }
+        if let Some(source) = &mut fields.source {
+            *source = Source::from(Cow::Owned(kind(source.as_str())));
+        }
+        let ids = [
+            &mut fields.organization,
+            &mut fields.project,
+            &mut fields.api_key_id,
+            &mut fields.oauth_client_id,
+            &mut fields.request_id,
+        ];
+        for text in ids.into_iter().flatten() {
+            *text = id(text);
+        }
+        fields.extra = Extra(storable::extra(&fields.extra.0));
         Self {
-            fields: Arc::new(Fields {
-                actor: fields
-                    .actor
-                    .as_ref()
-                    .map(|actor| Actor::new(kind(actor.kind()), id(actor.id()))),
-                organization: id_of(&fields.organization),
-                project: id_of(&fields.project),
-                ip: fields.ip,
-                source: fields
-                    .source
-                    .as_ref()
-                    .map(|source| Source::from(Cow::Owned(kind(source.as_str())))),
-                api_key_id: id_of(&fields.api_key_id),
-                oauth_client_id: id_of(&fields.oauth_client_id),
-                request_id: id_of(&fields.request_id),
-                extra: Extra(storable::extra(&fields.extra.0)),
-            }),
+            fields: Arc::new(fields),
         }
     }
 

@@ -2,10 +2,11 @@
 
 use serde_json::Value;
 
-use crate::Outcome;
 use crate::secret::Extra;
+use crate::{CapturedContext, Outcome};
 
-/// Something worth recording that changes no row, such as a failed login.
+/// Something worth recording that changes no row, such as a failed login. It belongs to the context
+/// that is in force where it is recorded, or else to the one where it was built.
 ///
 /// ```
 /// use audit_core::{AuditEvent, Outcome};
@@ -22,6 +23,7 @@ pub struct AuditEvent {
     pub(crate) resource: Option<(String, String)>,
     pub(crate) outcome: Outcome,
     pub(crate) extra: Extra,
+    built_in: CapturedContext,
 }
 
 impl AuditEvent {
@@ -32,6 +34,7 @@ impl AuditEvent {
             resource: None,
             outcome: Outcome::Success,
             extra: Extra::default(),
+            built_in: CapturedContext::here(),
         }
     }
 
@@ -57,6 +60,11 @@ impl AuditEvent {
     pub fn with(mut self, key: impl Into<String>, value: impl Into<Value>) -> Self {
         self.extra.add(key, value);
         self
+    }
+
+    /// The context that was in force where it was built.
+    pub fn built_in(&self) -> CapturedContext {
+        self.built_in
     }
 
     /// The action.

@@ -18,7 +18,10 @@ mod wire;
 
 pub use auditable::{AuditFields, Auditable, IdWriter};
 pub use changes::{ChangeKind, Changes, ChangesWriter, Compared, Recorded, base64};
-pub use context::{Actor, Attached, AuditContext, ContextGuard, InvalidIp, Source};
+pub use context::{
+    Actor, Attached, AuditContext, CapturedContext, ContextGuard, InvalidIp, ScopeOutput, Source,
+    Wrap,
+};
 pub use encode::ChangeEncoder;
 pub use event::AuditEvent;
 pub use queue::{

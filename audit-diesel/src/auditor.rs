@@ -9,8 +9,6 @@ mod encode;
 mod event;
 mod guard;
 pub(crate) mod health;
-#[cfg(feature = "postgres")]
-mod keys;
 mod no_queue;
 mod prepared;
 mod publish;
@@ -26,6 +24,7 @@ pub use stats::AuditorStats;
 pub(crate) use stats::DeliveryCounters;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use audit_core::{Queue, QueueStatus, Warning};
 
@@ -64,8 +63,8 @@ struct Shared {
     losses_said: Seldom,
     left_said: Seldom,
     detached_said: Seldom,
-    #[cfg(feature = "postgres")]
-    keys: keys::CheckedKeys,
+    /// How often a prepared statement was found to return other types than it did.
+    stale_plans: AtomicU32,
 }
 
 /// What the builder sets beside the queue.
@@ -107,8 +106,7 @@ impl Auditor {
                 losses_said: Seldom::default(),
                 left_said: Seldom::default(),
                 detached_said: Seldom::default(),
-                #[cfg(feature = "postgres")]
-                keys: keys::CheckedKeys::default(),
+                stale_plans: AtomicU32::new(0),
             }),
         }
     }
@@ -119,10 +117,15 @@ impl Auditor {
         Arc::clone(&self.shared.queue)
     }
 
-    /// The models whose keys were found to tell rows apart.
-    #[cfg(feature = "postgres")]
-    pub(crate) fn keys(&self) -> &keys::CheckedKeys {
-        &self.shared.keys
+    /// How often a prepared statement was found to return other types than it did: what one
+    /// connection finds, the others need not run into.
+    pub(crate) fn stale_plans(&self) -> u32 {
+        self.shared.stale_plans.load(Ordering::Relaxed)
+    }
+
+    /// A prepared statement was found to return other types than it did.
+    pub(crate) fn one_more_stale_plan(&self) {
+        self.shared.stale_plans.fetch_add(1, Ordering::Relaxed);
     }
 
     /// What the auditor did since it was built, how its threads fare, and what waits on this machine.

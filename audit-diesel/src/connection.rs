@@ -11,9 +11,10 @@ pub(crate) use atomic::within_savepoint;
 use diesel::Connection;
 use diesel::connection::LoadConnection;
 use diesel::r2d2::{ConnectionManager, PooledConnection, R2D2Connection};
-use diesel::result::QueryResult;
+use diesel::result::{Error, QueryResult};
 
 use crate::auditor::AuditedBackend;
+use crate::relation::Relation;
 use crate::store::EntryToStore;
 
 /// A connection that audited statements run on: Diesel's own, or one behind a pool.
@@ -30,6 +31,10 @@ pub trait AuditedConnection: Connection<Backend: AuditedBackend> {
 
 /// One of Diesel's own connections.
 pub trait RawConnection: LoadConnection<Backend: AuditedBackend> {
+    /// Whether the database counts what the triggers of a view write.
+    #[doc(hidden)]
+    const COUNTS_ROWS_OF_VIEWS: bool;
+
     /// Runs an audited statement: what it changes is recorded before another connection can change
     /// the same rows, so that times follow the order of commits.
     #[doc(hidden)]
@@ -52,11 +57,34 @@ pub trait RawConnection: LoadConnection<Backend: AuditedBackend> {
     #[doc(hidden)]
     fn server_identity(&mut self) -> QueryResult<Option<String>>;
 
+    /// What the relation is that a table name means here, as it stands in SQL, to a model with this
+    /// key.
+    #[doc(hidden)]
+    fn relation(&mut self, table: &str, key: &[&str]) -> QueryResult<RelationFacts>;
+
+    /// Whether a prepared statement failed as it would return other types than it did.
+    #[doc(hidden)]
+    fn is_stale_plan(error: &Error) -> bool;
+
+    /// Goes back to before a statement that the database refused, so that it can be tried again:
+    /// false where that cannot be.
+    #[doc(hidden)]
+    fn go_back(&mut self) -> bool;
+
+    /// Says in the database's refusal of an audited statement what is particular about that one.
+    #[doc(hidden)]
+    fn explained(error: Error) -> Error;
+
     /// Sees to it that the open transaction cannot be committed with a change whose record could
     /// not be written, where [`run_with_records`](Self::run_with_records) does not.
     #[doc(hidden)]
     fn spoil_transaction(&mut self);
 }
+
+/// Keeps [`Relation`] out of the public API.
+#[doc(hidden)]
+#[derive(Debug, Clone, Copy)]
+pub struct RelationFacts(pub(crate) Relation);
 
 /// Keeps [`EntryToStore`] out of the public API.
 #[doc(hidden)]

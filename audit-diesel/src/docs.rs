@@ -6,6 +6,9 @@ pub mod guarantees {}
 #[doc = include_str!("../docs/nobody-forgets.md")]
 pub mod nobody_forgets {}
 
+#[doc = include_str!("../docs/relations.md")]
+pub mod relations {}
+
 // The first definition of a link counts, and here the plots are on the page itself.
 #[doc = "[latency plot]: #plots\n[drain plot]: #plots\n"]
 #[doc = include_str!("../docs/performance.md")]

@@ -27,19 +27,37 @@ pub enum AuditError {
          `wrap` and `attach_to`"
     )]
     NoContext,
-    /// An update of a table whose rows the model's key does not tell apart: it would have written
+    /// An update of a relation whose rows the model's key does not tell apart: it could have written
     /// rows that its filter does not name. Nothing was written.
     #[error(
         "no unique index says that ({key}) tells the rows of {table} apart, so nothing was updated: \
          an audited table needs a primary key, or a unique index over columns that cannot be null, \
-         which is not DEFERRABLE, and the model's `primary_key` has to name it; tables that others inherit from cannot be \
-         updated with `audited::`"
+         which is not DEFERRABLE, and the model's `primary_key` has to name it. A view, a foreign \
+         table, and a table that others inherit from have no such index: update the table that holds \
+         the rows through a model of its own, or run `diesel::update` inside \
+         `audit_diesel::exempt(conn, \"why\", |conn| …)`"
     )]
     KeyNotUnique {
         /// The table.
         table: String,
         /// The model's key.
         key: String,
+    },
+    /// A write of which the database would not say which rows it wrote. Nothing was written.
+    #[error(
+        "an audited {verb} of {table} reads the rows that it writes (RETURNING), and cannot here, so \
+         nothing was written: {reason}. Or run `diesel::{function}` inside \
+         `audit_diesel::exempt(conn, \"why\", |conn| …)`"
+    )]
+    NotReturned {
+        /// The table.
+        table: String,
+        /// What was to be done: `insert`, `update` or `delete`.
+        verb: &'static str,
+        /// Why the rows cannot be read, and what could be done.
+        reason: &'static str,
+        /// Diesel's function for it.
+        function: &'static str,
     },
     /// An exempt block without a reason. Nothing ran.
     #[error(

@@ -55,7 +55,8 @@
 //! A record leaves when its transaction is committed. It goes to a [`Queue`] (a journal in a
 //! SQLite file, a Redis list, or the one in front of the other), and a [`Consumer`] stores it.
 //!
-//! What catches a write that would leave no record is told in [`docs::nobody_forgets`].
+//! What catches a write that would leave no record is told in [`docs::nobody_forgets`], and what a write
+//! of a view, a partitioned table or another kind of relation does in [`docs::relations`].
 //!
 //! # Features
 //!
@@ -86,6 +87,7 @@ mod model;
 mod panics;
 mod queue;
 mod recorder;
+mod relation;
 mod schema;
 mod sql;
 mod statement;

@@ -1,6 +1,7 @@
 //! What the derive tells about a model: its columns, its key, its table.
 
 use audit_core::Auditable;
+use diesel::associations::HasTable;
 use diesel::dsl::Nullable;
 use diesel::{NullableExpressionMethods, Table};
 
@@ -146,7 +147,7 @@ const fn is_same(one: &str, other: &str) -> bool {
 )]
 pub trait AuditedModel: Auditable + AuditedColumns + Sized + 'static {
     /// The table that the model maps.
-    type Table: Table;
+    type Table: Table + HasTable<Table = Self::Table>;
 
     /// How the model's records are delivered, where that is not left to the auditor.
     const DELIVERY: Option<Delivery> = None;

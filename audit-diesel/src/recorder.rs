@@ -6,6 +6,8 @@ mod control;
 mod observe;
 mod prepared;
 mod record;
+mod relations;
+mod retry_point;
 mod settle;
 mod transaction;
 
@@ -25,6 +27,8 @@ use crate::panics;
 use ask::ask_whether_open;
 use control::Control;
 use prepared::PreparedForms;
+use relations::Relations;
+pub(crate) use retry_point::RetryPoint;
 pub(crate) use transaction::Dialect;
 use transaction::TransactionBuffer;
 
@@ -66,6 +70,10 @@ pub(crate) struct Recorder {
     server_asked: bool,
     /// What the connection keeps prepared of our statements.
     prepared_forms: PreparedForms,
+    /// What the connection was told about the relations that its models map.
+    relations: Relations,
+    /// Where a statement that failed can be tried again from.
+    retry_point: Option<RetryPoint>,
 }
 
 /// Says that the queries that run are ours, until it is dropped, by a panic too.
@@ -106,6 +114,8 @@ impl Recorder {
             server: None,
             server_asked: false,
             prepared_forms: PreparedForms::default(),
+            relations: Relations::default(),
+            retry_point: None,
         }
     }
 
@@ -239,9 +249,42 @@ impl Recorder {
         &mut self.prepared_forms
     }
 
-    /// An audited statement failed: that may have ended the transaction.
-    pub(crate) fn statement_failed(&mut self) {
-        self.transaction.doubt_on_sqlite();
+    /// What the connection was told about the relations that its models map.
+    pub(crate) fn relations(&mut self) -> &mut Relations {
+        &mut self.relations
+    }
+
+    /// Whether statements of this model are kept prepared, should they have one more form.
+    pub(crate) fn may_keep_prepared<M: 'static>(&mut self) -> bool {
+        self.prepared_forms.has_room::<M>() && self.relations.keeps_plans()
+    }
+
+    /// Changes when a statement that was prepared before may return other types than it did: then it
+    /// has to be prepared anew, under another text.
+    pub(crate) fn plan_version(&self) -> u64 {
+        u64::from(self.auditor.stale_plans()) << 32 | u64::from(self.relations.retyped())
+    }
+
+    /// A statement that was prepared under this version returns other types than it did.
+    pub(crate) fn plan_was_stale(&mut self, version: u64) {
+        self.relations.one_more_stale_plan();
+        if version == self.plan_version() {
+            self.auditor.one_more_stale_plan();
+        }
+    }
+
+    /// Where a statement that failed can be tried again from, once.
+    pub(crate) fn take_retry_point(&mut self) -> Option<RetryPoint> {
+        self.retry_point.take()
+    }
+
+    /// An audited statement has ended, and not as `failed` where that is false. A failure may have
+    /// ended the transaction.
+    pub(crate) fn statement_ended(&mut self, failed: bool) {
+        self.retry_point = None;
+        if failed {
+            self.transaction.doubt_on_sqlite();
+        }
     }
 
     /// Whether a statement failed in the open transaction, and it may have been done all the same.

@@ -3,14 +3,16 @@
 
 mod delete;
 mod insert;
+mod plan;
 #[cfg(feature = "postgres")]
-mod postgres;
+pub(crate) mod postgres;
 mod recording;
+mod relation;
 mod returning;
 mod row;
 mod save_changes;
 #[cfg(feature = "sqlite")]
-mod sqlite;
+pub(crate) mod sqlite;
 mod texts;
 mod update;
 mod where_clause;
@@ -23,7 +25,7 @@ pub use update::{IncompleteUpdate, UpdateStatement, update};
 use std::fmt;
 use std::marker::PhantomData;
 
-use audit_core::ChangeKind;
+use audit_core::{CapturedContext, ChangeKind};
 use diesel::query_dsl::methods::ExecuteDsl;
 use diesel::query_dsl::{LoadQuery, RunQueryDsl};
 use diesel::result::QueryResult;
@@ -41,11 +43,15 @@ use row::{Extra, Loaded, Mark, Output, RowChange};
 ///
 /// It runs through Diesel's own [`RunQueryDsl`]: `execute`, `get_result`, `get_results`, `load`.
 /// All rows are read before the call returns.
+///
+/// Its records have the context that is in force where it runs. Where none is that names an actor, as
+/// on a thread that a pool runs statements on, they have the one in which it was built.
 #[derive(Clone)]
 #[must_use = "statements are only executed when calling `execute`, `get_result` or similar"]
 pub struct Audited<S, M, R = AllColumns> {
     statement: S,
     returning: R,
+    built_in: CapturedContext,
     model: PhantomData<fn() -> M>,
 }
 
@@ -57,10 +63,11 @@ impl<S, M, R> fmt::Debug for Audited<S, M, R> {
 }
 
 impl<S, M> Audited<S, M> {
-    fn new(statement: S) -> Self {
+    fn new(statement: S, built_in: CapturedContext) -> Self {
         Self {
             statement,
             returning: AllColumns,
+            built_in: built_in.or_here(),
             model: PhantomData,
         }
     }
@@ -75,6 +82,7 @@ impl<S: TargetTable, M> Audited<S, M> {
         Audited {
             statement: self.statement,
             returning: Returning(returns),
+            built_in: self.built_in,
             model: PhantomData,
         }
     }
@@ -85,6 +93,7 @@ impl<S, M, R> Audited<S, M, R> {
         Audited {
             statement: change(self.statement),
             returning: self.returning,
+            built_in: self.built_in,
             model: PhantomData,
         }
     }
@@ -121,6 +130,7 @@ where
         Conn: 'conn;
 
     fn internal_load(self, conn: &mut Conn) -> QueryResult<Self::RowIter<'_>> {
+        let _context = self.built_in.enter();
         let extra = (WriteMark, self.returning.into_expression());
         let rows = audited::<M, _, _>(conn.raw(), |conn| self.statement.run(extra, conn))?;
         let outputs: Vec<_> = rows.into_iter().map(Extra::into_output).collect();
@@ -135,8 +145,13 @@ where
     S: ChangeStatement<'query, Conn::Raw, M, WriteMark, Mark>,
 {
     fn execute(query: Self, conn: &mut Conn) -> QueryResult<usize> {
-        let rows = audited::<M, _, _>(conn.raw(), |conn| query.statement.run(WriteMark, conn))?;
-        Ok(rows.len())
+        let _context = query.built_in.enter();
+        let conn = conn.raw();
+        let rows = audited::<M, _, _>(conn, |conn| query.statement.run(WriteMark, conn))?;
+        Ok(match relation::is_counted::<M, _>(conn) {
+            true => rows.len(),
+            false => 0,
+        })
     }
 }
 
@@ -161,26 +176,10 @@ where
         own(conn, C::spoil_transaction);
     }
     if let Some(recorder) = Recorder::of(conn) {
-        if result.is_err() {
-            recorder.statement_failed();
-        }
+        recorder.statement_ended(result.is_err());
         recorder.go_on_with_panic();
     }
-    result
-}
-
-/// As [`own`], and tells `run` whether the connection may keep one more form of the model's
-/// statements prepared.
-fn own_preparing<M: 'static, C, T>(conn: &mut C, run: impl FnOnce(bool, &mut C) -> T) -> T
-where
-    C: RawConnection,
-{
-    let room = Recorder::of(conn).is_some_and(|r| r.prepared_forms().has_room::<M>());
-    let result = own(conn, |conn| run(room, conn));
-    if let Some(recorder) = Recorder::of(conn) {
-        recorder.prepared_forms().count_new::<M>();
-    }
-    result
+    result.map_err(C::explained)
 }
 
 /// Records the rows of an insert or a delete, and passes on what else they returned.

@@ -47,9 +47,14 @@ impl AuditContext {
     /// It needs no particular runtime. What the future spawns is a task of its own: attach the
     /// context to that, too.
     pub fn attach_to<F: Future>(&self, future: F) -> Attached<F> {
+        self.within_current().attach_alone(future)
+    }
+
+    /// Carries exactly this context.
+    pub(super) fn attach_alone<F: Future>(self, future: F) -> Attached<F> {
         Attached {
             future: Some(future),
-            context: self.within(&Self::current()),
+            context: self,
         }
     }
 }

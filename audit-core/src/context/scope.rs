@@ -1,4 +1,5 @@
 use std::cell::RefCell;
+use std::future::Future;
 use std::marker::PhantomData;
 
 use super::AuditContext;
@@ -74,27 +75,51 @@ impl Drop for ContextGuard {
     }
 }
 
+/// What a scope's work may return: anything but a future, which would run later, without the
+/// context. For futures there is [`AuditContext::attach_to`].
+///
+/// Both implementations below fit a future, so that the compiler cannot choose; for every other
+/// type there is one. It says so by the name of the method's last parameter.
+pub trait ScopeOutput<Kind> {}
+
+/// The kind of what is done when the scope ends.
+#[derive(Debug)]
+#[doc(hidden)]
+pub enum Done {}
+
+/// The kind of what is still to run then.
+#[derive(Debug)]
+#[doc(hidden)]
+pub enum StillToRun {}
+
+impl<T> ScopeOutput<Done> for T {}
+impl<F: Future> ScopeOutput<StillToRun> for F {}
+
+/// What `look` finds in the context in force on this thread, if there is one.
+pub(super) fn with_in_force<T>(look: impl FnOnce(&AuditContext) -> T) -> Option<T> {
+    let last = |stack: &RefCell<Stack>| stack.borrow().entries.last().map(|(_, c)| look(c));
+    STACK.try_with(last).ok().flatten()
+}
+
 impl AuditContext {
     /// The context in force on this thread; empty where there is none.
     pub fn current() -> Self {
-        Self::in_force().unwrap_or_default()
-    }
-
-    fn in_force() -> Option<Self> {
-        let last = |stack: &RefCell<Stack>| stack.borrow().entries.last().map(|(_, c)| c.clone());
-        STACK.try_with(last).ok().flatten()
+        with_in_force(Self::clone).unwrap_or_default()
     }
 
     /// This context, completed by the one in force.
-    fn within_current(&self) -> Self {
-        match Self::in_force() {
-            Some(outer) => self.within(&outer),
-            None => self.clone(),
-        }
+    pub(super) fn within_current(&self) -> Self {
+        with_in_force(|outer| self.within(outer)).unwrap_or_else(|| self.clone())
     }
 
     /// Runs `work` with this context, completed by the one already in force.
-    pub fn scope<R>(&self, work: impl FnOnce() -> R) -> R {
+    ///
+    /// It does not compile where `work` returns a future, as in `scope(|| async { … })`: that would
+    /// run later, without the context. Write `context.attach_to(async { … }).await`.
+    pub fn scope<R, FutureLosesContextUseAttachTo>(&self, work: impl FnOnce() -> R) -> R
+    where
+        R: ScopeOutput<FutureLosesContextUseAttachTo>,
+    {
         let _guard = ContextGuard::enter(self.within_current(), true);
         work()
     }
@@ -110,28 +135,5 @@ impl AuditContext {
     /// what happens to be in force where it runs.
     pub(super) fn enter_alone(&self) -> ContextGuard {
         ContextGuard::enter(self.clone(), true)
-    }
-
-    /// Carries this context, completed by the one in force here, into a closure that runs
-    /// elsewhere.
-    ///
-    /// ```
-    /// use audit_core::{Actor, AuditContext};
-    ///
-    /// AuditContext::new(Actor::user("42")).scope(|| {
-    ///     let work = std::thread::spawn(AuditContext::current().wrap(|| AuditContext::current()));
-    ///     let there = work.join().unwrap();
-    ///     assert_eq!(there.actor_ref().unwrap().id(), "42");
-    /// });
-    /// ```
-    pub fn wrap<R, F>(&self, work: F) -> impl FnOnce() -> R + use<R, F>
-    where
-        F: FnOnce() -> R,
-    {
-        let context = self.within_current();
-        move || {
-            let _guard = context.enter_alone();
-            work()
-        }
     }
 }

@@ -8,7 +8,7 @@ use crate::connection::AuditedConnection;
 use crate::delivery::{self, Delivery};
 
 impl Auditor {
-    /// Records an event at once, in the context in force. It goes to the queue in every mode, as
+    /// Records an event at once, in the context in force, or the one where it was built. It goes to the queue in every mode, as
     /// there is no connection to write it through.
     ///
     /// # Errors
@@ -17,6 +17,7 @@ impl Auditor {
     /// the queue does not take it: then it is not recorded. [`AuditError::NoQueue`] where the
     /// auditor has none.
     pub fn record(&self, event: AuditEvent) -> Result<(), AuditError> {
+        let _context = event.built_in().enter();
         self.check_queue()?;
         let payload = self.encode_event(event)?;
         self.shared.queue.push(&[payload])?;
@@ -39,6 +40,7 @@ impl Auditor {
         C: AuditedConnection,
         C::Backend: AuditedBackend,
     {
+        let _context = event.built_in().enter();
         let conn = conn.raw();
         self.recorder_of(conn)?;
         let delivery = delivery::ready(conn, None)?;

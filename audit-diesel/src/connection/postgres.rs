@@ -1,15 +1,19 @@
 //! PostgreSQL: an error aborts the transaction.
 
 use diesel::PgConnection;
-use diesel::connection::{Connection, SimpleConnection};
+use diesel::connection::{
+    AnsiTransactionManager, Connection, SimpleConnection, TransactionManager,
+};
 use diesel::dsl::sql;
 use diesel::query_dsl::RunQueryDsl;
-use diesel::result::QueryResult;
+use diesel::result::{Error, QueryResult};
 use diesel::sql_types::Text;
 
 use super::atomic::{in_transaction, uncaught};
-use super::{AuditedConnection, EntriesToStore, RawConnection};
-use crate::recorder::own;
+use super::{AuditedConnection, EntriesToStore, RawConnection, RelationFacts};
+use crate::recorder::{Recorder, RetryPoint, own};
+use crate::statement;
+use crate::statement::postgres::explain;
 use crate::store::postgres::insert;
 
 impl AuditedConnection for PgConnection {
@@ -21,6 +25,8 @@ impl AuditedConnection for PgConnection {
 }
 
 impl RawConnection for PgConnection {
+    const COUNTS_ROWS_OF_VIEWS: bool = true;
+
     /// PostgreSQL names the time itself, under the row's lock.
     fn run_statement<T>(
         &mut self,
@@ -64,10 +70,49 @@ impl RawConnection for PgConnection {
             .map(Some)
     }
 
+    fn relation(&mut self, table: &str, key: &[&str]) -> QueryResult<RelationFacts> {
+        statement::postgres::relation(table, key, self).map(RelationFacts)
+    }
+
+    fn is_stale_plan(error: &Error) -> bool {
+        explain::is_stale_plan(error)
+    }
+
+    fn go_back(&mut self) -> bool {
+        if !in_transaction(self) {
+            return true;
+        }
+        let point = Recorder::of(self).and_then(Recorder::take_retry_point);
+        point.is_some_and(|point| own(self, |conn| go_back_to(point, conn)).is_ok())
+    }
+
+    fn explained(error: Error) -> Error {
+        explain::explained(error)
+    }
+
     /// An error on this side aborts nothing, so another one has to be made on the other.
     fn spoil_transaction(&mut self) {
         let _ = self.batch_execute(
             "DO 'BEGIN RAISE EXCEPTION ''an audit record could not be written''; END'",
         );
+    }
+}
+
+/// Takes a transaction that was aborted back to where nothing had run in it yet.
+fn go_back_to(point: RetryPoint, conn: &mut PgConnection) -> QueryResult<()> {
+    match point {
+        RetryPoint::Savepoint(name) => {
+            let name = name.replace('"', "\"\"");
+            conn.batch_execute(&format!("ROLLBACK TO SAVEPOINT \"{name}\""))
+        }
+        RetryPoint::Begin(sql) => {
+            let status = AnsiTransactionManager::transaction_manager_status_mut(conn);
+            let is_diesels = status.transaction_depth()?.is_some();
+            conn.batch_execute("ROLLBACK")?;
+            match is_diesels {
+                true => AnsiTransactionManager::begin_transaction_sql(conn, &sql),
+                false => conn.batch_execute(&sql),
+            }
+        }
     }
 }

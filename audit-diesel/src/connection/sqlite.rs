@@ -1,12 +1,13 @@
 //! SQLite: a statement outside of a transaction gets one, and its changes are recorded while the
 //! database is still locked against other writers.
 
-use diesel::result::QueryResult;
+use diesel::result::{Error, QueryResult};
 use diesel::sqlite::SqliteConnection;
 
 use super::atomic::{in_transaction, uncaught, within_savepoint};
-use super::{AuditedConnection, EntriesToStore, RawConnection};
+use super::{AuditedConnection, EntriesToStore, RawConnection, RelationFacts};
 use crate::recorder::Recorder;
+use crate::statement;
 use crate::store::sqlite::insert;
 
 impl AuditedConnection for SqliteConnection {
@@ -18,6 +19,8 @@ impl AuditedConnection for SqliteConnection {
 }
 
 impl RawConnection for SqliteConnection {
+    const COUNTS_ROWS_OF_VIEWS: bool = false;
+
     fn run_statement<T>(
         &mut self,
         run: impl FnOnce(&mut Self) -> QueryResult<T>,
@@ -47,6 +50,23 @@ impl RawConnection for SqliteConnection {
 
     fn server_identity(&mut self) -> QueryResult<Option<String>> {
         Ok(None)
+    }
+
+    fn relation(&mut self, table: &str, _: &[&str]) -> QueryResult<RelationFacts> {
+        statement::sqlite::relation(table, self).map(RelationFacts)
+    }
+
+    /// SQLite prepares anew by itself.
+    fn is_stale_plan(_: &Error) -> bool {
+        false
+    }
+
+    fn go_back(&mut self) -> bool {
+        false
+    }
+
+    fn explained(error: Error) -> Error {
+        error
     }
 
     /// The savepoint of [`run_with_records`](Self::run_with_records) undoes the change.

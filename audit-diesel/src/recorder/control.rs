@@ -25,11 +25,13 @@ pub(super) enum Control {
     Other,
 }
 
-/// Appends what the text controls; nothing for one that controls nothing.
-pub(super) fn read(sql: &str, controls: &mut Vec<Control>) {
+/// Appends what the text controls; nothing for one that controls nothing. `visit` sees the first word
+/// of each statement, and the statement.
+pub(super) fn read(sql: &str, controls: &mut Vec<Control>, mut visit: impl FnMut(&str, &str)) {
     for statement in statements_that_run(sql) {
         let mut words = Words::new(statement);
         let first = words.next().unwrap_or_default();
+        visit(first, statement);
         controls.push(control(first, words).unwrap_or(Control::Other));
     }
     if controls.iter().all(|control| *control == Control::Other) {
@@ -160,7 +162,7 @@ mod tests {
 
     fn controls(sql: &str) -> Vec<Control> {
         let mut controls = Vec::new();
-        read(sql, &mut controls);
+        read(sql, &mut controls, |_, _| ());
         controls
     }
 

@@ -6,6 +6,7 @@ use diesel::connection::{DebugQuery, InstrumentationEvent};
 use diesel::result::Error;
 
 use super::control::{self, Control};
+use super::retry_point::RetryPoint;
 use super::transaction::{Answer, Ended};
 use super::{Dialect, Recorder};
 #[cfg(feature = "failpoints")]
@@ -78,7 +79,11 @@ impl Recorder {
             if self.looks_type_up {
                 return;
             }
-            control::read(text, &mut self.running);
+            let relations = &mut self.relations;
+            control::read(text, &mut self.running, |first, it| {
+                relations.note(first, it)
+            });
+            self.retry_point = RetryPoint::after(text, &self.running);
             if let Some(tables) = guarded {
                 let bounds = control::bounds(&self.running);
                 let watch = &mut self.watch;

@@ -1,17 +1,24 @@
 //! `audited::delete`.
 
-use audit_core::ChangeKind;
+use std::rc::Rc;
+
+use audit_core::{CapturedContext, ChangeKind};
+use diesel::backend::Backend;
 use diesel::dsl::{self, Filter, IntoBoxed, OrFilter};
-use diesel::query_builder::{DeleteStatement, IntoUpdateTarget, Query};
+use diesel::query_builder::{
+    DeleteStatement, IntoUpdateTarget, Query, QueryBuilder, QueryFragment,
+};
 use diesel::query_dsl::methods::{BoxedDsl, FilterDsl, OrFilterDsl};
 use diesel::query_dsl::{LoadQuery, RunQueryDsl};
 use diesel::result::QueryResult;
 use diesel::{QuerySource, SelectableExpression, Table};
 
+use super::plan::{Planned, run_planned};
 use super::row::{Loaded, Output};
-use super::{Audited, ChangeStatement, TargetTable, own, record_rows};
+use super::{Audited, ChangeStatement, TargetTable, record_rows, relation};
 use crate::connection::RawConnection;
 use crate::model::{AuditedBy, AuditedColumns, AuditedModel};
+use crate::relation::Write;
 
 /// Deletes rows and records each of them; stands where `diesel::delete` stood.
 ///
@@ -23,7 +30,7 @@ where
     T::Table: AuditedBy<M>,
     M: AuditedModel<Table = T::Table>,
 {
-    Audited::new(diesel::delete(source))
+    Audited::new(diesel::delete(source), CapturedContext::here())
 }
 
 impl<T: QuerySource, U, M, R> Audited<DeleteStatement<T, U>, M, R> {
@@ -64,12 +71,35 @@ where
     M: AuditedModel<Table = T>,
     X: Output,
     (M::Columns, E): SelectableExpression<T>,
-    dsl::Returning<Self, (<M as AuditedColumns>::Columns, E)>:
-        Query + LoadQuery<'query, Conn, Loaded<M, X>>,
+    T::FromClause: QueryFragment<Conn::Backend>,
+    Conn::Backend: Default,
+    <Conn::Backend as Backend>::QueryBuilder: Default,
+    Self: QueryFragment<Conn::Backend>,
+    dsl::Returning<Self, (<M as AuditedColumns>::Columns, E)>: Query,
+    Planned<dsl::Returning<Self, (<M as AuditedColumns>::Columns, E)>>:
+        LoadQuery<'query, Conn, Loaded<M, X>>,
 {
     fn run(self, extra: E, conn: &mut Conn) -> QueryResult<Vec<X>> {
-        let statement = self.returning((M::columns(), extra));
-        let rows = own(conn, |conn| statement.load(conn))?;
+        let relation = relation::relation_of::<M, Conn>(|_| true, conn)?;
+        let filtered = !relation.may_hide_rows || is_filtered::<M, _, _>(&self)?;
+        relation::check::<M, Conn>(Write::Delete { filtered }, conn)?;
+        let statement = Rc::new(self.returning((M::columns(), extra)));
+        let rows = run_planned::<M, _, _>(conn, |plan, conn| plan.of(&statement).load(conn))?;
         record_rows(conn, ChangeKind::Delete, rows)
     }
+}
+
+/// Whether the statement names rows at all.
+fn is_filtered<M, DB, S>(statement: &S) -> QueryResult<bool>
+where
+    M: AuditedModel,
+    <M::Table as QuerySource>::FromClause: QueryFragment<DB>,
+    DB: Backend + Default,
+    DB::QueryBuilder: Default,
+    S: QueryFragment<DB>,
+{
+    let mut sql = DB::QueryBuilder::default();
+    statement.to_sql(&mut sql, &DB::default())?;
+    let table = relation::name_of::<M::Table, DB>()?;
+    Ok(sql.finish().trim_end() != format!("DELETE FROM {table}"))
 }

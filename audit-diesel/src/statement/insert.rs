@@ -13,20 +13,23 @@ mod select;
 pub use on_conflict::IncompleteOnConflict;
 
 use std::marker::PhantomData;
+use std::rc::Rc;
 
-use audit_core::ChangeKind;
+use audit_core::{CapturedContext, ChangeKind};
 use diesel::backend::Backend;
 use diesel::expression::{Expression, NonAggregate};
 use diesel::insertable::Insertable;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::query_dsl::{LoadQuery, RunQueryDsl};
 use diesel::result::QueryResult;
-use diesel::{SelectableExpression, Table};
+use diesel::{QuerySource, SelectableExpression, Table};
 
+use super::plan::{Planned, run_planned};
 use super::row::{Loaded, Output};
-use super::{Audited, ChangeStatement, TargetTable, own_preparing, record_rows};
+use super::{Audited, ChangeStatement, TargetTable, record_rows, relation};
 use crate::connection::RawConnection;
 use crate::model::{AuditedBy, AuditedModel};
+use crate::relation::Write;
 use select::InsertFromSelect;
 #[cfg(feature = "sqlite")]
 pub(super) use select::rendered;
@@ -45,6 +48,7 @@ where
 {
     IncompleteInsert {
         table: target,
+        built_in: CapturedContext::here(),
         model: PhantomData,
     }
 }
@@ -54,6 +58,7 @@ where
 #[must_use = "statements are only executed when calling `execute`, `get_result` or similar"]
 pub struct IncompleteInsert<T, M> {
     table: T,
+    built_in: CapturedContext,
     model: PhantomData<fn() -> M>,
 }
 
@@ -63,17 +68,19 @@ impl<T: Table, M> IncompleteInsert<T, M> {
     where
         V: Insertable<T>,
     {
-        Audited::new(InsertValues {
+        let insert = InsertValues {
             table: self.table,
             records,
-        })
+        };
+        Audited::new(insert, self.built_in)
     }
 
     /// Inserts a row of default values, as Diesel's `default_values` does.
     pub fn default_values(self) -> Audited<InsertDefaults<T>, M> {
-        Audited::new(InsertDefaults {
+        let insert = InsertDefaults {
             from_clause: self.table.from_clause(),
-        })
+        };
+        Audited::new(insert, self.built_in)
     }
 }
 
@@ -173,13 +180,15 @@ where
     M: AuditedModel,
     X: Output,
     (M::Columns, E): SelectableExpression<M::Table> + NonAggregate,
-    Self: LoadQuery<'query, Conn, Loaded<M, X>>,
+    <M::Table as QuerySource>::FromClause: QueryFragment<Conn::Backend>,
+    Conn::Backend: Default,
+    <Conn::Backend as Backend>::QueryBuilder: Default,
+    Planned<Self>: LoadQuery<'query, Conn, Loaded<M, X>>,
 {
-    fn run_insert(mut self, conn: &mut Conn) -> QueryResult<Vec<X>> {
-        let rows = own_preparing::<M, _, _>(conn, |room, conn| {
-            self.prepare &= room;
-            self.load(conn)
-        })?;
+    fn run_insert(self, conn: &mut Conn) -> QueryResult<Vec<X>> {
+        relation::check::<M, Conn>(Write::Insert, conn)?;
+        let insert = Rc::new(self);
+        let rows = run_planned::<M, _, _>(conn, |plan, conn| plan.of(&insert).load(conn))?;
         record_rows(conn, ChangeKind::Insert, rows)
     }
 }

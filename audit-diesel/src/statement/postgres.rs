@@ -1,7 +1,7 @@
 //! PostgreSQL: an update locks and reads the old rows itself.
 //!
 //! `UPDATE t SET … FROM (SELECT … FROM t WHERE … FOR NO KEY UPDATE) AS "audit old"("audit old 0", …)
-//! WHERE key = "audit old 0" RETURNING "audit old 0", …, key, …`
+//! WHERE key = "audit old 0" AND … RETURNING "audit old 0", …, key, …`
 //!
 //! The old columns have names of their own, so that `balance` still means one thing, here and in SQL
 //! that the user wrote; with spaces in them, as no table and no column is called.
@@ -9,62 +9,90 @@
 //! Under READ COMMITTED the inner SELECT waits for a concurrent writer and reads what that one
 //! committed, so the old value is the one that this update replaces. `FOR NO KEY UPDATE` is the
 //! lock that a plain UPDATE takes: rows that refer to this one can still be inserted meanwhile.
+//! Rows are found again by the model's key, and not by their `ctid`: that of a row which a concurrent
+//! writer has changed is another one in the statement's snapshot.
 //! PostgreSQL 18 has `RETURNING old.*`, which could take this file's place one day.
 
+pub(crate) mod explain;
+mod pruning;
+mod relation;
+mod sql;
 mod unique_key;
 
+pub(crate) use relation::relation;
+
 use std::marker::PhantomData;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use audit_core::ChangeKind;
-use diesel::PgConnection;
+use diesel::associations::HasTable;
 use diesel::expression::Expression;
 use diesel::pg::Pg;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::query_dsl::{LoadQuery, RunQueryDsl};
-use diesel::result::QueryResult;
-use diesel::{SelectableExpression, Table};
+use diesel::result::{Error, QueryResult};
+use diesel::{PgConnection, QuerySource, SelectableExpression, Table};
 
+use super::ChangeStatement;
+use super::insert::rendered;
+use super::plan::{Planned, run_planned};
 use super::recording::Recording;
+use super::relation::{check, key_of, name_of, relation_of};
 use super::row::{Loaded, Output, RowChange};
 use super::texts::Texts;
 use super::update::{UpdateStatement, columns};
-use super::{ChangeStatement, own_preparing};
+use crate::AuditError;
+use crate::connection::RawConnection;
 use crate::model::AuditedModel;
+use crate::recorder::Recorder;
+use crate::relation::{KeyProof, Relation, RelationKind, Write};
+use pruning::can_stand_twice;
+use sql::quoted;
+use unique_key::{is_refuted, proof};
 
 /// An update that returns each row as it was and as it is.
 pub struct UpdateReturningOld<T: Table, W, C, M, E> {
-    update: UpdateStatement<T, W, C>,
+    update: Rc<UpdateStatement<T, W, C>>,
     sql: Arc<ModelSql>,
-    extra: E,
-    prepare: bool,
+    proof: KeyProof,
+    /// Whether the rows are found again by the filter, too, so that partitions can be left out.
+    prunes: bool,
+    extra: Rc<E>,
     model: PhantomData<fn() -> M>,
 }
 
 /// What of the statement depends on the model alone.
 struct ModelSql {
     columns: String,
-    after_where: String,
+    /// The end of the inner SELECT, and what the old columns are called.
+    after_old: String,
+    /// The conditions by which rows are found again, without and with the catalog.
+    by_primary_key: String,
+    by_catalog: String,
+    returning: String,
 }
 
 static MODELS: Texts<ModelSql> = Texts::new();
 
 impl ModelSql {
-    fn write<M: AuditedModel>() -> Self {
+    fn write<M: AuditedModel>(table: &str) -> Self {
         let names = columns::<M>();
         let columns = listed(names.iter().map(|name| quoted(name)));
         let old = listed((0..names.len()).map(old));
-        let mut key = Vec::new();
-        M::visit_key(&mut |column| {
-            // The derive sees to it that the key is among the model's columns.
-            let place = names.iter().position(|name| *name == column).unwrap_or(0);
-            key.push(format!("{} = {}", quoted(column), self::old(place)));
-        });
-        let key = key.join(" AND ");
+        let key = key_of::<M>();
+        // The derive sees to it that the key is among the model's columns.
+        let place = |column: &str| names.iter().position(|name| *name == column).unwrap_or(0);
+        let pairs = key.iter();
+        let pairs =
+            pairs.map(|column| format!("{} = {}", quoted(column), self::old(place(column))));
+        let pairs = pairs.collect::<Vec<_>>().join(" AND ");
+        let pairs_by = |by| format!("{pairs} AND {}", proof(by, table, &key));
         Self {
-            after_where: format!(
-                " FOR NO KEY UPDATE) AS \"audit old\"({old}) WHERE {key} RETURNING {old}, {columns}, "
-            ),
+            after_old: format!(" FOR NO KEY UPDATE) AS \"audit old\"({old})"),
+            by_primary_key: pairs_by(KeyProof::PrimaryKey),
+            by_catalog: pairs_by(KeyProof::Catalog),
+            returning: format!(" RETURNING {old}, {columns}, "),
             columns,
         }
     }
@@ -72,10 +100,6 @@ impl ModelSql {
 
 fn listed(names: impl Iterator<Item = String>) -> String {
     names.collect::<Vec<_>>().join(", ")
-}
-
-fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 /// The name of an old column, by its place in the model.
@@ -111,14 +135,28 @@ where
     E: QueryFragment<Pg>,
 {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        if !self.prepare {
-            out.unsafe_to_cache_prepared();
-        }
         self.update.walk_update_set(out.reborrow())?;
         out.push_sql(" FROM (SELECT ");
         out.push_sql(&self.sql.columns);
         self.update.walk_from_where(out.reborrow())?;
-        out.push_sql(&self.sql.after_where);
+        out.push_sql(&self.sql.after_old);
+        let filter = &self.update.where_clause;
+        if self.prunes {
+            // Sooner or later PostgreSQL considers a plan of a prepared statement that is good for any
+            // value, and locks all partitions for it.
+            out.unsafe_to_cache_prepared();
+        }
+        if self.prunes && !filter.is_noop(out.backend())? {
+            filter.walk_ast(out.reborrow())?;
+            out.push_sql(" AND ");
+        } else {
+            out.push_sql(" WHERE ");
+        }
+        out.push_sql(match self.proof {
+            KeyProof::PrimaryKey => &self.sql.by_primary_key,
+            KeyProof::Catalog | KeyProof::None => &self.sql.by_catalog,
+        });
+        out.push_sql(&self.sql.returning);
         self.extra.walk_ast(out.reborrow())
     }
 }
@@ -126,38 +164,110 @@ where
 impl<'query, T, W, C, M, E, X> ChangeStatement<'query, PgConnection, M, E, X>
     for UpdateStatement<T, W, C>
 where
-    T: Table,
+    T: Table + HasTable<Table = T>,
     T::FromClause: QueryFragment<Pg>,
+    W: QueryFragment<Pg>,
     M: AuditedModel<Table = T>,
     X: Output,
     E: SelectableExpression<T>,
-    UpdateReturningOld<T, W, C, M, E>: LoadQuery<'query, PgConnection, Loaded<(M, M), X>>,
+    Planned<UpdateReturningOld<T, W, C, M, E>>: LoadQuery<'query, PgConnection, Loaded<(M, M), X>>,
 {
     fn run(self, extra: E, conn: &mut PgConnection) -> QueryResult<Vec<X>> {
-        unique_key::check::<M>(&self.from_clause, conn)?;
-        let mut recording = Recording::begin::<M, _>(conn)?;
-        let outputs = own_preparing::<M, _, _>(conn, |prepare, conn| {
-            let statement = UpdateReturningOld::<T, W, C, M, E> {
-                update: self,
-                sql: MODELS.of::<M>(ModelSql::write::<M>),
-                extra,
-                prepare,
-                model: PhantomData,
-            };
-            // Row by row, as the rows of a bulk update take far more memory than their records.
-            let mut outputs = Vec::new();
-            for row in statement.internal_load(conn)? {
-                let Loaded { change, extra } = row?;
-                let change = match change {
-                    Ok((old, new)) => RowChange::Update { old, new },
-                    Err(_) => RowChange::Unreadable(ChangeKind::Update),
-                };
-                recording.add(&change, extra.mark());
-                outputs.push(extra);
+        let (update, extra) = (Rc::new(self), Rc::new(extra));
+        match run_once::<T, W, C, M, E, X>(&update, &extra, conn) {
+            Err(error) if is_refuted(&error) => {
+                // Another session has changed the table, or another one is meant by its name.
+                if let Some(recorder) = Recorder::of(conn) {
+                    recorder.relations().forget::<M>();
+                }
+                match conn.go_back() {
+                    true => run_once::<T, W, C, M, E, X>(&update, &extra, conn),
+                    false => Err(key_not_unique::<M>()?),
+                }
             }
-            QueryResult::Ok(outputs)
-        })?;
-        recording.finish(conn)?;
-        Ok(outputs)
+            result => result,
+        }
     }
+}
+
+/// Runs the update as it fits what the connection knows of the table.
+fn run_once<'query, T, W, C, M, E, X>(
+    update: &Rc<UpdateStatement<T, W, C>>,
+    extra: &Rc<E>,
+    conn: &mut PgConnection,
+) -> QueryResult<Vec<X>>
+where
+    T: Table + HasTable<Table = T>,
+    T::FromClause: QueryFragment<Pg>,
+    W: QueryFragment<Pg>,
+    M: AuditedModel<Table = T>,
+    X: Output,
+    Planned<UpdateReturningOld<T, W, C, M, E>>: LoadQuery<'query, PgConnection, Loaded<(M, M), X>>,
+{
+    let filtered = !update.where_clause.is_noop(&Pg)?;
+    check::<M, _>(Write::Update { filtered }, conn)?;
+    let relation = relation_of::<M, _>(can_be_paired, conn)?;
+    if !can_be_paired(&relation) {
+        return Err(key_not_unique::<M>()?);
+    }
+    let statement = Rc::new(UpdateReturningOld::<T, W, C, M, E> {
+        update: Rc::clone(update),
+        sql: model_sql::<M>()?,
+        proof: relation.key,
+        prunes: prunes(relation, &update.where_clause)?,
+        extra: Rc::clone(extra),
+        model: PhantomData,
+    });
+    let mut recording = Recording::begin::<M, _>(conn)?;
+    let outputs = run_planned::<M, _, _>(conn, |plan, conn| {
+        // Row by row, as the rows of a bulk update take far more memory than their records.
+        let mut outputs = Vec::new();
+        for row in plan.of(&statement).internal_load(conn)? {
+            let Loaded { change, extra } = row?;
+            let change = match change {
+                Ok((old, new)) => RowChange::Update { old, new },
+                Err(_) => RowChange::Unreadable(ChangeKind::Update),
+            };
+            recording.add(&change, extra.mark());
+            outputs.push(extra);
+        }
+        Ok(outputs)
+    })?;
+    recording.finish(conn)?;
+    Ok(outputs)
+}
+
+fn model_sql<M>() -> QueryResult<Arc<ModelSql>>
+where
+    M: AuditedModel,
+    <M::Table as QuerySource>::FromClause: QueryFragment<Pg>,
+{
+    match MODELS.known::<M>() {
+        Some(sql) => Ok(sql),
+        None => {
+            let table = name_of::<M::Table, Pg>()?;
+            Ok(MODELS.of::<M>(|| ModelSql::write::<M>(&table)))
+        }
+    }
+}
+
+/// Whether old and new rows can be paired. What PostgreSQL does not update anyway, or does not exist, is
+/// for PostgreSQL to say: the proof fails where it does.
+fn can_be_paired(relation: &Relation) -> bool {
+    relation.key != KeyProof::None || relation.kind == RelationKind::Other
+}
+
+/// Whether the filter may stand in the statement twice, and helps there.
+fn prunes<W: QueryFragment<Pg>>(relation: Relation, filter: &W) -> QueryResult<bool> {
+    Ok(relation.kind == RelationKind::Partitioned && can_stand_twice(&rendered(filter)?))
+}
+
+fn key_not_unique<M>() -> QueryResult<Error>
+where
+    M: AuditedModel,
+    <M::Table as QuerySource>::FromClause: QueryFragment<Pg>,
+{
+    let table = name_of::<M::Table, Pg>()?;
+    let key = key_of::<M>().join(", ");
+    Ok(AuditError::KeyNotUnique { table, key }.into())
 }

@@ -1,5 +1,9 @@
 //! SQLite: RETURNING cannot see the old row, so an update reads it first, holding the write lock.
 
+mod relation;
+
+pub(crate) use relation::relation;
+
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::rc::Rc;
@@ -15,15 +19,17 @@ use diesel::sql_types::BigInt;
 use diesel::sqlite::Sqlite;
 use diesel::{SelectableExpression, SqliteConnection, Table};
 
+use super::ChangeStatement;
 use super::insert::rendered;
 use super::recording::Recording;
+use super::relation::check;
 use super::returning::WriteMark;
 use super::row::{Loaded, Mark, Output, RowChange};
 use super::texts::Texts;
 use super::update::{self, UpdateStatement};
-use super::{ChangeStatement, own};
 use crate::model::AuditedModel;
-use crate::recorder::Recorder;
+use crate::recorder::{Recorder, own};
+use crate::relation::Write;
 
 /// `UPDATE t SET key = key WHERE 0`: takes the write lock, as the update itself would, before the
 /// old rows are read. A transaction that reads first and writes later could be refused the lock.
@@ -164,6 +170,7 @@ where
         if self.changes.is_noop(&Sqlite)? {
             return Err(Error::QueryBuilderError(Box::new(EmptyChangeset)));
         }
+        check::<M, _>(Write::Update { filtered: true }, conn)?;
         let update = Rc::new(self);
         let (changes, outputs) = own(conn, |conn| read_and_update(&update, extra, conn))?;
         let mut recording = Recording::begin::<M, _>(conn)?;

@@ -13,6 +13,13 @@ impl<T> Texts<T> {
         Self(LazyLock::new(RwLock::default))
     }
 
+    /// The text of the model `M`, where it was written before.
+    #[cfg(feature = "postgres")]
+    pub(super) fn known<M: 'static>(&self) -> Option<Arc<T>> {
+        let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        known.get(&TypeId::of::<M>()).cloned()
+    }
+
     /// The text of the model `M`.
     pub(super) fn of<M: 'static>(&self, write: impl FnOnce() -> T) -> Arc<T> {
         let model = TypeId::of::<M>();

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 
+use audit_core::CapturedContext;
 use diesel::backend::Backend;
 use diesel::expression::{AppearsOnTable, Expression};
 use diesel::query_builder::{AsChangeset, AstPass, IntoUpdateTarget, QueryFragment, QueryId};
@@ -16,11 +17,11 @@ use crate::model::{AuditedBy, AuditedModel};
 
 /// Updates rows and records what changed in each of them; stands where `diesel::update` stood.
 ///
-/// On PostgreSQL the old rows are locked and read by the update itself, in one round trip. The first
-/// update of a model also asks whether its key tells the table's rows apart, and is refused with
-/// [`AuditError::KeyNotUnique`](crate::AuditError::KeyNotUnique) where it does not. On SQLite they are read first, in the same immediate transaction; there rows are paired by their
-/// key, so that an update which gives several rows new keys at once is recorded as what became of
-/// each key.
+/// On PostgreSQL the old rows are locked and read by the update itself, in one round trip. It is refused
+/// with [`AuditError::KeyNotUnique`](crate::AuditError::KeyNotUnique) where PostgreSQL does not vouch
+/// that the model's key tells the relation's rows apart: see [`docs::relations`](crate::docs::relations).
+/// On SQLite they are read first, in the same immediate transaction; there rows are paired by their key, so
+/// that an update which gives several rows new keys at once is recorded as what became of each key.
 pub fn update<T, M>(source: T) -> IncompleteUpdate<T::Table, Target<T::WhereClause>, M>
 where
     T: IntoUpdateTarget,
@@ -31,6 +32,7 @@ where
     IncompleteUpdate {
         from_clause: target.table.from_clause(),
         where_clause: Target(target.where_clause),
+        built_in: CapturedContext::here(),
         model: PhantomData,
     }
 }
@@ -41,6 +43,7 @@ where
 pub struct IncompleteUpdate<T: QuerySource, W, M> {
     from_clause: T::FromClause,
     where_clause: W,
+    built_in: CapturedContext,
     model: PhantomData<fn() -> M>,
 }
 
@@ -61,6 +64,7 @@ impl<T: Table, W, M> IncompleteUpdate<T, W, M> {
         IncompleteUpdate {
             from_clause: self.from_clause,
             where_clause: self.where_clause.and_filter(predicate),
+            built_in: self.built_in,
             model: PhantomData,
         }
     }
@@ -74,6 +78,7 @@ impl<T: Table, W, M> IncompleteUpdate<T, W, M> {
         IncompleteUpdate {
             from_clause: self.from_clause,
             where_clause: Boxed::new(self.where_clause),
+            built_in: self.built_in,
             model: PhantomData,
         }
     }
@@ -83,11 +88,12 @@ impl<T: Table, W, M> IncompleteUpdate<T, W, M> {
     where
         V: AsChangeset<Target = T>,
     {
-        Audited::new(UpdateStatement {
+        let update = UpdateStatement {
             from_clause: self.from_clause,
             where_clause: self.where_clause,
             changes: values.as_changeset(),
-        })
+        };
+        Audited::new(update, self.built_in)
     }
 }
 

@@ -120,7 +120,7 @@ pub(super) fn any_input_ends_in_the_trail(mode: &dyn Fn(&App) -> Auditor) {
         AuditEvent::new("login.failed"),
     );
     let config = ProptestConfig {
-        cases: 48,
+        cases: 16,
         failure_persistence: None,
         max_shrink_iters: 200,
         ..ProptestConfig::default()

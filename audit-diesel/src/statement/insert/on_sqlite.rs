@@ -15,13 +15,15 @@ use diesel::query_dsl::methods::ExecuteDsl;
 use diesel::query_dsl::{LoadQuery, RunQueryDsl};
 use diesel::result::{ConnectionError, ConnectionResult, QueryResult};
 use diesel::sqlite::Sqlite;
-use diesel::{SelectableExpression, SqliteConnection, Table};
+use diesel::{QuerySource, SelectableExpression, SqliteConnection, Table};
 
 use super::on_conflict::{Insert, OnConflictDoNothing};
 use super::select::rendered;
 use super::{InsertReturning, InsertValues, Loaded, Output, record_rows};
 use crate::model::{AuditedColumns, AuditedModel};
-use crate::statement::{ChangeStatement, own};
+use crate::recorder::own;
+use crate::relation::Write;
+use crate::statement::{ChangeStatement, relation};
 
 /// Appends a conflict clause and RETURNING to each INSERT, and keeps the rows.
 pub struct Completing<'conn, C, R, L> {
@@ -41,12 +43,14 @@ impl<'query, T, V, M, E, X> ChangeStatement<'query, SqliteConnection, M, E, X>
     for InsertValues<T, V>
 where
     T: Table,
+    T::FromClause: QueryFragment<Sqlite>,
     V: Insertable<T>,
     M: AuditedModel<Table = T>,
     X: Output,
     ReturningRows<T, V, M, E>: Query + LoadQuery<'query, SqliteConnection, Loaded<M, X>>,
 {
     fn run(self, extra: E, conn: &mut SqliteConnection) -> QueryResult<Vec<X>> {
+        relation::check::<M, _>(Write::Insert, conn)?;
         let statement = diesel::insert_into(self.table)
             .values(self.records)
             .returning((M::columns(), extra));
@@ -59,6 +63,7 @@ impl<'query, S, C, M, E, X> ChangeStatement<'query, SqliteConnection, M, E, X>
     for OnConflictDoNothing<S, C>
 where
     S: Insert,
+    <S::Table as QuerySource>::FromClause: QueryFragment<Sqlite>,
     M: AuditedModel<Table = S::Table>,
     X: Output,
     (M::Columns, E): SelectableExpression<S::Table>,
@@ -66,6 +71,7 @@ where
     for<'conn> Completing<'conn, C, (M::Columns, E), Loaded<M, X>>: Connection<Backend = Sqlite>,
 {
     fn run(self, extra: E, conn: &mut SqliteConnection) -> QueryResult<Vec<X>> {
+        relation::check::<M, _>(Write::Insert, conn)?;
         let rows = own(conn, |conn| {
             let mut completing = Completing {
                 conn,

@@ -1,78 +1,77 @@
-//! An update finds its rows again by the model's key. Where that key does not tell rows apart, as
-//! with table inheritance or a table without a unique constraint, it would write rows that the
-//! filter does not name: PostgreSQL is asked before the first update of a model.
+//! An update finds its rows again by the model's key. Where that key does not tell rows apart, it would
+//! write rows that the filter does not name. So each update holds a proof that it does, and PostgreSQL
+//! refuses one whose proof fails before it writes anything: whatever another session did to the table
+//! since the connection asked about it, and whichever table the search path names by now.
+//!
+//! The proof by the primary key costs nothing. `true OR EXISTS (SELECT ctid FROM t GROUP BY key)` is
+//! never run, and left out of the plan, but PostgreSQL takes a column that is not grouped only where the
+//! primary key is among those that are. It looks at that when it prepares the statement, and again
+//! whenever the table, its indexes or the search path changed since. A primary key says nothing about
+//! the rows of tables that inherit from the table; that each row comes from the table itself, or from
+//! a partition, is seen as it is read.
+//!
+//! The proof by the catalog reads the table's indexes once a run.
 
-use diesel::PgConnection;
-use diesel::pg::Pg;
-use diesel::prelude::*;
-use diesel::query_builder::{QueryBuilder, QueryFragment};
-use diesel::result::QueryResult;
-use diesel::sql_types::{Array, Bool, Text};
+use diesel::result::{DatabaseErrorKind, Error};
 
-use crate::AuditError;
-use crate::model::AuditedModel;
-use crate::recorder::Recorder;
-use crate::statement::own;
+use crate::relation::KeyProof;
+use crate::statement::postgres::sql::{literal, quoted};
 
-/// Whether the key's columns, none of which may be null, are unique: by an index over them or over
-/// some of them that is never deferred, in a table that no other one inherits from. What a view or a foreign table shows
-/// has no index here, and is taken at its word.
-const KEY_IS_UNIQUE: &str = "
-    SELECT c.relkind NOT IN ('r', 'p') OR (
-        (c.relkind = 'p' OR NOT EXISTS (SELECT FROM pg_inherits WHERE inhparent = c.oid))
-        AND EXISTS (
-            SELECT FROM pg_index x
-            WHERE x.indrelid = c.oid AND x.indisunique AND x.indisvalid AND x.indimmediate
-                AND x.indpred IS NULL AND x.indexprs IS NULL
-                AND NOT EXISTS (
-                    SELECT FROM generate_series(0, x.indnkeyatts - 1) AS place
-                    JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = x.indkey[place]
-                    WHERE NOT a.attname = ANY($2)
-                )
-        )
-        AND NOT EXISTS (
-            SELECT FROM pg_attribute a
-            WHERE a.attrelid = c.oid AND a.attname = ANY($2) AND NOT a.attnotnull
-        )
-    ) AS is_unique
-    FROM pg_class c WHERE c.oid = to_regclass($1)";
+/// What the error of a failed proof says, whichever language the server speaks.
+const REFUTED: &str = "audit-diesel: the key does not tell rows apart";
 
-#[derive(QueryableByName)]
-struct Answer {
-    #[diesel(sql_type = Bool)]
-    is_unique: bool,
+/// Whether a unique index over some of the columns `$key` that is never deferred and compares as the
+/// columns themselves do, none of which may be null, tells the rows of the relation `c` apart.
+pub(super) fn is_unique(key: &str) -> String {
+    format!(
+        "(c.relkind = 'p' OR c.relkind = 'r' \
+             AND NOT EXISTS (SELECT FROM pg_catalog.pg_inherits WHERE inhparent = c.oid)) \
+         AND EXISTS (SELECT FROM pg_catalog.pg_index x \
+             WHERE x.indrelid = c.oid AND x.indisunique AND x.indisvalid AND x.indimmediate \
+             AND x.indpred IS NULL AND x.indexprs IS NULL \
+             AND NOT EXISTS (SELECT FROM pg_catalog.generate_series(0, x.indnkeyatts - 1) AS place \
+                 JOIN pg_catalog.pg_attribute a \
+                     ON a.attrelid = c.oid AND a.attnum = x.indkey[place] \
+                 JOIN pg_catalog.pg_opclass o ON o.oid = x.indclass[place] \
+                 WHERE NOT (a.attnotnull AND a.attname = ANY ({key}) AND o.opcdefault \
+                     AND a.attcollation = x.indcollation[place])))"
+    )
 }
 
-/// Refuses where the model's key does not tell the table's rows apart. Asked once for a model.
-pub(super) fn check<M: AuditedModel>(
-    table: &impl QueryFragment<Pg>,
-    conn: &mut PgConnection,
-) -> QueryResult<()> {
-    let recorder = Recorder::of(conn).ok_or(AuditError::NoAuditor)?;
-    if recorder.auditor().keys().are_checked::<M>() {
-        return Ok(());
-    }
-    let mut name = <Pg as diesel::backend::Backend>::QueryBuilder::default();
-    table.to_sql(&mut name, &Pg)?;
-    let table = name.finish();
-    let mut key = Vec::new();
-    M::visit_key(&mut |column| key.push(column));
-    let question = diesel::sql_query(KEY_IS_UNIQUE)
-        .bind::<Text, _>(&table)
-        .bind::<Array<Text>, _>(&key);
-    let answers: Vec<Answer> = own(conn, |conn| question.load(conn))?;
-    match answers.first() {
-        Some(answer) if !answer.is_unique => {
-            let key = key.join(", ");
-            Err(AuditError::KeyNotUnique { table, key }.into())
+/// The conditions of an update of `table`, as it stands in SQL, which hold or fail as a whole.
+pub(super) fn proof(proof: KeyProof, table: &str, key: &[&str]) -> String {
+    let refuted = literal(REFUTED);
+    match proof {
+        KeyProof::PrimaryKey => {
+            let oid = format!("{}::pg_catalog.regclass", literal(table));
+            let key = key.iter().map(|column| quoted(column));
+            let key = key.collect::<Vec<_>>().join(", ");
+            format!(
+                "CASE WHEN tableoid = {oid} \
+                     OR (SELECT pg_catalog.pg_get_partkeydef({oid}) IS NOT NULL) \
+                 THEN true ELSE (SELECT {refuted}::text)::boolean END \
+                 AND (true OR EXISTS (SELECT ctid FROM {table} GROUP BY {key}))"
+            )
         }
-        Some(_) => {
-            if let Some(recorder) = Recorder::of(conn) {
-                recorder.auditor().keys().checked::<M>();
-            }
-            Ok(())
+        KeyProof::Catalog | KeyProof::None => {
+            let key: Vec<_> = key.iter().map(|column| literal(column)).collect();
+            let is_unique = is_unique(&format!("ARRAY[{}]::text[]", key.join(", ")));
+            let table = literal(table);
+            format!(
+                "(SELECT CASE WHEN {is_unique} THEN 'true' ELSE {refuted} END \
+                 FROM pg_catalog.pg_class c WHERE c.oid = {table}::pg_catalog.regclass)::boolean"
+            )
         }
-        // There is no such table, and the update itself will say so.
-        None => Ok(()),
     }
+}
+
+/// Whether PostgreSQL has refused an update as its proof failed.
+pub(super) fn is_refuted(error: &Error) -> bool {
+    let Error::DatabaseError(DatabaseErrorKind::Unknown, info) = error else {
+        return false;
+    };
+    let message = info.message();
+    // `column "users.ctid" must appear in the GROUP BY clause`, in any language; `ctid` alone where the
+    // relation has none.
+    message.contains(REFUTED) || message.contains("ctid") || message.contains("tableoid")
 }

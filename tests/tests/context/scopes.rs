@@ -1,33 +1,14 @@
-//! The context of a record is that of its request, never of the one before.
+//! Scopes, threads and tasks: which context is in force.
 
 use std::future::Future as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use audit_diesel::{Actor, AuditContext, AuditError, Auditor, MemoryQueue, Source, audited};
-use audit_tests::app::sqlite::{App, Conn, app};
-use audit_tests::app::{NewAccount, accounts};
+use audit_diesel::{Actor, AuditContext, AuditError, Auditor, MemoryQueue, Source};
+use audit_tests::app::accounts;
+use audit_tests::app::sqlite::app;
 use diesel::prelude::*;
 
-fn user(id: impl ToString) -> AuditContext {
-    AuditContext::new(Actor::user(id.to_string()))
-}
-
-fn actor() -> Option<String> {
-    AuditContext::current()
-        .actor_ref()
-        .map(|actor| actor.id().to_owned())
-}
-
-fn insert(conn: &mut Conn, email: &str) -> QueryResult<usize> {
-    audited::insert_into(accounts::table)
-        .values(NewAccount::new(email))
-        .execute(conn)
-}
-
-fn actors(app: &App) -> Vec<String> {
-    let name = |record: &audit_diesel::Record| record.context.actor_ref().unwrap().to_string();
-    app.records().iter().map(name).collect()
-}
+use super::{actor, actors, insert, user};
 
 #[test]
 fn an_inner_scope_adds_every_field_to_the_outer_one() {

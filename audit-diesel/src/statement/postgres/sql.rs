@@ -1,0 +1,15 @@
+//! How names and texts stand in SQL.
+
+/// A name.
+pub(super) fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// A text, which means the same whatever `standard_conforming_strings` says.
+pub(super) fn literal(text: &str) -> String {
+    let mut tag = "audit".to_owned();
+    while text.contains(&format!("${tag}$")) {
+        tag.push('_');
+    }
+    format!("${tag}${text}${tag}$")
+}
