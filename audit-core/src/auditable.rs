@@ -65,16 +65,28 @@ impl IdWriter {
     /// A value that cannot be serialised becomes `null`, as it must not stop the user's statement.
     #[must_use]
     pub fn part<T: Serialize + ?Sized>(mut self, value: &T) -> Self {
-        if self.parts > 0 {
-            self.json.push(b',');
-        }
-        self.parts += 1;
+        self.next_part();
         let start = self.json.len();
         if serde_json::to_writer(&mut self.json, value).is_err() {
             self.json.truncate(start);
             self.json.extend_from_slice(b"null");
         }
         self
+    }
+
+    /// Adds the value of the next key column, which is JSON already.
+    #[must_use]
+    pub fn part_of_json(mut self, json: &[u8]) -> Self {
+        self.next_part();
+        self.json.extend_from_slice(json);
+        self
+    }
+
+    fn next_part(&mut self) {
+        if self.parts > 0 {
+            self.json.push(b',');
+        }
+        self.parts += 1;
     }
 
     /// The id: the bare value of a single part, a JSON array of several.

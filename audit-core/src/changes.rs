@@ -34,6 +34,11 @@ impl ChangeKind {
 ///
 /// A redacted field is `{"redacted":true}`; a side that does not exist (the old row of an insert)
 /// is left out, and a database NULL is `null`.
+///
+/// `"unreadable":["old"]` beside them names the sides whose value the field's type cannot read: what
+/// stands there is the database's own text, and the side is left out where there is none.
+/// `"indistinct":true` says that the database changed the value in a way that the field's type does
+/// not tell.
 #[derive(Clone, PartialEq)]
 pub struct Changes(String);
 
@@ -161,6 +166,9 @@ pub struct ChangesWriter {
 }
 
 impl ChangesWriter {
+    /// What is said of a field with a value that cannot be serialised.
+    pub const UNSERIALIZABLE: &[u8] = br#"{"unserializable":true}"#;
+
     /// A writer for one row.
     pub fn new(kind: ChangeKind) -> Self {
         Self {
@@ -198,9 +206,7 @@ impl ChangesWriter {
         T: Compared + ?Sized,
     {
         if self.differs(old, new) {
-            self.significant = true;
-            self.write_name(name);
-            self.json.extend_from_slice(br#"{"redacted":true}"#);
+            self.redacted_changed(name);
         }
     }
 
@@ -225,6 +231,21 @@ impl ChangesWriter {
             }
             self.significant |= self.write_sides(name, old.as_ref(), new.as_ref()) && !touch;
         }
+    }
+
+    /// A field that changed, with what is said about it: `write` adds the JSON object. A `touch`
+    /// field makes no record of its own.
+    pub fn changed(&mut self, name: &str, touch: bool, write: impl FnOnce(&mut Vec<u8>)) {
+        self.significant |= !touch;
+        self.write_name(name);
+        write(&mut self.json);
+    }
+
+    /// A redacted field that changed.
+    pub fn redacted_changed(&mut self, name: &str) {
+        self.changed(name, false, |json| {
+            json.extend_from_slice(br#"{"redacted":true}"#)
+        });
     }
 
     /// How many values could not be serialised; each stands as `{"unserializable":true}`.
@@ -299,7 +320,7 @@ impl ChangesWriter {
             self.json.push(b'}');
         } else {
             self.json.truncate(value_at);
-            self.json.extend_from_slice(br#"{"unserializable":true}"#);
+            self.json.extend_from_slice(Self::UNSERIALIZABLE);
             self.unserializable += 1;
         }
         true

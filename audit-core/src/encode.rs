@@ -58,24 +58,47 @@ impl ChangeEncoder {
             (Some(_), Some(_)) => ChangeKind::Update,
             (Some(_), None) => ChangeKind::Delete,
         };
-        self.changes.begin(kind);
-        M::write_changes(old, new, &mut self.changes);
+        let row = EncodedRow {
+            kind,
+            resource_type: M::resource_type(),
+            micros,
+            extra: None,
+        };
+        self.encode_row(
+            &row,
+            |changes| M::write_changes(old, new, changes),
+            || old.or(new).map(M::resource_id),
+            place,
+        )
+    }
+
+    /// As [`encode`](Self::encode), for a row that is no value of its model's type: `write` writes
+    /// what changed, and `resource_id` names the row where there is a record.
+    pub fn encode_row(
+        &mut self,
+        row: &EncodedRow<'_>,
+        write: impl FnOnce(&mut ChangesWriter),
+        resource_id: impl FnOnce() -> Option<String>,
+        place: impl FnOnce() -> TransactionRef,
+    ) -> Option<Payload> {
+        self.changes.begin(row.kind);
+        write(&mut self.changes);
         let changes = storable_json(self.changes.end()?);
         if self.context_json.is_empty() {
             self.context_json = context_json(&self.context);
         }
-        let resource_id = old.or(new).map(M::resource_id);
+        let resource_id = resource_id();
         let parts = Parts {
             id: self.ids.next(),
-            occurred_at: micros.unwrap_or_else(micros_now),
-            action: Cow::Borrowed(kind.as_str()),
-            resource_type: Some(recorded_kind(M::resource_type())),
+            occurred_at: row.micros.unwrap_or_else(micros_now),
+            action: Cow::Borrowed(row.kind.as_str()),
+            resource_type: Some(recorded_kind(row.resource_type)),
             resource_id: resource_id.as_deref().map(recorded_id),
             outcome: Outcome::Success,
             context: &self.context_json,
             transaction: Some(place()),
             changes: Some(&changes),
-            extra: None,
+            extra: row.extra,
             unsettled: None,
         };
         self.record.clear();
@@ -104,6 +127,19 @@ fn storable_json(json: &[u8]) -> Cow<'_, [u8]> {
         true => Cow::Borrowed(json),
         false => Cow::Owned(storable::mended(json)),
     }
+}
+
+/// What is said of a row's change beside its fields.
+#[derive(Debug, Clone, Copy)]
+pub struct EncodedRow<'a> {
+    /// What happened to the row.
+    pub kind: ChangeKind,
+    /// What kind of thing the row is.
+    pub resource_type: &'a str,
+    /// When it happened, in microseconds since 1970, where that is not now.
+    pub micros: Option<i64>,
+    /// Details for the record.
+    pub extra: Option<&'a Map<String, Value>>,
 }
 
 /// What a record seldom exceeds.

@@ -7,28 +7,32 @@
 
 mod auditable;
 mod changes;
+mod content;
 mod context;
 mod encode;
 mod event;
 mod queue;
 mod record;
 mod secret;
+mod signature;
 mod storable;
 mod wire;
 
 pub use auditable::{AuditFields, Auditable, IdWriter};
 pub use changes::{ChangeKind, Changes, ChangesWriter, Compared, Recorded, base64};
+pub use content::ContentDigest;
 pub use context::{
     Actor, Attached, AuditContext, CapturedContext, ContextGuard, InvalidIp, ScopeOutput, Source,
     Wrap,
 };
-pub use encode::ChangeEncoder;
+pub use encode::{ChangeEncoder, EncodedRow};
 pub use event::AuditEvent;
 pub use queue::{
-    Backlog, Batch, MemoryQueue, Payload, Queue, QueueError, QueueStatus, Warning, WorkerState,
-    WorkerStatus,
+    Backlog, Batch, MemoryQueue, Payload, Queue, QueueError, QueueStatus, Warning, Whole,
+    WorkerState, WorkerStatus,
 };
 pub use record::{Outcome, Record, TransactionRef, Unsettled};
 pub use secret::{SECRET_WORDS, names_one_of, names_secret};
+pub use signature::{KeyError, SignatureError, SigningKey};
 pub use storable::{recorded_id, recorded_kind};
 pub use wire::{DecodeError, WIRE_VERSION};

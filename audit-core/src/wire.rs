@@ -157,6 +157,9 @@ impl Payload {
     /// The payload without the mark of [`put_off`](Self::put_off).
     #[must_use]
     pub fn before_put_off(&self) -> Self {
+        if self.whole().is_some() {
+            return self.clone();
+        }
         let rest = self.as_bytes().strip_prefix(PUT_OFF);
         let rest = rest.and_then(|rest| rest.get(Hyphenated::LENGTH..)?.strip_prefix(MARK_END));
         match rest {

@@ -9,7 +9,7 @@ use proc_macro2::Span;
 use syn::ext::IdentExt;
 use syn::parse::ParseStream;
 use syn::spanned::Spanned;
-use syn::{Attribute, ExprPath, Ident, LitStr, Path, Token};
+use syn::{Attribute, ExprPath, Ident, LitStr, Path, Token, Type};
 
 use crate::attr::of_field::{diesel_field_item, field_item};
 use crate::attr::of_struct::{diesel_struct_item, struct_item};
@@ -37,6 +37,7 @@ pub(crate) struct FieldAttrs {
     pub(crate) marks_unreadable: bool,
     pub(crate) column_name: Option<Ident>,
     pub(crate) embed: bool,
+    pub(crate) deserialize_as: Option<Type>,
     /// Whether a `column_name` could not be read: that it is missing then is no news.
     pub(crate) column_unreadable: bool,
 }

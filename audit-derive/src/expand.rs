@@ -6,6 +6,7 @@ mod form;
 mod generics;
 mod paths;
 mod resource;
+mod row;
 mod table;
 
 use proc_macro2::TokenStream;
@@ -21,6 +22,7 @@ pub(crate) fn expand(model: &Model<'_>, errors: Errors) -> TokenStream {
     let parts = [
         fields::fields_impl(model, usable),
         columns::columns_impl(model),
+        row::row_impl(model, usable),
         row_impls(model, usable),
     ];
     let errors = errors.into_compile_errors();

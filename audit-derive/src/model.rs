@@ -35,6 +35,8 @@ pub(crate) struct Field<'a> {
     pub(crate) ty: &'a Type,
     pub(crate) span: Span,
     pub(crate) maps: Maps,
+    /// The type that Diesel loads in the field's place, to be turned into the field's.
+    pub(crate) deserialize_as: Option<Type>,
     pub(crate) marks: Vec<Mark>,
     /// Whether there are marks that could not be read.
     pub(crate) marks_unreadable: bool,
@@ -211,6 +213,7 @@ fn read_field<'a>(index: usize, field: &'a syn::Field, errors: &mut Errors) -> F
         ty,
         span,
         maps,
+        deserialize_as: attrs.deserialize_as,
         marks: attrs.marks,
         marks_unreadable: attrs.marks_unreadable,
     }

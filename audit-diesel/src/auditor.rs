@@ -26,7 +26,7 @@ pub(crate) use stats::DeliveryCounters;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use audit_core::{Queue, QueueStatus, Warning};
+use audit_core::{Queue, QueueStatus, SigningKey, Warning};
 
 use crate::AuditError;
 use crate::delivery::Delivery;
@@ -80,6 +80,7 @@ struct Settings {
     guarded: GuardedTables,
     /// The application's own words that say secret.
     secret_words: Vec<&'static str>,
+    signing_key: Option<SigningKey>,
 }
 
 impl Auditor {

@@ -30,7 +30,7 @@ pub trait AuditedConnection: Connection<Backend: AuditedBackend> {
 }
 
 /// One of Diesel's own connections.
-pub trait RawConnection: LoadConnection<Backend: AuditedBackend> {
+pub trait RawConnection: LoadConnection<Backend: AuditedBackend> + 'static {
     /// Whether the database counts what the triggers of a view write.
     #[doc(hidden)]
     const COUNTS_ROWS_OF_VIEWS: bool;

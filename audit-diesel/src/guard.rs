@@ -2,19 +2,42 @@
 
 mod read;
 mod tables;
-mod verdicts;
+mod targets;
+mod tokens;
 mod watch;
 
-pub(crate) use read::RawWrite;
 pub(crate) use tables::GuardedTables;
 pub(crate) use watch::{Bounds, Watch};
 
 use audit_core::{AuditContext, Record};
 
+/// A raw write to an audited table, or to the trail itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RawWrite {
+    /// The table's name, with its schema where it has one.
+    pub(crate) table: String,
+    /// `INSERT`, `UPDATE`, …
+    pub(crate) verb: &'static str,
+    /// The statement, without its literals.
+    statement: String,
+}
+
 impl RawWrite {
-    /// What a developer is told.
+    /// What a developer is told. The statement is shown as the panic's own place is in this library,
+    /// behind Diesel.
     pub(crate) fn message(&self) -> String {
-        let Self { table, verb } = self;
+        let Self {
+            table,
+            verb,
+            statement,
+        } = self;
+        if tables::is_of_trail(table) {
+            return format!(
+                "a raw {verb} would change what `{table}` says: records are added to the trail and \
+                 never changed; wrap what removes old ones on purpose in \
+                 `audit_diesel::exempt(conn, \"reason\", |conn| …)`; the statement is: {statement}"
+            );
+        }
         let instead = match *verb {
             "INSERT" | "COPY" | "REPLACE" => "audited::insert_into(…)",
             "UPDATE" | "MERGE" => "audited::update(…)",
@@ -23,7 +46,7 @@ impl RawWrite {
         format!(
             "a raw {verb} would write the audited table `{table}` without a record: write \
              `{instead}` instead, or wrap work that is nobody's action in \
-             `audit_diesel::exempt(conn, \"reason\", |conn| …)`"
+             `audit_diesel::exempt(conn, \"reason\", |conn| …)`; the statement is: {statement}"
         )
     }
 
@@ -41,8 +64,8 @@ impl RawWrite {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum GuardMode {
-    /// The write panics before it is sent, with the table, the verb and what to write instead. For
-    /// tests and development.
+    /// The write panics before it is sent, with the table, the verb, what to write instead, and the
+    /// statement with `?` for its literals. For tests and development.
     Panic,
     /// The write is done, and leaves a record `unaudited_write` with the table and the verb, never
     /// with SQL or values. For production.

@@ -108,7 +108,9 @@ pub use delivery::Delivery;
 pub use error::AuditError;
 pub use exempt::exempt;
 pub use guard::GuardMode;
-pub use model::{AuditedBy, AuditedColumns, AuditedModel, ColumnDecision, Decided};
+pub use model::{
+    AuditedBy, AuditedColumns, AuditedModel, AuditedRow, ColumnDecision, Decided, RecordedField,
+};
 #[cfg(feature = "journal")]
 pub use queue::{Fsync, Journal, JournalBuilder};
 #[cfg(feature = "redis")]
@@ -137,6 +139,7 @@ pub mod audited {
 /// What generated code refers to. Not part of the public API.
 #[doc(hidden)]
 pub mod __private {
+    pub use crate::model::{UNREADABLE, load, load_as, write};
     pub use crate::schema::macros as schema;
     pub use diesel;
 

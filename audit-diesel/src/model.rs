@@ -1,13 +1,17 @@
 //! What the derive tells about a model: its columns, its key, its table.
 
+mod row;
+
+pub use row::{AuditedRow, RecordedField, UNREADABLE, load, load_as, write};
+pub(crate) use row::{ReadOutcome, Shown};
+
 use audit_core::Auditable;
+use diesel::Table;
 use diesel::associations::HasTable;
-use diesel::dsl::Nullable;
-use diesel::{NullableExpressionMethods, Table};
 
 use crate::Delivery;
 
-/// The columns that a struct maps, in the order of its fields.
+/// The columns that a struct maps, in the order of its fields, and what was decided about them.
 ///
 /// `#[derive(Auditable)]` writes the implementation.
 #[diagnostic::on_unimplemented(
@@ -16,39 +20,14 @@ use crate::Delivery;
     note = "derive `Auditable` for it; a struct that another one embeds is `#[audit(embedded)]` as well"
 )]
 pub trait AuditedColumns {
-    /// The columns as a tuple, to be returned by a statement and loaded into the struct.
-    type Columns;
-
     /// What was decided about each column: those of the fields, and those that the struct leaves
     /// out on purpose.
     const COLUMNS: &'static [ColumnDecision];
-
-    /// The columns.
-    fn columns() -> Self::Columns;
-
-    /// Calls `visit` with the SQL name of each column, in the same order.
-    fn visit_columns(visit: &mut dyn FnMut(&'static str)) {
-        ColumnDecision::visit(Self::COLUMNS, &mut |name, decided| {
-            if decided != Decided::LeftOut {
-                visit(name);
-            }
-        });
-    }
 }
 
-/// An embedded struct that may be missing, as Diesel selects it.
-impl<T> AuditedColumns for Option<T>
-where
-    T: AuditedColumns,
-    T::Columns: NullableExpressionMethods,
-{
-    type Columns = Nullable<T::Columns>;
-
+/// An embedded struct that may be missing.
+impl<T: AuditedColumns> AuditedColumns for Option<T> {
     const COLUMNS: &'static [ColumnDecision] = T::COLUMNS;
-
-    fn columns() -> Self::Columns {
-        T::columns().nullable()
-    }
 }
 
 /// What the model says of a column, or of the columns of an embedded struct.

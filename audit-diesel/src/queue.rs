@@ -34,6 +34,8 @@ pub(crate) struct Target {
     pub(crate) queue: std::sync::Arc<dyn audit_core::Queue>,
     /// The same queue for callers, who do not wait as long as a thread in the background may.
     pub(crate) direct: std::sync::Arc<dyn audit_core::Queue>,
+    /// What the application signs its records with.
+    pub(crate) signing_key: Option<audit_core::SigningKey>,
 }
 
 #[cfg(feature = "redis")]
@@ -43,12 +45,14 @@ impl Target {
         queue: std::sync::Arc<dyn audit_core::Queue>,
         direct: std::sync::Arc<dyn audit_core::Queue>,
         counters: &std::sync::Arc<crate::auditor::DeliveryCounters>,
+        signing_key: Option<audit_core::SigningKey>,
     ) -> Self {
         use crate::panics::ContainedQueue;
 
         Self {
             queue: std::sync::Arc::new(ContainedQueue::around(queue, counters)),
             direct: std::sync::Arc::new(ContainedQueue::around(direct, counters)),
+            signing_key,
         }
     }
 }
@@ -65,6 +69,12 @@ const MAX_RECORD_BYTES: usize = 1 << 20;
 enum Fault {
     /// Trying again later is right.
     Away(String),
+    /// There was no answer in time.
+    #[cfg_attr(
+        not(feature = "redis"),
+        expect(dead_code, reason = "a file needs no time-out")
+    )]
+    Late(String),
     /// The connection was closed while it was used.
     #[cfg_attr(
         not(feature = "redis"),
@@ -95,7 +105,9 @@ impl Fault {
 
     fn of(self, queue: String) -> QueueError {
         match self {
-            Self::Away(reason) | Self::Cut(reason) => QueueError::Unavailable { queue, reason },
+            Self::Away(reason) | Self::Late(reason) | Self::Cut(reason) => {
+                QueueError::Unavailable { queue, reason }
+            }
             Self::Wrong(reason) => QueueError::Misconfigured { queue, reason },
         }
     }

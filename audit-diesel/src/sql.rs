@@ -120,12 +120,14 @@ fn is_word_byte(byte: u8) -> bool {
 }
 
 /// Where the token that starts at `at` ends: a quoted text, a comment, a word, or one character.
-fn after_token(sql: &str, at: usize) -> usize {
+pub(crate) fn after_token(sql: &str, at: usize) -> usize {
     let bytes = sql.as_bytes();
     let rest = &sql[at..];
     match bytes[at] {
         quote @ (b'\'' | b'"' | b'`') => after_quoted(bytes, at, quote, false),
-        b'-' if rest.starts_with("--") => rest.find('\n').map_or(bytes.len(), |n| at + n + 1),
+        b'-' if rest.starts_with("--") => {
+            rest.find(['\n', '\r']).map_or(bytes.len(), |n| at + n + 1)
+        }
         b'/' if rest.starts_with("/*") => after_comment(bytes, at),
         b'$' => after_dollar_quoted(rest).map_or(at + 1, |length| at + length),
         b'e' | b'E' if rest[1..].starts_with('\'') => after_quoted(bytes, at + 1, b'\'', true),

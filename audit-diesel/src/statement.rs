@@ -1,8 +1,11 @@
 //! `audited::…` in place of `diesel::…`: the statement runs as Diesel would run it, and its changes
 //! are recorded.
 
+mod columns;
 mod delete;
+mod image;
 mod insert;
+mod json;
 mod plan;
 #[cfg(feature = "postgres")]
 pub(crate) mod postgres;
@@ -10,6 +13,7 @@ mod recording;
 mod relation;
 mod returning;
 mod row;
+mod row_changes;
 mod save_changes;
 #[cfg(feature = "sqlite")]
 pub(crate) mod sqlite;
@@ -18,6 +22,7 @@ mod update;
 mod where_clause;
 
 pub use delete::delete;
+pub(crate) use image::StoredValues;
 pub use insert::{IncompleteInsert, IncompleteOnConflict, insert_into};
 pub use save_changes::AuditedSaveChangesDsl;
 pub use update::{IncompleteUpdate, UpdateStatement, update};
@@ -25,7 +30,7 @@ pub use update::{IncompleteUpdate, UpdateStatement, update};
 use std::fmt;
 use std::marker::PhantomData;
 
-use audit_core::{CapturedContext, ChangeKind};
+use audit_core::CapturedContext;
 use diesel::query_dsl::methods::ExecuteDsl;
 use diesel::query_dsl::{LoadQuery, RunQueryDsl};
 use diesel::result::QueryResult;
@@ -35,9 +40,8 @@ use crate::connection::{AuditedConnection, RawConnection};
 use crate::delivery;
 use crate::model::AuditedModel;
 use crate::recorder::{Recorder, own};
-use recording::Recording;
 use returning::{AllColumns, Returning, ReturningClause, WriteMark};
-use row::{Extra, Loaded, Mark, Output, RowChange};
+use row::{Extra, Mark};
 
 /// A statement whose changes are recorded when it runs.
 ///
@@ -180,25 +184,4 @@ where
         recorder.go_on_with_panic();
     }
     result.map_err(C::explained)
-}
-
-/// Records the rows of an insert or a delete, and passes on what else they returned.
-fn record_rows<C, M, X>(
-    conn: &mut C,
-    kind: ChangeKind,
-    rows: Vec<Loaded<M, X>>,
-) -> QueryResult<Vec<X>>
-where
-    C: RawConnection,
-    M: AuditedModel,
-    X: Output,
-{
-    let mut recording = Recording::begin::<M, C>(conn)?;
-    let mut outputs = Vec::with_capacity(rows.len());
-    for row in rows {
-        recording.add(&RowChange::of_one(kind, row.change), row.extra.mark());
-        outputs.push(row.extra);
-    }
-    recording.finish(conn)?;
-    Ok(outputs)
 }

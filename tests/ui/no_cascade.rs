@@ -14,12 +14,12 @@ struct User {
 }
 
 fn write<T: AuditedBy<M>, M: AuditedModel<Table = T>>(_: T) {
-    let _ = M::columns();
+    let _ = M::COLUMNS;
 }
 
 fn main() {
     write(users::table);
-    let _: (users::id, users::name) = User::columns();
+    let _ = User::COLUMNS;
     let user = User { id: 1, name: String::new() };
     let _ = (user.resource_id(), User::resource_type());
 }

@@ -116,6 +116,13 @@ impl AuditContext {
     ///
     /// It does not compile where `work` returns a future, as in `scope(|| async { … })`: that would
     /// run later, without the context. Write `context.attach_to(async { … }).await`.
+    ///
+    /// ```compile_fail,E0282
+    /// # use audit_core::{Actor, AuditContext};
+    /// # async fn request() {
+    /// AuditContext::new(Actor::user("42")).scope(|| async { /* … */ }).await;
+    /// # }
+    /// ```
     pub fn scope<R, FutureLosesContextUseAttachTo>(&self, work: impl FnOnce() -> R) -> R
     where
         R: ScopeOutput<FutureLosesContextUseAttachTo>,

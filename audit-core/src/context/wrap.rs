@@ -106,6 +106,11 @@ impl AuditContext {
     /// spawn(context.wrap(async { /* … */ }));
     /// ```
     ///
+    /// ```compile_fail,E0282
+    /// # use audit_core::{Actor, AuditContext};
+    /// let _ = AuditContext::new(Actor::user("42")).wrap(|| async { /* … */ });
+    /// ```
+    ///
     /// A closure with an argument of another kind does it by hand, and so does one that returns a
     /// future, which would otherwise run without the context and does not compile:
     ///

@@ -1,7 +1,7 @@
 //! What is said of a field.
 
-use syn::parse::ParseStream;
-use syn::{ExprPath, Ident, LitStr};
+use syn::parse::{Parse, ParseStream};
+use syn::{ExprPath, Ident, LitStr, Type};
 
 use crate::attr::value::{bare, diesel_value, format_error, once, skip_value, text};
 use crate::attr::words::{FIELD_KEYS, STRUCT_KEYS, unknown};
@@ -68,6 +68,10 @@ pub(super) fn diesel_field_item(
             once(&mut read.column_name, column, key, errors);
         }
         "embed" => read.embed = true,
+        "deserialize_as" => {
+            let ty = diesel_value(key, input, "deserialize_as = String", Type::parse)?;
+            read.deserialize_as = Some(ty);
+        }
         "select_expression" => {
             errors.at(
                 key.span(),

@@ -1,6 +1,6 @@
 //! `AuditedColumns`: which columns the struct maps, and what was decided about each.
 
-use proc_macro2::{Span, TokenStream};
+use proc_macro2::TokenStream;
 use quote::{format_ident, quote, quote_spanned};
 
 use crate::expand::generics;
@@ -12,14 +12,8 @@ pub(super) fn columns_impl(model: &Model<'_>) -> TokenStream {
     let mut generics = model.generics.clone();
     generics::extend_where(&mut generics, generics::embedded_bounds(model));
     let (impl_generics, ty_generics, where_clause) = generics.split_for_impl();
-    let columns: Vec<Column> = model
-        .fields
-        .iter()
-        .filter_map(|field| column(model, field))
-        .collect();
-    let types = columns.iter().map(|column| &column.ty);
-    let values = columns.iter().map(|column| &column.value);
-    let decisions = columns.iter().map(|column| &column.decision);
+    let fields = model.fields.iter();
+    let decisions = fields.filter_map(|field| decision_of(model, field));
     let left_out = model.left_out.iter().map(|column| {
         let name = column_name(model, column);
         decision(model, &name, "LeftOut")
@@ -27,22 +21,9 @@ pub(super) fn columns_impl(model: &Model<'_>) -> TokenStream {
     quote! {
         #[automatically_derived]
         impl #impl_generics #krate::AuditedColumns for #ident #ty_generics #where_clause {
-            type Columns = (#(#types,)*);
-
             const COLUMNS: &'static [#krate::ColumnDecision] = &[#(#decisions,)* #(#left_out,)*];
-
-            fn columns() -> Self::Columns {
-                (#(#values,)*)
-            }
         }
     }
-}
-
-/// The field's part of the columns.
-struct Column {
-    ty: TokenStream,
-    value: TokenStream,
-    decision: TokenStream,
 }
 
 fn decision(model: &Model<'_>, name: &TokenStream, decided: &str) -> TokenStream {
@@ -56,7 +37,7 @@ fn decision(model: &Model<'_>, name: &TokenStream, decided: &str) -> TokenStream
 }
 
 /// What was decided about the field, as a variant of `Decided`.
-fn decided(field: &Field<'_>) -> &'static str {
+pub(super) fn decided(field: &Field<'_>) -> &'static str {
     match field.treatment() {
         Treatment::Skipped => "Skipped",
         Treatment::Redacted => "Redacted",
@@ -66,40 +47,20 @@ fn decided(field: &Field<'_>) -> &'static str {
     }
 }
 
-fn column(model: &Model<'_>, field: &Field<'_>) -> Option<Column> {
+fn decision_of(model: &Model<'_>, field: &Field<'_>) -> Option<TokenStream> {
     match &field.maps {
-        Maps::Column(column) => {
-            let (table, name) = (&model.table, column_name(model, column));
-            Some(Column {
-                ty: quote!(#table::#column),
-                // Naming the column as a value as well would report a missing one twice.
-                value: quote!(::core::default::Default::default()),
-                decision: decision(model, &name, decided(field)),
-            })
-        }
+        Maps::Column(column) => Some(decision(model, &column_name(model, column), decided(field))),
         Maps::Embed => {
             // The very span of the type, so that the compiler sees one mistake in both.
             let (ty, span) = (field.ty, first_span(field));
-            let krate = crate_at(model, span);
-            let part = quote_spanned!(span=> <#ty as #krate::AuditedColumns>);
-            Some(Column {
-                ty: quote_spanned!(span=> #part::Columns),
-                value: quote_spanned!(span=> #part::columns()),
-                decision: embedded_decision(model, field, &part, span),
+            let (krate, skipped) = (crate_at(model, span), field.has("skip"));
+            Some(quote_spanned! {span=>
+                #krate::ColumnDecision::Embedded {
+                    columns: <#ty as #krate::AuditedColumns>::COLUMNS,
+                    skipped: #skipped,
+                }
             })
         }
         Maps::Unknown => None,
-    }
-}
-
-fn embedded_decision(
-    model: &Model<'_>,
-    field: &Field<'_>,
-    part: &TokenStream,
-    span: Span,
-) -> TokenStream {
-    let (krate, skipped) = (crate_at(model, span), field.has("skip"));
-    quote_spanned! {span=>
-        #krate::ColumnDecision::Embedded { columns: #part::COLUMNS, skipped: #skipped }
     }
 }

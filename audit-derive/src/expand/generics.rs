@@ -78,7 +78,22 @@ fn is_generic(model: &Model<'_>, tokens: TokenStream) -> bool {
     })
 }
 
-pub(super) fn without_lifetimes(
+/// The generics of an implementation for whole models: `'static` in place of the struct's lifetimes,
+/// and for its types.
+pub(super) fn static_generics(model: &Model<'_>) -> Generics {
+    let mut generics = recorded_generics(model);
+    let params: Vec<Ident> = generics.type_params().map(|p| p.ident.clone()).collect();
+    let bounds = params.iter().map(|param| parse_quote!(#param: 'static));
+    extend_where(&mut generics, bounds);
+    generics.params = without_lifetimes(&generics);
+    if let Some(clause) = generics.where_clause.take() {
+        let predicates = static_lifetimes(model, clause.predicates.into_token_stream());
+        generics.where_clause = Some(parse_quote!(where #predicates));
+    }
+    generics
+}
+
+fn without_lifetimes(
     generics: &Generics,
 ) -> syn::punctuated::Punctuated<GenericParam, syn::Token![,]> {
     let params = generics.params.iter();

@@ -2,7 +2,7 @@
 
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
-use syn::{GenericParam, Ident, parse_quote};
+use syn::GenericParam;
 
 use crate::expand::generics;
 use crate::expand::paths::{column_name, crate_at};
@@ -15,19 +15,10 @@ pub(super) fn model_impl(model: &Model<'_>, usable: bool) -> TokenStream {
         table,
         ..
     } = model;
-    let mut generics = generics::recorded_generics(model);
+    let mut generics = generics::static_generics(model);
     generics::extend_where(&mut generics, generics::embedded_bounds(model));
-    let params: Vec<Ident> = generics.type_params().map(|p| p.ident.clone()).collect();
-    generics::extend_where(
-        &mut generics,
-        params.iter().map(|param| parse_quote!(#param: 'static)),
-    );
-    generics.params = generics::without_lifetimes(&generics);
     let (impl_generics, _, where_clause) = generics.split_for_impl();
-    let (impl_generics, where_clause) = (
-        generics::static_lifetimes(model, impl_generics.to_token_stream()),
-        generics::static_lifetimes(model, where_clause.to_token_stream()),
-    );
+    let impl_generics = generics::static_lifetimes(model, impl_generics.to_token_stream());
     let ty = generics::static_lifetimes(model, model.generics.split_for_impl().1.to_token_stream());
     let key = model.key_fields().filter_map(|field| match &field.maps {
         Maps::Column(column) => Some(column_name(model, column)),

@@ -14,9 +14,10 @@ use diesel::sql_types::BigInt;
 use diesel::sql_types::Nullable;
 
 use crate::recorder::Dialect;
+use crate::statement::StoredValues;
 
 /// A Diesel backend that audited statements run on.
-pub trait AuditedBackend: diesel::backend::Backend {
+pub trait AuditedBackend: StoredValues {
     /// How the backend ends transactions.
     #[doc(hidden)]
     const DIALECT: BackendDialect;

@@ -2,7 +2,7 @@ mod open;
 
 use std::sync::Arc;
 
-use audit_core::{Queue, QueueError};
+use audit_core::{Queue, QueueError, SigningKey};
 
 use super::{Auditor, DeliveryCounters, Settings};
 use crate::AuditedSchema;
@@ -38,6 +38,7 @@ pub struct AuditorBuilder {
     guard_mode: GuardMode,
     guarded: GuardedTables,
     secret_words: Vec<&'static str>,
+    signing_key: Option<SigningKey>,
 }
 
 /// A Redis list, as a URL or built already.
@@ -263,6 +264,27 @@ impl AuditorBuilder {
         self
     }
 
+    /// Signs each record that goes to a queue, so that a consumer
+    /// [tells it](crate::ConsumerBuilder::verify_with) from one that somebody else has put there or
+    /// changed, in the journal's file, in Redis or on the way.
+    ///
+    /// ```
+    /// use audit_diesel::{Auditor, MemoryQueue, SigningKey};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let secret = [7; 32];
+    /// let auditor = Auditor::builder()
+    ///     .queue(MemoryQueue::new())
+    ///     .sign_with(SigningKey::new("2026-11", secret)?)
+    ///     .build()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn sign_with(mut self, key: SigningKey) -> Self {
+        self.signing_key = Some(key);
+        self
+    }
+
     /// Takes what [`audit_schema!`](crate::audit_schema) decided: the guard notices raw writes to
     /// the audited tables, and the words of `secrets` mask values in the `extra` of contexts and
     /// events. An application with several schemas calls it for each.
@@ -309,6 +331,7 @@ impl AuditorBuilder {
             guard_mode: self.guard_mode,
             guarded: std::mem::take(&mut self.guarded),
             secret_words: std::mem::take(&mut self.secret_words),
+            signing_key: self.signing_key.clone(),
         };
         self.check()?;
         let counters = Arc::<DeliveryCounters>::default();

@@ -20,7 +20,7 @@ impl Auditor {
         let _context = event.built_in().enter();
         self.check_queue()?;
         let payload = self.encode_event(event)?;
-        self.shared.queue.push(&[payload])?;
+        self.shared.queue.push(&self.signed(&[payload]))?;
         self.shared.counters.published(1);
         Ok(())
     }

@@ -5,11 +5,11 @@ use crate::guard::{GuardMode, GuardedTables, RawWrite};
 use crate::log::log;
 
 impl Auditor {
-    /// The tables that raw writes are looked for; none where the guard is off.
+    /// The tables that raw writes are looked for, beside the trail's own; none where the guard is
+    /// off.
     pub(crate) fn guarded_tables(&self) -> Option<&GuardedTables> {
         let settings = &self.shared.settings;
-        let watches = settings.guard_mode != GuardMode::Off && !settings.guarded.is_empty();
-        watches.then_some(&settings.guarded)
+        (settings.guard_mode != GuardMode::Off).then_some(&settings.guarded)
     }
 
     pub(crate) fn guard_mode(&self) -> GuardMode {

@@ -25,6 +25,7 @@ pub(super) fn warnings(stats: &AuditorStats, status: &QueueStatus) -> Vec<Warnin
     });
     warnings.extend(status.memory.as_ref().and_then(of_memory));
     warnings.extend(of_lost(stats.failed + stats.dropped));
+    warnings.extend(of_nobody(stats.without_actor));
     warnings
 }
 
@@ -91,6 +92,17 @@ fn of_lost(records: u64) -> Option<Warning> {
     })
 }
 
+fn of_nobody(times: u64) -> Option<Warning> {
+    (times > 0).then(|| {
+        Warning::new(
+            "the audit trail",
+            format!("does not say who acted: {times} statements and events ran without an actor"),
+            "put a context in force around each request and job with `scope` or `attach_to`, carry it \
+             into other threads with `wrap`, and let `.require_context()` on the builder refuse the rest",
+        )
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::SystemTime;
@@ -116,6 +128,20 @@ mod tests {
         backlog.records = records;
         backlog.oldest = Some(Duration::from_secs(age));
         backlog
+    }
+
+    #[test]
+    fn records_without_an_actor_are_named_with_what_to_do() {
+        let mut stats = AuditorStats::default();
+        stats.without_actor = 3;
+        let warnings = warnings(&stats, &QueueStatus::default());
+        assert_eq!(warnings.len(), 1);
+        let said = warnings[0].to_string();
+        assert!(
+            said.contains("3 statements and events ran without an actor"),
+            "{said}"
+        );
+        assert!(said.contains("`.require_context()`"), "{said}");
     }
 
     #[test]

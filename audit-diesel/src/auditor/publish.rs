@@ -1,5 +1,7 @@
 //! Hands records over whose transaction has ended.
 
+use std::borrow::Cow;
+
 use audit_core::{Payload, QueueError};
 use uuid::Uuid;
 
@@ -9,6 +11,9 @@ use crate::failpoint::failpoint;
 use crate::log::log;
 use crate::panics;
 
+/// What a signature takes at most.
+const SIGNATURE_BYTES: usize = 256;
+
 impl Auditor {
     /// Hands records over whose change the database has kept. It must not fail the user's
     /// operation, so a queue that refuses is counted and said aloud.
@@ -16,6 +21,7 @@ impl Auditor {
         if payloads.is_empty() {
             return;
         }
+        let payloads = &*self.signed(payloads);
         match self.shared.queue.push(payloads) {
             // One that is too large must not take the others along.
             Err(QueueError::TooLarge { .. }) if payloads.len() > 1 => {
@@ -35,11 +41,16 @@ impl Auditor {
     /// Hands over what is left of one record where the queue takes only so many bytes.
     fn publish_shrunk(&self, payloads: &[Payload], max_bytes: usize) {
         self.shared.counters.oversized();
+        let signature = match &self.shared.settings.signing_key {
+            Some(_) => SIGNATURE_BYTES,
+            None => 0,
+        };
+        let room = max_bytes.saturating_sub(signature);
         let shrunk: Vec<_> = payloads
             .iter()
-            .map(|it| it.shrunk_to(max_bytes).unwrap_or_else(|| it.clone()))
+            .map(|it| it.shrunk_to(room).unwrap_or_else(|| it.clone()))
             .collect();
-        match self.shared.queue.push(&shrunk) {
+        match self.shared.queue.push(&self.signed(&shrunk)) {
             Ok(()) => self.shared.counters.published(shrunk.len()),
             Err(error) => self.lost(shrunk.len(), &error),
         }
@@ -56,6 +67,14 @@ impl Auditor {
                 %error,
                 "audit records could not be handed over and are lost"
             );
+        }
+    }
+
+    /// The payloads as they leave.
+    pub(crate) fn signed<'a>(&self, payloads: &'a [Payload]) -> Cow<'a, [Payload]> {
+        match &self.shared.settings.signing_key {
+            Some(key) => payloads.iter().map(|payload| key.sign(payload)).collect(),
+            None => Cow::Borrowed(payloads),
         }
     }
 

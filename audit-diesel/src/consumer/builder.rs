@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use audit_core::{Queue, QueueError};
+use audit_core::{Queue, QueueError, SigningKey};
 use diesel::r2d2::{ConnectionManager, Pool};
 
 use super::error::discreet;
@@ -22,6 +22,7 @@ pub struct ConsumerBuilder<C: AuditStore> {
     pool: Pool<ConnectionManager<C>>,
     batch_size: usize,
     interval: Duration,
+    keys: Option<Vec<SigningKey>>,
 }
 
 impl<C: AuditStore> ConsumerBuilder<C> {
@@ -31,6 +32,7 @@ impl<C: AuditStore> ConsumerBuilder<C> {
             pool,
             batch_size: 1_000,
             interval: Duration::from_secs(30),
+            keys: None,
         }
     }
 
@@ -45,6 +47,17 @@ impl<C: AuditStore> ConsumerBuilder<C> {
     /// of the interval if that is shorter, and stores them at once.
     pub fn interval(mut self, interval: Duration) -> Self {
         self.interval = interval;
+        self
+    }
+
+    /// Stores only what one of these keys has signed, as
+    /// [`sign_with`](crate::AuditorBuilder::sign_with) lets applications do. What is not signed, or
+    /// wrongly, goes into quarantine with that reason, so let the applications sign first.
+    ///
+    /// Several keys are for replacing one: accept both, sign with the new one, and drop the old one
+    /// when nothing waits any more that it has signed.
+    pub fn verify_with(mut self, keys: impl IntoIterator<Item = SigningKey>) -> Self {
+        self.keys = Some(keys.into_iter().collect());
         self
     }
 
@@ -81,7 +94,7 @@ impl<C: AuditStore> ConsumerBuilder<C> {
             longest_backoff: LONGEST_BACKOFF,
         };
         let queue = self.queue;
-        let sink = StoreSink::new(self.pool, Arc::clone(&queue));
+        let sink = StoreSink::new(self.pool, Arc::clone(&queue), self.keys);
         let worker = Worker::spawn(Arc::clone(&queue), sink, settings);
         Ok(Consumer {
             worker: worker.map_err(ConsumerError::Thread)?,
@@ -95,6 +108,12 @@ impl<C: AuditStore> ConsumerBuilder<C> {
             return Err(ConsumerError::OutOfRange {
                 setting: "batch_size",
                 range: "between 1 and 10,000",
+            });
+        }
+        if self.keys.as_ref().is_some_and(Vec::is_empty) {
+            return Err(ConsumerError::OutOfRange {
+                setting: "the number of keys to verify with",
+                range: "more than 0",
             });
         }
         if self.interval.is_zero() {

@@ -6,7 +6,7 @@
 
 use std::collections::HashSet;
 
-use audit_core::{Payload, Unsettled};
+use audit_core::{ContentDigest, Payload, Unsettled};
 use diesel::r2d2::{ConnectionManager, Pool};
 use diesel::result::QueryResult;
 use serde::Deserialize;
@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::database::Database;
 use super::doubt::status_of;
 use super::rights::TO_CONFIRM;
-use super::store::{AuditStore, Backend, TransactionStatus};
+use super::store::{AuditStore, Backend, Stored, TransactionStatus};
 use crate::store::quarantine_id;
 
 /// What became of a record.
@@ -57,6 +57,7 @@ impl<C: AuditStore> Fates for PoolFates<C> {
 #[derive(Debug)]
 struct Asked {
     record: Option<Head>,
+    digest: ContentDigest,
     quarantine_id: Uuid,
 }
 
@@ -74,6 +75,7 @@ impl Asked {
     fn read(payload: &Payload) -> Self {
         Self {
             record: serde_json::from_slice(payload.as_bytes()).ok(),
+            digest: payload.content_digest(),
             quarantine_id: quarantine_id(payload),
         }
     }
@@ -81,14 +83,20 @@ impl Asked {
     fn id(&self) -> Option<Uuid> {
         self.record.as_ref().map(|record| record.id)
     }
+
+    /// Whether this very record is stored, and not another one that claims its id.
+    fn is_among(&self, stored: &Stored) -> bool {
+        let digest = self.id().and_then(|id| stored.get(&id));
+        digest.is_some_and(|digest| digest.as_ref().is_none_or(|it| *it == self.digest))
+    }
 }
 
 /// The answers to as many payloads as are asked for.
 fn fates<C: Backend>(conn: &mut C, asked: &[Asked]) -> QueryResult<Vec<Fate>> {
     conn.bounded(|conn| {
         let ids: Vec<_> = asked.iter().filter_map(Asked::id).collect();
-        let stored: HashSet<_> = conn.stored(&ids)?.into_iter().collect();
-        let missing = |asked: &&Asked| asked.id().is_none_or(|id| !stored.contains(&id));
+        let stored = conn.stored(&ids)?;
+        let missing = |asked: &&Asked| !asked.is_among(&stored);
         let ids: Vec<_> = asked
             .iter()
             .filter(missing)

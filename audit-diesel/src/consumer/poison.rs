@@ -4,13 +4,12 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use audit_core::Record;
 use diesel::result::{Error, QueryResult};
 
 use super::probe::takes_rows;
 use super::store::{Backend, say_quarantined};
 use super::{Control, Delivery, Tally};
-use crate::store::Refused;
+use crate::store::{EntryToStore, Refused};
 
 /// What one row of a control has at least.
 const PIECE_BYTES: usize = 4 << 10;
@@ -55,10 +54,13 @@ pub(super) fn isolate<C: Backend>(
         if !conn.try_lock(lock)? {
             return Ok(Delivery::StandBy);
         }
-        let record = Record::decode(refused.payload.as_bytes()).ok();
-        let is_stored = match record {
-            Some(record) => !conn.stored(&[record.id])?.is_empty(),
-            None => false,
+        let is_stored = match EntryToStore::read(&refused.payload) {
+            Ok(entry) => {
+                let stored = conn.stored(&[entry.record.id])?;
+                let digest = stored.get(&entry.record.id);
+                digest.is_some_and(|digest| entry.is_stored_as(digest.as_deref()))
+            }
+            Err(_) => false,
         };
         let quarantined = match is_stored {
             true => 0,

@@ -16,7 +16,7 @@ use diesel::sql_types::{Array, BigInt, Binary, Bool, Integer, Nullable, Text};
 use super::probe::dropped;
 use super::refusal::is_outage;
 use super::rights::{MissingRight, Right, TO_STORE};
-use super::store::{AuditStore, Backend, Begun, TransactionStatus};
+use super::store::{AuditStore, Backend, Begun, Stored, TransactionStatus};
 use super::{ConsumerError, store::missing_migration};
 use crate::connection::RawConnection;
 use crate::postgres::{
@@ -199,9 +199,10 @@ impl Backend for PgConnection {
         })
     }
 
-    fn stored(&mut self, ids: &[Uuid]) -> QueryResult<Vec<Uuid>> {
+    fn stored(&mut self, ids: &[Uuid]) -> QueryResult<Stored> {
         let stored = audit_logs::table.filter(audit_logs::id.eq_any(ids));
-        stored.select(audit_logs::id).load(self)
+        let stored = stored.select((audit_logs::id, audit_logs::digest));
+        Ok(stored.load(self)?.into_iter().collect())
     }
 
     fn quarantined(&mut self, ids: &[Uuid]) -> QueryResult<Vec<Uuid>> {

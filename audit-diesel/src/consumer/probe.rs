@@ -6,7 +6,7 @@
 
 use std::hash::{BuildHasher, RandomState};
 
-use audit_core::{Actor, AuditContext, Payload, Record, Source};
+use audit_core::{Actor, AuditContext, ContentDigest, Payload, Record, Source};
 use chrono::{DateTime, Utc};
 use diesel::result::{Error, QueryResult};
 use uuid::Uuid;
@@ -110,6 +110,7 @@ fn alike(entry: &EntryToStore) -> EntryToStore {
         .and_then(|changes| serde_json::from_str(&filled(changes.as_json().len())).ok());
     EntryToStore {
         payload: Payload::from(Vec::new()),
+        digest: ContentDigest::default(),
         record: twin,
         occurred_at: entry.occurred_at,
         extra: entry.extra.as_ref().map(|extra| filled(extra.len())),
@@ -177,6 +178,7 @@ fn fresh_of(bytes: usize, occurred_at: DateTime<Utc>) -> EntryToStore {
     record.changes = serde_json::from_str(&filled(0)).ok();
     EntryToStore {
         payload: Payload::from(Vec::new()),
+        digest: ContentDigest::default(),
         record,
         occurred_at,
         // A disk that has room for a small row may have none for a large one.

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::probe::dropped;
 use super::rights::{MissingRight, Right};
-use super::store::{AuditStore, Backend, Begun, TransactionStatus};
+use super::store::{AuditStore, Backend, Begun, Stored, TransactionStatus};
 use super::{ConsumerError, store::missing_migration};
 use crate::connection::RawConnection;
 use crate::sqlite::{NewAuditLog, NewQuarantined, audit_logs, audit_quarantine, insert_again};
@@ -110,9 +110,14 @@ impl Backend for SqliteConnection {
         self.transaction(run)
     }
 
-    fn stored(&mut self, ids: &[Uuid]) -> QueryResult<Vec<Uuid>> {
+    fn stored(&mut self, ids: &[Uuid]) -> QueryResult<Stored> {
         let stored = audit_logs::table.filter(audit_logs::id.eq_any(texts(ids)));
-        parsed(stored.select(audit_logs::id).load(self)?)
+        let stored = stored.select((audit_logs::id, audit_logs::digest));
+        let (ids, digests): (Vec<String>, Vec<_>) = stored
+            .load::<(String, Option<Vec<u8>>)>(self)?
+            .into_iter()
+            .unzip();
+        Ok(parsed(ids)?.into_iter().zip(digests).collect())
     }
 
     fn quarantined(&mut self, ids: &[Uuid]) -> QueryResult<Vec<Uuid>> {

@@ -12,6 +12,9 @@ pub struct ConsumerStats {
     pub quarantined: u64,
     /// Of these, the ones that ended the connection each time that they were stored.
     pub poison: u64,
+    /// Of the quarantined ones, those whose id a stored record has that says something else: somebody
+    /// makes records up, or changes them on their way.
+    pub contradicting: u64,
     /// Records dropped because the database says that their transaction was rolled back.
     pub rolled_back: u64,
     /// Batches committed.

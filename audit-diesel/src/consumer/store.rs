@@ -1,9 +1,10 @@
 //! Stores a batch in one transaction: each record once, and a refused one in quarantine with its
 //! reason while the rest flow on.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use audit_core::{Payload, Queue, QueueError, Warning};
+use audit_core::{Payload, Queue, QueueError, SigningKey, Warning};
 use chrono::{DateTime, Utc};
 use diesel::connection::Connection;
 use diesel::r2d2::{ConnectionManager, Pool, R2D2Connection};
@@ -19,6 +20,9 @@ use super::{ConsumerError, Control, Delivery, Sink, Tally, Undelivered, poison};
 use crate::failpoint::failpoint;
 use crate::log::log;
 use crate::store::{EntryToStore, Refused};
+
+/// Records that are stored, and the digests of what they say.
+pub(crate) type Stored = HashMap<Uuid, Option<Vec<u8>>>;
 
 /// A connection to a database that `audit_logs` can live in: `PgConnection` or `SqliteConnection`.
 pub trait AuditStore: Backend + R2D2Connection + 'static {}
@@ -73,7 +77,7 @@ pub trait Backend: Connection {
     fn bounded<T>(&mut self, run: impl FnOnce(&mut Self) -> QueryResult<T>) -> QueryResult<T>;
 
     /// Which of the records are in `audit_logs`.
-    fn stored(&mut self, ids: &[Uuid]) -> QueryResult<Vec<Uuid>>;
+    fn stored(&mut self, ids: &[Uuid]) -> QueryResult<Stored>;
 
     /// Which of the payloads are in `audit_quarantine`.
     fn quarantined(&mut self, ids: &[Uuid]) -> QueryResult<Vec<Uuid>>;
@@ -130,6 +134,8 @@ pub(super) struct StoreSink<C: AuditStore> {
     database: Database<C>,
     queue: Arc<dyn Queue>,
     lock: i64,
+    /// Where it is set, only what one of these keys has signed is believed.
+    keys: Option<Vec<SigningKey>>,
 }
 
 /// Makes a lock's key of a queue's name: any UUID that is used for nothing else.
@@ -137,12 +143,17 @@ const LOCKS: Uuid = Uuid::from_u128(0x9c1b_6a2f_4d7e_4f0b_8f3a_6175_6469_7421);
 
 impl<C: AuditStore> StoreSink<C> {
     /// Consumers of other queues work at the same time.
-    pub(super) fn new(pool: Pool<ConnectionManager<C>>, queue: Arc<dyn Queue>) -> Self {
+    pub(super) fn new(
+        pool: Pool<ConnectionManager<C>>,
+        queue: Arc<dyn Queue>,
+        keys: Option<Vec<SigningKey>>,
+    ) -> Self {
         let (lock, _) = Uuid::new_v5(&LOCKS, queue.name().as_bytes()).as_u64_pair();
         Self {
             database: Database::new(pool, TO_STORE),
             queue,
             lock: lock.cast_signed(),
+            keys,
         }
     }
 }
@@ -166,6 +177,9 @@ impl<C: AuditStore> Sink for StoreSink<C> {
             let batch = prepared.take();
             let mut batch = batch.unwrap_or_else(|| BatchToStore::read(payloads));
             batch.lock = self.lock;
+            if let Some(keys) = &self.keys {
+                batch.verify(keys);
+            }
             store(conn, batch)
         })
     }
@@ -201,6 +215,18 @@ impl BatchToStore {
         // In the order of the key: two consumers cannot wait for each other.
         batch.entries.sort_by_key(|entry| entry.record.id);
         batch
+    }
+
+    /// Refuses what none of the keys has signed.
+    fn verify(&mut self, keys: &[SigningKey]) {
+        let refused = &mut self.refused;
+        self.entries.retain(|entry| {
+            let verified = SigningKey::verify(keys, &entry.payload);
+            if let Err(error) = &verified {
+                refused.push(Refused::new(&entry.payload, &error.to_string()));
+            }
+            verified.is_ok()
+        });
     }
 
     /// Whether all of it is to be stored, as far as is known.

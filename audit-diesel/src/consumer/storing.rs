@@ -12,6 +12,10 @@ use super::refusal::is_outage;
 use super::store::{Backend, Begun, TransactionStatus};
 use crate::store::{EntryToStore, Refused};
 
+/// Why a record is not stored whose id another one has.
+const CONTRADICTION: &str = "a record of this id that says something else is stored: one of the two \
+                             was made up, or changed on its way";
+
 /// A batch that is being stored.
 pub(super) struct Storing<'a> {
     pub(super) begun: Begun,
@@ -152,14 +156,35 @@ impl Storing<'_> {
         entries: &mut Vec<&EntryToStore>,
     ) -> QueryResult<usize> {
         let before = entries.len();
-        // They are in the order of their ids.
-        entries.dedup_by_key(|entry| entry.record.id);
+        // They are in the order of their ids, and those of one id in the order in which they came.
+        entries.dedup_by(|later, earlier| {
+            let is_twin = later.record.id == earlier.record.id;
+            if is_twin {
+                self.duplicate(later, Some(&earlier.digest));
+            }
+            is_twin
+        });
         let ids: Vec<_> = entries.iter().map(|entry| entry.record.id).collect();
-        let stored: HashSet<_> = conn.stored(&ids)?.into_iter().collect();
-        entries.retain(|entry| !stored.contains(&entry.record.id));
-        let left_out = before - entries.len();
-        self.tally.duplicates += left_out;
-        Ok(left_out)
+        let stored = conn.stored(&ids)?;
+        entries.retain(|entry| match stored.get(&entry.record.id) {
+            Some(digest) => {
+                self.duplicate(entry, digest.as_deref());
+                false
+            }
+            None => true,
+        });
+        Ok(before - entries.len())
+    }
+
+    /// A record of this id is stored, or is about to be. It is the same one, or one of the two is not
+    /// what its application wrote, and nobody here can tell which.
+    fn duplicate(&mut self, entry: &EntryToStore, stored: Option<&[u8]>) {
+        if entry.is_stored_as(stored) {
+            self.tally.duplicates += 1;
+        } else {
+            self.tally.contradicting += 1;
+            self.refuse(entry, CONTRADICTION);
+        }
     }
 
     /// Inserts them; where that is refused, halves the batch until the record that cannot be stored
@@ -192,8 +217,10 @@ impl Storing<'_> {
         entry: &EntryToStore,
         error: Error,
     ) -> QueryResult<()> {
-        if is_unique_violation(&error) && !conn.stored(&[entry.record.id])?.is_empty() {
-            self.tally.duplicates += 1;
+        if is_unique_violation(&error)
+            && let Some(digest) = conn.stored(&[entry.record.id])?.get(&entry.record.id)
+        {
+            self.duplicate(entry, digest.as_deref());
             return Ok(());
         }
         if !takes_others(conn, entry)? {

@@ -1,5 +1,7 @@
 use std::collections::HashSet;
 
+use super::targets::Target;
+
 /// The audited tables' names as SQL may write them.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct GuardedTables {
@@ -26,22 +28,33 @@ impl GuardedTables {
         }
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.names.is_empty()
-    }
-
-    /// Whether this identifier could name one of them.
+    /// Whether this identifier could name one of them, or of the trail's.
     pub(super) fn may_be(&self, identifier: &str) -> bool {
+        if is_of_trail(identifier) {
+            return true;
+        }
         if identifier.bytes().any(|byte| byte.is_ascii_uppercase()) {
             return self.last_parts.contains(&identifier.to_lowercase());
         }
         self.last_parts.contains(identifier)
     }
 
-    /// The audited table that these parts (`["auth", "users"]`) name.
-    pub(super) fn named_by(&self, parts: &[String]) -> Option<String> {
-        canonical(parts).filter(|name| self.names.contains(name))
+    /// The audited table that this would write, or the trail's table that it would change.
+    pub(super) fn written_by(&self, target: &Target) -> Option<String> {
+        let table = target.parts.last()?;
+        if is_of_trail(table) {
+            return target.changes_rows.then(|| table.to_lowercase());
+        }
+        canonical(&target.parts).filter(|name| self.names.contains(name))
     }
+}
+
+/// The tables of the trail. They are in whichever schema the search path found when the migrations
+/// ran. Rows are only ever added to them.
+const TRAIL: [&str; 2] = ["audit_logs", "audit_quarantine"];
+
+pub(super) fn is_of_trail(table: &str) -> bool {
+    TRAIL.iter().any(|name| table.eq_ignore_ascii_case(name))
 }
 
 /// The name in lower case, with its schema where that is none of the default ones.

@@ -1,4 +1,4 @@
-use super::verdicts::Verdicts;
+use super::read::raw_writes;
 use super::{GuardedTables, RawWrite};
 use crate::recorder::Dialect;
 use crate::sql::Words;
@@ -13,7 +13,6 @@ pub(crate) struct Watch {
     phase: Phase,
     /// Writes of a transaction that may turn out to be a migration's.
     held: Vec<RawWrite>,
-    verdicts: Verdicts,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -113,7 +112,7 @@ impl Watch {
     }
 
     fn statement(&mut self, sql: &str, tables: &GuardedTables, dialect: Dialect) -> Vec<RawWrite> {
-        let writes = self.verdicts.raw_writes(sql, tables, dialect);
+        let writes = raw_writes(sql, tables, dialect);
         match self.phase {
             Phase::Migration => Vec::new(),
             Phase::MigrationsLookedUp if !writes.is_empty() => {

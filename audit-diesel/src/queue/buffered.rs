@@ -51,7 +51,7 @@ impl BufferedQueue {
                 .max_payload_bytes(usize::MAX),
             waiting: Mutex::new(false),
         });
-        let sink = Forward::to(Arc::clone(&target.queue), Dropped(Arc::clone(&counters)));
+        let sink = Forward::to(&target, Dropped(Arc::clone(&counters)));
         let forwarder = Worker::spawn(gate.clone(), sink, settings("audit-memory"))?;
         Ok(Self {
             target,
@@ -259,7 +259,7 @@ mod tests {
             queue: MemoryQueue::new(),
             mended: AtomicBool::new(false),
         });
-        let target = Target::contained(panicking.clone(), panicking.clone(), &counters);
+        let target = Target::contained(panicking.clone(), panicking.clone(), &counters, None);
         let buffered = BufferedQueue::start(target, 1 << 20, Arc::clone(&counters)).unwrap();
         let payloads: Vec<_> = (0..3_u8).map(|n| Payload::from(vec![n])).collect();
         for payload in payloads.chunks(1) {

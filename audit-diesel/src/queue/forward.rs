@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use audit_core::{Payload, Queue, QueueError, Warning};
 
+use super::Target;
 use crate::consumer::{Control, Delivery, Settings, Sink, Tally, Undelivered, Worker};
 use crate::log::log;
 use crate::store::Refused;
@@ -58,10 +59,10 @@ pub(super) trait Aside: Send {
 }
 
 impl Forward {
-    pub(super) fn to(target: Arc<dyn Queue>, aside: impl Aside + 'static) -> Self {
+    pub(super) fn to(target: &Target, aside: impl Aside + 'static) -> Self {
         Self {
-            target,
-            fit: Arc::default(),
+            target: Arc::clone(&target.queue),
+            fit: Arc::new(Fit::new(target.signing_key.clone())),
             aside: Box::new(aside),
         }
     }

@@ -70,7 +70,7 @@ impl ForwardedQueue {
             }) => (Some((fates, grace)), Kept::In(judge)),
             None => (None, Kept::Here(journal.clone())),
         };
-        let forward = Forward::to(Arc::clone(&target.queue), aside);
+        let forward = Forward::to(&target, aside);
         let fit = forward.fit();
         let sink = Carried {
             forward,

@@ -4,18 +4,22 @@ mod checks;
 mod control;
 mod fault;
 mod links;
+mod reading;
+mod scripts;
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use audit_core::{Batch, Payload, Queue, QueueError, Warning};
-use redis::{Cmd, Connection, RedisResult, Script};
+use redis::{Cmd, Connection, RedisResult, Value};
 use sha1_smol::Sha1;
 
 use super::{Fault, MAX_RECORD_BYTES, PEEK_BYTES, total_bytes};
 use crate::failpoint::failpoint;
 use links::{Links, Server};
+use scripts::Scripts;
 
 /// What one RPUSH carries at most, so that a call stays well within its time-out and within what
 /// Redis buffers for a client.
@@ -24,50 +28,11 @@ const PUSH_BYTES: usize = 8 << 20;
 /// Redis refuses a command of more than 1,048,576 arguments.
 const PUSH_PAYLOADS: usize = 1_000_000;
 
-/// One script, so that a batch is what the list held at one moment, however many pages it takes
-/// and whoever acknowledges meanwhile.
-const PEEK: &str = r"
-local limit, budget, from = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
-local found, count, bytes, at = {}, 0, 0, 0
-while at < limit do
-  local page = redis.call('LRANGE', KEYS[1], from + at, from + math.min(at + 32, limit) - 1)
-  for _, payload in ipairs(page) do
-    bytes = bytes + #payload
-    if bytes > budget and count > 0 then return found end
-    count = count + 1
-    found[count] = payload
-  end
-  if #page < 32 then break end
-  at = at + 32
-end
-return found
-";
+/// What a record may grow by after it was measured: marks in front of it, and its signature.
+const MARKS_BYTES: usize = 1 << 10;
 
-/// Compares all of the batch, not its first payload only: after a push that timed out and was
-/// repeated the same payload stands in the list twice, and a late acknowledgement that looked at
-/// the head alone could remove what nobody has stored.
-///
-/// A record is compared by its id, which nothing else has, and anything else by a digest. Each of
-/// these is 40 bytes, so that no two batches look alike. Redis waits for the script, and to digest
-/// every record would take it as long again as to read it.
-///
-/// There is one write. Redis 7.0 can lose later writes after a power cut inside a script with
-/// several. LTRIM works where RPUSH is refused for want of memory.
-const ACK: &str = r#"
-local batch = redis.call('LRANGE', KEYS[1], 0, ARGV[1] - 1)
-if #batch ~= tonumber(ARGV[1]) then return 0 end
-local sub = string.sub
-for i, payload in ipairs(batch) do
-  if #payload > 49 and sub(payload, 1, 13) == '{"v":1,"id":"' then
-    batch[i] = sub(payload, 10, 49)
-  else
-    batch[i] = redis.sha1hex(payload)
-  end
-end
-if table.concat(batch) ~= ARGV[2] then return 0 end
-redis.call('LTRIM', KEYS[1], ARGV[1], -1)
-return #batch
-"#;
+/// What is read of an entry that is too long to be a record.
+const BEGINNING_BYTES: usize = 64 << 10;
 
 /// How a record begins, up to its id.
 const RECORD: &[u8] = br#"{"v":1,"id":""#;
@@ -107,8 +72,11 @@ struct Inner {
     key: String,
     max_record_bytes: usize,
     links: Links,
-    peek: Script,
-    ack: Script,
+    scripts: Scripts,
+    /// The longest entry that is read as a whole.
+    longest: usize,
+    /// Whether the latest look at entries has run into the time-out.
+    slow: AtomicBool,
 }
 
 impl RedisQueue {
@@ -134,13 +102,39 @@ impl RedisQueue {
         if limit == 0 {
             return Ok(Batch::default());
         }
-        let mut script = self.0.peek.key(&self.0.key);
-        script.arg(limit).arg(PEEK_BYTES).arg(from);
-        let payloads: Vec<Vec<u8>> = self.run(|connection| script.invoke(connection))?;
+        let mut script = self.0.scripts.peek.key(&self.0.key);
+        let script = script
+            .arg(limit)
+            .arg(PEEK_BYTES)
+            .arg(from)
+            .arg(self.0.longest)
+            .arg(BEGINNING_BYTES);
+        let entries: Vec<Value> = self.read_patiently(|connection| script.invoke(connection))?;
+        let payloads = entries.into_iter().map(reading::entry);
+        let payloads: Option<_> = payloads.collect();
         Ok(Batch {
-            payloads: payloads.into_iter().map(Payload::from).collect(),
+            payloads: payloads.ok_or_else(|| {
+                Fault::wrong("what answers there does not speak like Redis").of(self.name())
+            })?,
             receipt: 0,
         })
+    }
+
+    /// Does work for which Redis may have to look at entries of any size. Where it has run into the
+    /// time-out the time before, and the server answers something else in time, it gets longer.
+    fn read_patiently<T>(
+        &self,
+        work: impl Fn(&mut Connection) -> RedisResult<T>,
+    ) -> Result<T, QueueError> {
+        let Inner { links, slow, .. } = &*self.0;
+        let done = if slow.load(Relaxed) {
+            self.len()?;
+            links.run_patiently(work)
+        } else {
+            links.run(work)
+        };
+        slow.store(matches!(done, Err(Fault::Late(_))), Relaxed);
+        done.map_err(|fault| fault.of(self.name()))
     }
 
     fn rpush(&self, payloads: &[Payload]) -> Result<(), QueueError> {
@@ -194,9 +188,13 @@ impl Queue for RedisQueue {
         if batch.is_empty() {
             return Ok(0);
         }
-        let mut script = self.0.ack.key(&self.0.key);
-        script.arg(batch.len()).arg(marks(&batch.payloads));
-        self.run(|connection| script.invoke(connection))
+        let mut script = self.0.scripts.ack.key(&self.0.key);
+        let script = script
+            .arg(batch.len())
+            .arg(marks(&batch.payloads))
+            .arg(self.0.longest)
+            .arg(BEGINNING_BYTES);
+        self.read_patiently(|connection| script.invoke(connection))
     }
 
     fn put_off(&self, payloads: &[Payload]) -> Result<(), QueueError> {
@@ -261,12 +259,23 @@ impl Queue for RedisQueue {
 /// What the acknowledging script compares.
 fn marks(payloads: &[Payload]) -> Vec<u8> {
     let mut marks = Vec::with_capacity(payloads.len() * ID.len());
-    for payload in payloads.iter().map(Payload::as_bytes) {
-        match payload.get(ID) {
-            Some(id) if payload.len() > ID.end && payload.starts_with(RECORD) => {
+    for payload in payloads {
+        let bytes = payload.as_bytes();
+        match bytes.get(ID) {
+            Some(id)
+                if bytes.len() > ID.end
+                    && bytes.starts_with(RECORD)
+                    && payload.whole().is_none() =>
+            {
                 marks.extend_from_slice(id);
             }
-            _ => marks.extend_from_slice(Sha1::from(payload).digest().to_string().as_bytes()),
+            _ => {
+                let mut digest = Sha1::from(bytes);
+                if let Some(whole) = payload.whole() {
+                    digest.update(whole.bytes.to_string().as_bytes());
+                }
+                marks.extend_from_slice(digest.digest().to_string().as_bytes());
+            }
         }
     }
     marks
@@ -376,8 +385,9 @@ impl RedisQueueBuilder {
             key: self.key.clone(),
             max_record_bytes: self.max_record_bytes,
             links: Links::new(server, self.pool_size),
-            peek: Script::new(PEEK),
-            ack: Script::new(ACK),
+            scripts: Scripts::default(),
+            longest: PEEK_BYTES.max(self.max_record_bytes.saturating_add(MARKS_BYTES)),
+            slow: AtomicBool::new(false),
         }))
     }
 }

@@ -110,6 +110,7 @@ impl Recorder {
             writer,
             origin,
         };
+        let payloads = self.auditor.signed(&payloads).into_owned();
         let undo_from = self.transaction.stale_from();
         self.transaction.set_has_prepared();
         self.auditor

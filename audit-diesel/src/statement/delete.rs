@@ -4,20 +4,23 @@ use std::rc::Rc;
 
 use audit_core::{CapturedContext, ChangeKind};
 use diesel::backend::Backend;
+use diesel::deserialize::FromSqlRow;
 use diesel::dsl::{self, Filter, IntoBoxed, OrFilter};
 use diesel::query_builder::{
     DeleteStatement, IntoUpdateTarget, Query, QueryBuilder, QueryFragment,
 };
 use diesel::query_dsl::methods::{BoxedDsl, FilterDsl, OrFilterDsl};
-use diesel::query_dsl::{LoadQuery, RunQueryDsl};
 use diesel::result::QueryResult;
+use diesel::sql_types::Untyped;
 use diesel::{QuerySource, SelectableExpression, Table};
 
-use super::plan::{Planned, run_planned};
-use super::row::{Loaded, Output};
-use super::{Audited, ChangeStatement, TargetTable, record_rows, relation};
+use super::columns::{Columns, ColumnsAnd};
+use super::plan::run_planned;
+use super::recording::Recording;
+use super::row::Output;
+use super::{Audited, ChangeStatement, TargetTable, relation};
 use crate::connection::RawConnection;
-use crate::model::{AuditedBy, AuditedColumns, AuditedModel};
+use crate::model::{AuditedBy, AuditedModel, AuditedRow};
 use crate::relation::Write;
 
 /// Deletes rows and records each of them; stands where `diesel::delete` stood.
@@ -67,25 +70,30 @@ impl<T: Table, U> TargetTable for DeleteStatement<T, U> {
 impl<'query, Conn, T, U, M, E, X> ChangeStatement<'query, Conn, M, E, X> for DeleteStatement<T, U>
 where
     Conn: RawConnection,
-    T: Table,
-    M: AuditedModel<Table = T>,
-    X: Output,
-    (M::Columns, E): SelectableExpression<T>,
+    T: Table + 'query,
+    U: 'query,
+    M: AuditedModel<Table = T> + AuditedRow<Conn::Backend>,
+    X: Output + FromSqlRow<E::SqlType, Conn::Backend>,
+    E: SelectableExpression<T> + 'query,
     T::FromClause: QueryFragment<Conn::Backend>,
     Conn::Backend: Default,
     <Conn::Backend as Backend>::QueryBuilder: Default,
     Self: QueryFragment<Conn::Backend>,
-    dsl::Returning<Self, (<M as AuditedColumns>::Columns, E)>: Query,
-    Planned<dsl::Returning<Self, (<M as AuditedColumns>::Columns, E)>>:
-        LoadQuery<'query, Conn, Loaded<M, X>>,
+    dsl::Returning<Self, ColumnsAnd<M, E>>: Query<SqlType = Untyped> + QueryFragment<Conn::Backend>,
 {
     fn run(self, extra: E, conn: &mut Conn) -> QueryResult<Vec<X>> {
         let relation = relation::relation_of::<M, Conn>(|_| true, conn)?;
         let filtered = !relation.may_hide_rows || is_filtered::<M, _, _>(&self)?;
         relation::check::<M, Conn>(Write::Delete { filtered }, conn)?;
-        let statement = Rc::new(self.returning((M::columns(), extra)));
-        let rows = run_planned::<M, _, _>(conn, |plan, conn| plan.of(&statement).load(conn))?;
-        record_rows(conn, ChangeKind::Delete, rows)
+        let columns = Columns::of::<M, Conn>();
+        let statement = Rc::new(self.returning(ColumnsAnd::new(columns, extra)));
+        let mut recording = Recording::begin::<M, _>(conn)?;
+        let outputs = run_planned::<M, _, _>(conn, |plan, conn| {
+            let statement = plan.of(&statement);
+            recording.load::<M, E::SqlType, X, _, _>(ChangeKind::Delete, statement, conn)
+        })?;
+        recording.finish(conn)?;
+        Ok(outputs)
     }
 }
 

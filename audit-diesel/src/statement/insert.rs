@@ -17,18 +17,21 @@ use std::rc::Rc;
 
 use audit_core::{CapturedContext, ChangeKind};
 use diesel::backend::Backend;
+use diesel::deserialize::FromSqlRow;
 use diesel::expression::{Expression, NonAggregate};
 use diesel::insertable::Insertable;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
-use diesel::query_dsl::{LoadQuery, RunQueryDsl};
+use diesel::query_dsl::RunQueryDsl;
 use diesel::result::QueryResult;
 use diesel::{QuerySource, SelectableExpression, Table};
 
-use super::plan::{Planned, run_planned};
-use super::row::{Loaded, Output};
-use super::{Audited, ChangeStatement, TargetTable, record_rows, relation};
+use super::columns::{Columns, ColumnsAnd};
+use super::plan::run_planned;
+use super::recording::Recording;
+use super::row::Output;
+use super::{Audited, ChangeStatement, TargetTable, relation};
 use crate::connection::RawConnection;
-use crate::model::{AuditedBy, AuditedModel};
+use crate::model::{AuditedBy, AuditedModel, AuditedRow};
 use crate::relation::Write;
 use select::InsertFromSelect;
 #[cfg(feature = "sqlite")]
@@ -169,27 +172,32 @@ where
 }
 
 /// Bounds of an insert that is completed here: it renders, and what it returns loads.
-trait RunInsert<'query, Conn, M, X>: Sized {
+trait RunInsert<'query, Conn, M, E, X>: Sized {
     fn run_insert(self, conn: &mut Conn) -> QueryResult<Vec<X>>;
 }
 
-impl<'query, Conn, M, X, S, C, E> RunInsert<'query, Conn, M, X>
-    for InsertReturning<S, C, (M::Columns, E)>
+impl<'query, Conn, M, E, X, S, C> RunInsert<'query, Conn, M, E, X>
+    for InsertReturning<S, C, ColumnsAnd<M, E>>
 where
     Conn: RawConnection,
-    M: AuditedModel,
-    X: Output,
-    (M::Columns, E): SelectableExpression<M::Table> + NonAggregate,
+    M: AuditedModel + AuditedRow<Conn::Backend>,
+    X: Output + FromSqlRow<E::SqlType, Conn::Backend>,
+    E: SelectableExpression<M::Table> + NonAggregate,
     <M::Table as QuerySource>::FromClause: QueryFragment<Conn::Backend>,
     Conn::Backend: Default,
     <Conn::Backend as Backend>::QueryBuilder: Default,
-    Planned<Self>: LoadQuery<'query, Conn, Loaded<M, X>>,
+    Self: QueryFragment<Conn::Backend> + 'query,
 {
     fn run_insert(self, conn: &mut Conn) -> QueryResult<Vec<X>> {
         relation::check::<M, Conn>(Write::Insert, conn)?;
         let insert = Rc::new(self);
-        let rows = run_planned::<M, _, _>(conn, |plan, conn| plan.of(&insert).load(conn))?;
-        record_rows(conn, ChangeKind::Insert, rows)
+        let mut recording = Recording::begin::<M, _>(conn)?;
+        let outputs = run_planned::<M, _, _>(conn, |plan, conn| {
+            let insert = plan.of(&insert);
+            recording.load::<M, E::SqlType, X, _, _>(ChangeKind::Insert, insert, conn)
+        })?;
+        recording.finish(conn)?;
+        Ok(outputs)
     }
 }
 
@@ -207,13 +215,15 @@ impl<'query, Conn, T, M, E, X> ChangeStatement<'query, Conn, M, E, X> for Insert
 where
     T: Table,
     M: AuditedModel<Table = T>,
-    InsertReturning<Self, NoConflict, (M::Columns, E)>: RunInsert<'query, Conn, M, X>,
+    Conn: RawConnection,
+    M: AuditedRow<Conn::Backend>,
+    InsertReturning<Self, NoConflict, ColumnsAnd<M, E>>: RunInsert<'query, Conn, M, E, X>,
 {
     fn run(self, extra: E, conn: &mut Conn) -> QueryResult<Vec<X>> {
         InsertReturning {
             insert: self,
             conflict: NoConflict,
-            returning: (M::columns(), extra),
+            returning: ColumnsAnd::new(Columns::of::<M, Conn>(), extra),
             prepare: false,
         }
         .run_insert(conn)

@@ -23,7 +23,7 @@ pub(super) struct Plan {
 }
 
 /// A statement that is prepared so. Shared, as it may have to run twice.
-pub struct Planned<Q> {
+pub(super) struct Planned<Q> {
     query: Rc<Q>,
     plan: Plan,
 }

@@ -17,44 +17,48 @@ pub(crate) mod explain;
 mod pruning;
 mod relation;
 mod sql;
+mod stored;
 mod unique_key;
 
 pub(crate) use relation::relation;
 
 use std::marker::PhantomData;
 use std::rc::Rc;
-use std::sync::Arc;
 
-use audit_core::ChangeKind;
 use diesel::associations::HasTable;
+use diesel::connection::LoadConnection;
+use diesel::deserialize::FromSqlRow;
 use diesel::expression::Expression;
 use diesel::pg::Pg;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
-use diesel::query_dsl::{LoadQuery, RunQueryDsl};
+use diesel::query_dsl::RunQueryDsl;
 use diesel::result::{Error, QueryResult};
+use diesel::sql_types::Untyped;
 use diesel::{PgConnection, QuerySource, SelectableExpression, Table};
 
 use super::ChangeStatement;
+use super::columns::{Columns, quoted};
+use super::image::ReturnedRow;
 use super::insert::rendered;
-use super::plan::{Planned, run_planned};
-use super::recording::Recording;
+use super::plan::run_planned;
+use super::recording::{Recording, extra_of};
 use super::relation::{check, key_of, name_of, relation_of};
-use super::row::{Loaded, Output, RowChange};
+use super::row::Output;
+use super::row_changes::RowChange;
 use super::texts::Texts;
-use super::update::{UpdateStatement, columns};
+use super::update::UpdateStatement;
 use crate::AuditError;
 use crate::connection::RawConnection;
-use crate::model::AuditedModel;
+use crate::model::{AuditedModel, AuditedRow};
 use crate::recorder::Recorder;
 use crate::relation::{KeyProof, Relation, RelationKind, Write};
 use pruning::can_stand_twice;
-use sql::quoted;
 use unique_key::{is_refuted, proof};
 
 /// An update that returns each row as it was and as it is.
 pub struct UpdateReturningOld<T: Table, W, C, M, E> {
     update: Rc<UpdateStatement<T, W, C>>,
-    sql: Arc<ModelSql>,
+    sql: &'static ModelSql,
     proof: KeyProof,
     /// Whether the rows are found again by the filter, too, so that partitions can be left out.
     prunes: bool,
@@ -64,7 +68,7 @@ pub struct UpdateReturningOld<T: Table, W, C, M, E> {
 
 /// What of the statement depends on the model alone.
 struct ModelSql {
-    columns: String,
+    columns: &'static Columns,
     /// The end of the inner SELECT, and what the old columns are called.
     after_old: String,
     /// The conditions by which rows are found again, without and with the catalog.
@@ -76,23 +80,23 @@ struct ModelSql {
 static MODELS: Texts<ModelSql> = Texts::new();
 
 impl ModelSql {
-    fn write<M: AuditedModel>(table: &str) -> Self {
-        let names = columns::<M>();
-        let columns = listed(names.iter().map(|name| quoted(name)));
+    fn write<M: AuditedModel + AuditedRow<Pg>>(table: &str) -> Self {
+        let columns = Columns::of::<M, PgConnection>();
+        let names = &columns.names;
         let old = listed((0..names.len()).map(old));
         let key = key_of::<M>();
         // The derive sees to it that the key is among the model's columns.
         let place = |column: &str| names.iter().position(|name| *name == column).unwrap_or(0);
         let pairs = key.iter();
         let pairs =
-            pairs.map(|column| format!("{} = {}", quoted(column), self::old(place(column))));
+            pairs.map(|column| format!("{} = {}", quoted::<Pg>(column), self::old(place(column))));
         let pairs = pairs.collect::<Vec<_>>().join(" AND ");
         let pairs_by = |by| format!("{pairs} AND {}", proof(by, table, &key));
         Self {
             after_old: format!(" FOR NO KEY UPDATE) AS \"audit old\"({old})"),
             by_primary_key: pairs_by(KeyProof::PrimaryKey),
             by_catalog: pairs_by(KeyProof::Catalog),
-            returning: format!(" RETURNING {old}, {columns}, "),
+            returning: format!(" RETURNING {old}, {}, ", columns.list),
             columns,
         }
     }
@@ -112,16 +116,9 @@ impl<T: Table, W, C, M, E> QueryId for UpdateReturningOld<T, W, C, M, E> {
     const HAS_STATIC_QUERY_ID: bool = false;
 }
 
-type SqlTypeOf<E> = <E as Expression>::SqlType;
-
-impl<T, W, C, M, E> Query for UpdateReturningOld<T, W, C, M, E>
-where
-    T: Table,
-    M: AuditedModel,
-    M::Columns: Expression,
-    E: Expression,
-{
-    type SqlType = ((SqlTypeOf<M::Columns>, SqlTypeOf<M::Columns>), SqlTypeOf<E>);
+/// The old columns, the new ones and the extra, each of which is read on its own.
+impl<T: Table, W, C, M, E> Query for UpdateReturningOld<T, W, C, M, E> {
+    type SqlType = Untyped;
 }
 
 impl<T: Table, W, C, M, E, Conn> RunQueryDsl<Conn> for UpdateReturningOld<T, W, C, M, E> {}
@@ -137,7 +134,7 @@ where
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         self.update.walk_update_set(out.reborrow())?;
         out.push_sql(" FROM (SELECT ");
-        out.push_sql(&self.sql.columns);
+        out.push_sql(&self.sql.columns.list);
         self.update.walk_from_where(out.reborrow())?;
         out.push_sql(&self.sql.after_old);
         let filter = &self.update.where_clause;
@@ -167,10 +164,10 @@ where
     T: Table + HasTable<Table = T>,
     T::FromClause: QueryFragment<Pg>,
     W: QueryFragment<Pg>,
-    M: AuditedModel<Table = T>,
-    X: Output,
+    M: AuditedModel<Table = T> + AuditedRow<Pg>,
+    X: Output + FromSqlRow<E::SqlType, Pg>,
     E: SelectableExpression<T>,
-    Planned<UpdateReturningOld<T, W, C, M, E>>: LoadQuery<'query, PgConnection, Loaded<(M, M), X>>,
+    UpdateReturningOld<T, W, C, M, E>: QueryFragment<Pg> + 'query,
 {
     fn run(self, extra: E, conn: &mut PgConnection) -> QueryResult<Vec<X>> {
         let (update, extra) = (Rc::new(self), Rc::new(extra));
@@ -200,9 +197,10 @@ where
     T: Table + HasTable<Table = T>,
     T::FromClause: QueryFragment<Pg>,
     W: QueryFragment<Pg>,
-    M: AuditedModel<Table = T>,
-    X: Output,
-    Planned<UpdateReturningOld<T, W, C, M, E>>: LoadQuery<'query, PgConnection, Loaded<(M, M), X>>,
+    M: AuditedModel<Table = T> + AuditedRow<Pg>,
+    E: Expression,
+    X: Output + FromSqlRow<E::SqlType, Pg>,
+    UpdateReturningOld<T, W, C, M, E>: QueryFragment<Pg> + 'query,
 {
     let filtered = !update.where_clause.is_noop(&Pg)?;
     check::<M, _>(Write::Update { filtered }, conn)?;
@@ -210,9 +208,11 @@ where
     if !can_be_paired(&relation) {
         return Err(key_not_unique::<M>()?);
     }
+    let sql = model_sql::<M>()?;
+    let count = sql.columns.names.len();
     let statement = Rc::new(UpdateReturningOld::<T, W, C, M, E> {
         update: Rc::clone(update),
-        sql: model_sql::<M>()?,
+        sql,
         proof: relation.key,
         prunes: prunes(relation, &update.where_clause)?,
         extra: Rc::clone(extra),
@@ -222,13 +222,14 @@ where
     let outputs = run_planned::<M, _, _>(conn, |plan, conn| {
         // Row by row, as the rows of a bulk update take far more memory than their records.
         let mut outputs = Vec::new();
-        for row in plan.of(&statement).internal_load(conn)? {
-            let Loaded { change, extra } = row?;
-            let change = match change {
-                Ok((old, new)) => RowChange::Update { old, new },
-                Err(_) => RowChange::Unreadable(ChangeKind::Update),
+        for row in <PgConnection as LoadConnection>::load(conn, plan.of(&statement))? {
+            let row = &row?;
+            let extra: X = extra_of(row, 2 * count)?;
+            let change = RowChange::Update {
+                old: ReturnedRow { row, first: 0 },
+                new: ReturnedRow { row, first: count },
             };
-            recording.add(&change, extra.mark());
+            recording.add::<M, Pg, _, _, _>(&change, extra.mark());
             outputs.push(extra);
         }
         Ok(outputs)
@@ -237,9 +238,9 @@ where
     Ok(outputs)
 }
 
-fn model_sql<M>() -> QueryResult<Arc<ModelSql>>
+fn model_sql<M>() -> QueryResult<&'static ModelSql>
 where
-    M: AuditedModel,
+    M: AuditedModel + AuditedRow<Pg>,
     <M::Table as QuerySource>::FromClause: QueryFragment<Pg>,
 {
     match MODELS.known::<M>() {

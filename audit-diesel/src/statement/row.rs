@@ -1,21 +1,13 @@
-//! A row that a statement returned: the model's part and the caller's part, each of which may fail
-//! to load without hiding the other. The database has made the change by then.
+//! The caller's part of a row that a statement returned. That it cannot be loaded is told to the
+//! caller, and takes no record away: the database has made the change by then.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::thread;
 
-use audit_core::ChangeKind;
-use diesel::deserialize::{FromSqlRow, FromStaticSqlRow, Result, StaticallySizedRow};
+use diesel::deserialize::{FromSqlRow, FromStaticSqlRow, Result};
 use diesel::result::{Error, QueryResult};
 use diesel::row::Row;
 use diesel::sql_types::BigInt;
-
-/// The model's part `C` and what was returned beside it.
-#[derive(Debug)]
-pub struct Loaded<C, X> {
-    pub(super) change: Result<C>,
-    pub(super) extra: X,
-}
 
 /// What the database said of a change: 0 for what it did not say.
 #[derive(Debug, Clone, Copy, Default)]
@@ -54,21 +46,6 @@ const MICROS_TO_2000: i64 = 946_684_800_000_000;
 /// could implement for a backend of its own.
 macro_rules! load_from {
     ($backend:ty, $from_micros:expr) => {
-        impl<C, X, ChangeSt, ExtraSt> FromSqlRow<(ChangeSt, ExtraSt), $backend> for Loaded<C, X>
-        where
-            C: StaticallySizedRow<ChangeSt, $backend>,
-            (X,): FromStaticSqlRow<(ExtraSt,), $backend>,
-        {
-            fn build_from_row<'a>(row: &impl Row<'a, $backend>) -> Result<Self> {
-                let of_model = row.partial_row(0..C::FIELD_COUNT);
-                let change = caught(|| C::build_from_row(&of_model))
-                    .unwrap_or_else(|_| Err("loading the model panicked".into()));
-                let rest = row.partial_row(C::FIELD_COUNT..row.field_count());
-                let (extra,) = <(X,)>::build_from_row(&rest)?;
-                Ok(Self { change, extra })
-            }
-        }
-
         impl FromSqlRow<MarkSt, $backend> for Mark {
             fn build_from_row<'a>(row: &impl Row<'a, $backend>) -> Result<Self> {
                 let (xid, micros) =
@@ -124,29 +101,5 @@ impl Mark {
     /// The time that the database named, in microseconds since 1970.
     pub(super) fn micros(self) -> Option<i64> {
         Some(self.micros).filter(|micros| *micros != 0)
-    }
-}
-
-/// What happened to one row.
-#[derive(Debug)]
-pub(super) enum RowChange<M> {
-    Insert(M),
-    Update {
-        old: M,
-        new: M,
-    },
-    Delete(M),
-    /// The row changed, and the model could not be loaded from it.
-    Unreadable(ChangeKind),
-}
-
-impl<M> RowChange<M> {
-    /// The change of an insert or a delete.
-    pub(super) fn of_one(kind: ChangeKind, row: Result<M>) -> Self {
-        match (kind, row) {
-            (ChangeKind::Delete, Ok(old)) => Self::Delete(old),
-            (_, Ok(new)) => Self::Insert(new),
-            (kind, Err(_)) => Self::Unreadable(kind),
-        }
     }
 }

@@ -1,35 +1,38 @@
 //! SQLite: RETURNING cannot see the old row, so an update reads it first, holding the write lock.
 
+mod kept;
 mod relation;
+mod stored;
 
 pub(crate) use relation::relation;
 
-use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::rc::Rc;
-use std::sync::Arc;
 
-use audit_core::ChangeKind;
-use diesel::connection::Connection;
+use diesel::connection::{Connection, LoadConnection};
+use diesel::deserialize::FromSqlRow;
 use diesel::expression::Expression;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
-use diesel::query_dsl::{LoadQuery, RunQueryDsl};
+use diesel::query_dsl::RunQueryDsl;
 use diesel::result::{EmptyChangeset, Error, QueryResult};
-use diesel::sql_types::BigInt;
+use diesel::sql_types::Untyped;
 use diesel::sqlite::Sqlite;
 use diesel::{SelectableExpression, SqliteConnection, Table};
 
 use super::ChangeStatement;
+use super::columns::{Columns, RowOf, quoted};
+use super::image::ReturnedRow;
 use super::insert::rendered;
-use super::recording::Recording;
+use super::recording::{Recording, extra_of};
 use super::relation::check;
-use super::returning::WriteMark;
-use super::row::{Loaded, Mark, Output, RowChange};
-use super::texts::Texts;
-use super::update::{self, UpdateStatement};
-use crate::model::AuditedModel;
+use super::row::{Mark, Output};
+use super::row_changes::RowChange;
+use super::update::UpdateStatement;
+use crate::model::{AuditedModel, AuditedRow};
 use crate::recorder::{Recorder, own};
 use crate::relation::Write;
+use kept::key_of;
+pub(in crate::statement) use kept::{KeptAnd, KeptRow};
 
 /// `UPDATE t SET key = key WHERE 0`: takes the write lock, as the update itself would, before the
 /// old rows are read. A transaction that reads first and writes later could be refused the lock.
@@ -60,24 +63,10 @@ impl<F: QueryFragment<Sqlite>> QueryFragment<Sqlite> for TakeWriteLock<'_, F> {
 /// Both statements of an update read the same one.
 type Shared<T, W, C> = Rc<UpdateStatement<T, W, C>>;
 
-/// The model's columns. Backticks, as SQLite takes an unknown name in double quotes for a text.
-static COLUMNS: Texts<String> = Texts::new();
-
-fn columns<M: AuditedModel>() -> Arc<String> {
-    COLUMNS.of::<M>(|| {
-        let names = update::columns::<M>().into_iter();
-        names.map(quoted).collect::<Vec<_>>().join(", ")
-    })
-}
-
-fn quoted(name: &str) -> String {
-    format!("`{}`", name.replace('`', "``"))
-}
-
 /// The rows that the update will change, as they are.
 pub struct SelectOld<T: Table, W, C, M> {
     update: Shared<T, W, C>,
-    columns: Arc<String>,
+    columns: &'static Columns,
     model: PhantomData<fn() -> M>,
 }
 
@@ -86,12 +75,8 @@ impl<T: Table, W, C, M> QueryId for SelectOld<T, W, C, M> {
     const HAS_STATIC_QUERY_ID: bool = false;
 }
 
-impl<T: Table, W, C, M> Query for SelectOld<T, W, C, M>
-where
-    M: AuditedModel,
-    M::Columns: Expression,
-{
-    type SqlType = (<M::Columns as Expression>::SqlType, (BigInt, BigInt));
+impl<T: Table, W, C, M> Query for SelectOld<T, W, C, M> {
+    type SqlType = Untyped;
 }
 
 impl<T: Table, W, C, M, Conn> RunQueryDsl<Conn> for SelectOld<T, W, C, M> {}
@@ -101,13 +86,10 @@ where
     T: Table,
     T::FromClause: QueryFragment<Sqlite>,
     W: QueryFragment<Sqlite>,
-    M: AuditedModel,
 {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
         out.push_sql("SELECT ");
-        out.push_sql(&self.columns);
-        out.push_sql(", ");
-        WriteMark.walk_ast(out.reborrow())?;
+        out.push_sql(&self.columns.list);
         self.update.walk_from_where(out)
     }
 }
@@ -115,7 +97,7 @@ where
 /// The update, returning the rows as they are after it.
 pub struct UpdateReturning<T: Table, W, C, M, E> {
     update: Shared<T, W, C>,
-    columns: Arc<String>,
+    columns: &'static Columns,
     extra: E,
     model: PhantomData<fn() -> M>,
 }
@@ -125,13 +107,8 @@ impl<T: Table, W, C, M, E> QueryId for UpdateReturning<T, W, C, M, E> {
     const HAS_STATIC_QUERY_ID: bool = false;
 }
 
-impl<T: Table, W, C, M, E> Query for UpdateReturning<T, W, C, M, E>
-where
-    M: AuditedModel,
-    M::Columns: Expression,
-    E: Expression,
-{
-    type SqlType = (<M::Columns as Expression>::SqlType, E::SqlType);
+impl<T: Table, W, C, M, E> Query for UpdateReturning<T, W, C, M, E> {
+    type SqlType = Untyped;
 }
 
 impl<T: Table, W, C, M, E, Conn> RunQueryDsl<Conn> for UpdateReturning<T, W, C, M, E> {}
@@ -148,7 +125,7 @@ where
         self.update.walk_update_set(out.reborrow())?;
         self.update.where_clause.walk_ast(out.reborrow())?;
         out.push_sql(" RETURNING ");
-        out.push_sql(&self.columns);
+        out.push_sql(&self.columns.list);
         out.push_sql(", ");
         self.extra.walk_ast(out.reborrow())
     }
@@ -160,11 +137,11 @@ where
     T: Table,
     T::FromClause: QueryFragment<Sqlite>,
     C: QueryFragment<Sqlite>,
-    M: AuditedModel<Table = T>,
-    X: Output,
+    M: AuditedModel<Table = T> + AuditedRow<Sqlite>,
+    X: Output + FromSqlRow<E::SqlType, Sqlite>,
     E: SelectableExpression<T>,
-    SelectOld<T, W, C, M>: LoadQuery<'query, SqliteConnection, Loaded<M, Mark>>,
-    UpdateReturning<T, W, C, M, E>: LoadQuery<'query, SqliteConnection, Loaded<M, X>>,
+    SelectOld<T, W, C, M>: QueryFragment<Sqlite> + 'query,
+    UpdateReturning<T, W, C, M, E>: QueryFragment<Sqlite> + 'query,
 {
     fn run(self, extra: E, conn: &mut SqliteConnection) -> QueryResult<Vec<X>> {
         if self.changes.is_noop(&Sqlite)? {
@@ -172,54 +149,81 @@ where
         }
         check::<M, _>(Write::Update { filtered: true }, conn)?;
         let update = Rc::new(self);
-        let (changes, outputs) = own(conn, |conn| read_and_update(&update, extra, conn))?;
         let mut recording = Recording::begin::<M, _>(conn)?;
-        for change in changes {
-            recording.add(&change, Mark::default());
-        }
+        let outputs = own(conn, |conn| {
+            let old = read_old::<T, W, C, M>(&update, conn)?;
+            update_recording::<T, W, C, M, E, X>(&update, extra, old, &mut recording, conn)
+        })?;
         recording.finish(conn)?;
         Ok(outputs)
     }
 }
 
-fn read_and_update<'query, T, W, C, M, E, X>(
+/// Reads the rows that the update will change, holding the write lock.
+fn read_old<'query, T, W, C, M>(
     update: &Shared<T, W, C>,
-    extra: E,
     conn: &mut SqliteConnection,
-) -> QueryResult<(Vec<RowChange<M>>, Vec<X>)>
+) -> QueryResult<OldRows>
 where
     T: Table,
     T::FromClause: QueryFragment<Sqlite>,
-    C: QueryFragment<Sqlite>,
-    M: AuditedModel<Table = T>,
-    SelectOld<T, W, C, M>: LoadQuery<'query, SqliteConnection, Loaded<M, Mark>>,
-    UpdateReturning<T, W, C, M, E>: LoadQuery<'query, SqliteConnection, Loaded<M, X>>,
+    M: AuditedModel<Table = T> + AuditedRow<Sqlite>,
+    SelectOld<T, W, C, M>: QueryFragment<Sqlite> + 'query,
 {
     take_write_lock::<M, _>(&update.from_clause, conn)?;
-    let select = SelectOld {
+    let select = SelectOld::<T, W, C, M> {
         update: Rc::clone(update),
-        columns: columns::<M>(),
+        columns: Columns::of::<M, SqliteConnection>(),
         model: PhantomData,
     };
-    // A model that does not fit the table must not stop the update.
-    let old = select
-        .load(conn)?
-        .into_iter()
-        .map(|row: Loaded<M, Mark>| row.change.ok())
-        .collect();
-    let returning = UpdateReturning {
+    let rows = <SqliteConnection as LoadConnection>::load(conn, select)?;
+    let rows: QueryResult<Vec<_>> = rows.map(|row| Ok(KeptRow::of::<M, _>(&row?))).collect();
+    Ok(OldRows::new(rows?))
+}
+
+/// Updates, and records each row that comes back beside the one that it was.
+fn update_recording<'query, T, W, C, M, E, X>(
+    update: &Shared<T, W, C>,
+    extra: E,
+    mut old: OldRows,
+    recording: &mut Recording,
+    conn: &mut SqliteConnection,
+) -> QueryResult<Vec<X>>
+where
+    T: Table,
+    C: QueryFragment<Sqlite>,
+    M: AuditedModel<Table = T> + AuditedRow<Sqlite>,
+    E: Expression,
+    X: Output + FromSqlRow<E::SqlType, Sqlite>,
+    UpdateReturning<T, W, C, M, E>: QueryFragment<Sqlite> + 'query,
+{
+    let columns = Columns::of::<M, SqliteConnection>();
+    let count = columns.names.len();
+    let returning = UpdateReturning::<T, W, C, M, E> {
         update: Rc::clone(update),
-        columns: columns::<M>(),
+        columns,
         extra,
-        model: PhantomData::<fn() -> M>,
+        model: PhantomData,
     };
-    let (new, outputs): (Vec<_>, Vec<_>) = returning
-        .load(conn)?
-        .into_iter()
-        .map(|row: Loaded<M, X>| (row.change.ok(), row.extra))
-        .unzip();
-    let sets_key = || sets_key::<M, _>(&update.changes);
-    Ok((paired(old, new, sets_key), outputs))
+    let mut outputs = Vec::new();
+    let mut come = Vec::new();
+    for row in <SqliteConnection as LoadConnection>::load(conn, returning)? {
+        let row = &row?;
+        outputs.push(extra_of(row, count)?);
+        let new = ReturnedRow { row, first: 0 };
+        match old.take(key_of::<M, _>(&new)) {
+            Some(old) => {
+                let change = RowChange::Update { old, new };
+                recording.add::<M, Sqlite, _, _, _>(&change, Mark::default());
+            }
+            None => come.push(KeptRow::of::<M, _>(row)),
+        }
+    }
+    for change in unpaired(old, come, || sets_key::<M, _>(&update.changes)) {
+        let mark = Mark::default();
+        recording.add::<M, Sqlite, RowOf<SqliteConnection>, _, _>(&change, mark);
+    }
+    Ok(outputs)
 }
 
 /// Whether the update may give rows other keys. Where it does not, and other rows come back than were
@@ -231,7 +235,9 @@ where
 {
     let sql = rendered(changes).unwrap_or_default();
     let mut sets_key = false;
-    M::visit_key(&mut |column| sets_key |= sql.contains(&format!("{} = ", quoted(column))));
+    M::visit_key(&mut |column| {
+        sets_key |= sql.contains(&format!("{} = ", quoted::<Sqlite>(column)))
+    });
     sets_key
 }
 
@@ -251,53 +257,55 @@ where
     Ok(())
 }
 
-/// Pairs rows by their key. The row of an update of one row is found again though its key changed;
-/// where several rows got new keys, it is recorded what became of each key.
-fn paired<M: AuditedModel>(
-    mut old: Vec<Option<M>>,
-    mut new: Vec<Option<M>>,
-    sets_key: impl Fn() -> bool,
-) -> Vec<RowChange<M>> {
-    if let ([Some(was)], [Some(is)]) = (&old[..], &new[..])
-        && (was.resource_id() == is.resource_id() || sets_key())
-        && let (Some(Some(old)), Some(Some(new))) = (old.pop(), new.pop())
-    {
-        return vec![RowChange::Update { old, new }];
-    }
-    paired_by_key(old, new, sets_key)
+/// The rows before an update, by their keys.
+struct OldRows {
+    /// In the order of their keys.
+    rows: Vec<Option<KeptRow>>,
+    keys: Vec<Option<Vec<u8>>>,
 }
 
-fn paired_by_key<M: AuditedModel>(
-    old: Vec<Option<M>>,
-    new: Vec<Option<M>>,
-    sets_key: impl Fn() -> bool,
-) -> Vec<RowChange<M>> {
-    let all_readable = old.iter().chain(&new).all(Option::is_some);
-    let by_key = |old: M| (old.resource_id(), old);
-    let mut by_key: BTreeMap<String, M> = old.into_iter().flatten().map(by_key).collect();
-    let mut changes = Vec::with_capacity(new.len());
-    let mut come = Vec::new();
-    for new in new {
-        let old = new
-            .as_ref()
-            .and_then(|new| by_key.remove(&new.resource_id()));
-        match (old, new) {
-            (Some(old), Some(new)) => changes.push(RowChange::Update { old, new }),
-            (_, Some(new)) => come.push(new),
-            (_, None) => changes.push(RowChange::Unreadable(ChangeKind::Update)),
+impl OldRows {
+    fn new(mut rows: Vec<KeptRow>) -> Self {
+        rows.sort_by(|one, other| one.key.cmp(&other.key));
+        Self {
+            keys: rows.iter_mut().map(|row| row.key.take()).collect(),
+            rows: rows.into_iter().map(Some).collect(),
         }
     }
+
+    /// The row of this key, where it is the only one that has it.
+    fn take(&mut self, key: Option<Vec<u8>>) -> Option<KeptRow> {
+        let key = Some(key?);
+        let at = self.keys.partition_point(|it| *it < key);
+        let is_of_key = |at: usize| self.keys.get(at) == Some(&key);
+        if !is_of_key(at) || is_of_key(at + 1) {
+            return None;
+        }
+        self.rows[at].take()
+    }
+}
+
+/// What became of rows whose key is not one of before. The row of an update of one row is found again
+/// though its key changed; where several rows got new keys, it is recorded what became of each key.
+fn unpaired(
+    old: OldRows,
+    mut come: Vec<KeptRow>,
+    sets_key: impl FnOnce() -> bool,
+) -> Vec<RowChange<KeptRow, KeptRow>> {
     if come.is_empty() {
-        return changes;
+        return Vec::new();
     }
-    if all_readable && come.len() == by_key.len() && sets_key() {
-        changes.extend(by_key.into_values().map(RowChange::Delete));
-        changes.extend(come.into_iter().map(RowChange::Insert));
-    } else {
-        // Old rows that are left over were not updated after all (a trigger may do that, or a filter
-        // that is never the same), or cannot be told from unreadable ones.
-        let unreadable = |_| RowChange::Unreadable(ChangeKind::Update);
-        changes.extend(come.into_iter().map(unreadable));
+    let is_one = old.rows.len() == 1;
+    let mut left: Vec<_> = old.rows.into_iter().flatten().collect();
+    if left.len() != come.len() || !sets_key() {
+        // Old rows that are left over were not updated after all: a trigger may do that, or a filter
+        // that is never the same.
+        return come.into_iter().map(RowChange::Unpaired).collect();
     }
-    changes
+    if is_one && let (Some(old), Some(new)) = (left.pop(), come.pop()) {
+        return vec![RowChange::Update { old, new }];
+    }
+    let gone = left.into_iter().map(RowChange::Delete);
+    gone.chain(come.into_iter().map(RowChange::Insert))
+        .collect()
 }

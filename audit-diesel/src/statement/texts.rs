@@ -3,10 +3,10 @@
 
 use std::any::TypeId;
 use std::collections::HashMap;
-use std::sync::{Arc, LazyLock, PoisonError, RwLock};
+use std::sync::{LazyLock, PoisonError, RwLock};
 
-/// A text of each model, written once.
-pub(super) struct Texts<T>(LazyLock<RwLock<HashMap<TypeId, Arc<T>>>>);
+/// A text of each model, written once and kept for good: there are no more than models.
+pub(super) struct Texts<T: 'static>(LazyLock<RwLock<HashMap<TypeId, &'static T>>>);
 
 impl<T> Texts<T> {
     pub(super) const fn new() -> Self {
@@ -15,22 +15,24 @@ impl<T> Texts<T> {
 
     /// The text of the model `M`, where it was written before.
     #[cfg(feature = "postgres")]
-    pub(super) fn known<M: 'static>(&self) -> Option<Arc<T>> {
+    pub(super) fn known<M: 'static>(&self) -> Option<&'static T> {
         let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        known.get(&TypeId::of::<M>()).cloned()
+        known.get(&TypeId::of::<M>()).copied()
     }
 
     /// The text of the model `M`.
-    pub(super) fn of<M: 'static>(&self, write: impl FnOnce() -> T) -> Arc<T> {
+    pub(super) fn of<M: 'static>(&self, write: impl FnOnce() -> T) -> &'static T {
         let model = TypeId::of::<M>();
         // An entry is complete before it is put there.
         let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(text) = known.get(&model) {
-            return Arc::clone(text);
+            return text;
         }
         drop(known);
-        let text = Arc::new(write());
+        let text = write();
         let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(known.entry(model).or_insert(text))
+        known
+            .entry(model)
+            .or_insert_with(|| Box::leak(Box::new(text)))
     }
 }

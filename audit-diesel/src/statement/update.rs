@@ -182,10 +182,3 @@ impl<T: QuerySource, W, C> QueryId for UpdateStatement<T, W, C> {
     type QueryId = ();
     const HAS_STATIC_QUERY_ID: bool = false;
 }
-
-/// The SQL names of the model's columns.
-pub(super) fn columns<M: AuditedModel>() -> Vec<&'static str> {
-    let mut columns = Vec::new();
-    M::visit_columns(&mut |column| columns.push(column));
-    columns
-}

@@ -1,4 +1,4 @@
-use audit_core::{Payload, Record};
+use audit_core::{ContentDigest, Payload, Record, Whole};
 use chrono::{DateTime, Datelike, Utc};
 use uuid::Uuid;
 
@@ -8,6 +8,8 @@ pub(crate) struct EntryToStore {
     pub(crate) payload: Payload,
     pub(crate) record: Record,
     pub(crate) occurred_at: DateTime<Utc>,
+    /// By which a redelivery is told from another record that claims the same id.
+    pub(crate) digest: ContentDigest,
     /// What the context and the event said beyond their columns, as JSON.
     pub(crate) extra: Option<String>,
 }
@@ -49,13 +51,20 @@ impl Refused {
 
 /// The id that a payload has in quarantine.
 pub(crate) fn quarantine_id(payload: &Payload) -> Uuid {
-    Uuid::new_v5(&QUARANTINE, payload.before_put_off().as_bytes())
+    match payload.whole() {
+        // Two of these may begin alike.
+        Some(whole) => Uuid::new_v5(&QUARANTINE, whole.digest.as_bytes()),
+        None => Uuid::new_v5(&QUARANTINE, payload.before_put_off().as_bytes()),
+    }
 }
 
 impl EntryToStore {
     /// Reads a payload.
     pub(crate) fn read(payload: &Payload) -> Result<Self, Refused> {
         let refuse = |reason: String| Refused::new(payload, &reason);
+        if let Some(whole) = payload.whole() {
+            return Err(refuse(beginning_only(whole)));
+        }
         let record = Record::decode(payload.as_bytes()).map_err(|e| refuse(e.to_string()))?;
         let occurred_at = DateTime::from_timestamp_micros(record.occurred_at)
             .filter(|time| (1..=9999).contains(&time.year()))
@@ -65,9 +74,24 @@ impl EntryToStore {
             payload: payload.before_put_off(),
             record,
             occurred_at,
+            digest: payload.content_digest(),
             extra,
         })
     }
+
+    /// Whether a stored row with this id, and this digest, is this record. A row without a digest
+    /// did not come by a queue, and nothing contradicts it.
+    pub(crate) fn is_stored_as(&self, digest: Option<&[u8]>) -> bool {
+        digest.is_none_or(|digest| digest == self.digest)
+    }
+}
+
+fn beginning_only(whole: &Whole) -> String {
+    format!(
+        "it is {} bytes long, which no record is: this is its beginning, and {} is a digest of all of \
+         it",
+        whole.bytes, whole.digest
+    )
 }
 
 fn extra(record: &Record) -> Result<Option<String>, serde_json::Error> {

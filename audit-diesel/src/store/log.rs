@@ -57,6 +57,8 @@ pub struct AuditLog {
     /// Whatever else the context or the event said.
     #[diesel(deserialize_as = OptionalJson)]
     pub extra: Option<Value>,
+    /// SHA-256 of the record as it came; none in a row that came another way.
+    pub digest: Option<Vec<u8>>,
 }
 
 /// One row of `audit_quarantine`: a record that could not be stored. Nothing takes it away from

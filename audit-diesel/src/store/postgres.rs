@@ -9,7 +9,7 @@ super::tables::audit_tables! {
     migrations: "migrations/postgres",
 }
 
-/// PostgreSQL takes 65,535 binds a statement, and a row has 20 columns.
+/// PostgreSQL takes 65,535 binds a statement, and a row has 20 columns that are bound.
 pub(crate) const ROWS_A_STATEMENT: usize = 3_000;
 
 /// Whether the columns of `audit_logs` have the types that they are declared with. COPY sends values in

@@ -58,6 +58,8 @@ macro_rules! audit_tables {
                 changes -> Nullable<$json>,
                 /// Whatever else the context or the event said.
                 extra -> Nullable<$json>,
+                /// SHA-256 of the record as it came; none in a row that came another way.
+                digest -> Nullable<Binary>,
             }
         }
 
@@ -103,6 +105,7 @@ macro_rules! audit_tables {
             transaction_seq: Option<i32>,
             changes: Option<super::RawJson<'a>>,
             extra: Option<super::RawJson<'a>>,
+            digest: &'a [u8],
         }
 
         impl<'a> NewAuditLog<'a> {
@@ -132,6 +135,7 @@ macro_rules! audit_tables {
                         .map(|transaction| i32::try_from(transaction.seq).unwrap_or(i32::MAX)),
                     changes: record.changes.as_ref().map(|c| super::RawJson(c.as_json())),
                     extra: entry.extra.as_deref().map(super::RawJson),
+                    digest: &entry.digest,
                 }
             }
         }

@@ -11,6 +11,7 @@ mod locked;
 mod on_postgres;
 mod on_sqlite;
 mod outages;
+mod oversized;
 mod poison;
 mod put_off;
 mod through_redis;

@@ -24,6 +24,8 @@ mod ahead;
 mod batches;
 #[path = "flushing.rs"]
 mod flushing;
+#[path = "forged.rs"]
+mod forged;
 #[path = "helpers.rs"]
 pub mod helpers;
 #[path = "life.rs"]

@@ -313,6 +313,9 @@ fn an_empty_actor_is_unknown_and_counted() {
     assert_eq!(actors(&app), ["unknown", "anonymous"]);
     assert_eq!(app.records()[0].context.organization_ref(), Some("acme"));
     assert_eq!(app.auditor.stats().without_actor, 1);
+    let warnings = app.auditor.warnings();
+    let names_it = |warning: &audit_diesel::Warning| warning.problem.contains("without an actor");
+    assert_eq!(warnings.iter().filter(|it| names_it(it)).count(), 1);
 }
 
 #[test]

@@ -4,6 +4,7 @@ mod buffered;
 mod confirmed;
 mod faults;
 mod figures;
+mod forged;
 mod poison;
 mod shared;
 mod status;

@@ -4,7 +4,8 @@ pub use std::borrow::Cow;
 pub use std::marker::PhantomData;
 
 pub use audit_diesel::{
-    AuditContext, AuditFields, Auditable, AuditedBy, AuditedColumns, AuditedModel, Record,
+    AuditContext, AuditFields, Auditable, AuditedBy, AuditedColumns, AuditedModel, ColumnDecision,
+    Decided, Record,
 };
 pub use bigdecimal::BigDecimal;
 pub use chrono::{DateTime, NaiveDate, Utc};
@@ -34,7 +35,11 @@ pub fn delete<M: Auditable>(old: &M) -> Value {
 
 pub fn columns_of<M: AuditedColumns>() -> Vec<&'static str> {
     let mut names = vec![];
-    M::visit_columns(&mut |name| names.push(name));
+    ColumnDecision::visit(M::COLUMNS, &mut |name, decided| {
+        if decided != Decided::LeftOut {
+            names.push(name);
+        }
+    });
     names
 }
 
@@ -51,13 +56,6 @@ where
     M: AuditedModel<Table = T>,
 {
     std::any::type_name::<M>()
-}
-
-pub fn selected<M: AuditedColumns>() -> String
-where
-    M::Columns: diesel::query_builder::QueryFragment<diesel::pg::Pg>,
-{
-    diesel::debug_query::<diesel::pg::Pg, _>(&M::columns()).to_string()
 }
 
 pub fn at(seconds: i64) -> DateTime<Utc> {

@@ -1,5 +1,7 @@
 #[path = "cases/migrations.rs"]
 mod migrations;
+#[path = "cases/spellings.rs"]
+mod spellings;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -11,7 +13,7 @@ use diesel::prelude::*;
 use diesel::result::{Error, QueryResult};
 use diesel::sql_query;
 
-use super::{App, Conn, WRITES_HERE, app, connect};
+use super::{App, Conn, INSERT_HERE, WRITES_HERE, app, connect, corpus, fails_to_parse};
 use crate::texts::{HARMLESS, WRITES};
 
 /// An application, and a connection whose auditor guards its table.
@@ -81,7 +83,9 @@ fn panic_mode_stops_a_raw_write_before_it_is_sent_and_says_what_to_write() {
         message,
         "a raw INSERT would write the audited table `accounts` without a record: write \
          `audited::insert_into(…)` instead, or wrap work that is nobody's action in \
-         `audit_diesel::exempt(conn, \"reason\", |conn| …)`"
+         `audit_diesel::exempt(conn, \"reason\", |conn| …)`; the statement is: "
+            .to_owned()
+            + INSERT_HERE
     );
     for (write, verb) in [
         ("UPDATE accounts SET role = 'secret-value'", "UPDATE"),
@@ -92,6 +96,12 @@ fn panic_mode_stops_a_raw_write_before_it_is_sent_and_says_what_to_write() {
         assert!(message.starts_with(&format!("a raw {verb} ")), "{message}");
         assert!(!message.contains("secret-value"), "{message}");
     }
+    let message = stopped(conn, |conn| {
+        let update = "UPDATE accounts -- secret-value\n SET role = 'secret-value', balance = 4711";
+        drop(sql_query(update).execute(conn));
+    });
+    let shown = "; the statement is: UPDATE accounts SET role = ?, balance = ?";
+    assert!(message.is_some_and(|message| message.ends_with(shown)));
     let message = stopped(conn, |conn| {
         drop(sql_query("UPDATE accounts SET balance = 1").execute(conn));
     });
@@ -128,6 +138,89 @@ fn every_way_to_write_is_seen_in_sql_text() {
             assert!(message.starts_with(&expected), "{sql}: {message:?}");
         }
     }
+}
+
+#[test]
+fn what_is_written_is_told_from_what_is_mentioned_in_a_corpus_of_real_sql() {
+    let conn = &mut guarded_names();
+    let mut wrong = Vec::new();
+    for (sql, expected) in corpus() {
+        let begins = match expected.split_once(' ') {
+            Some((verb, table)) if table.starts_with("audit_") => {
+                format!("a raw {verb} would change what `{table}` says: ")
+            }
+            Some((verb, table)) => {
+                format!("a raw {verb} would write the audited table `{table}` ")
+            }
+            None => String::new(),
+        };
+        for message in [
+            stopped(conn, |conn| drop(sql_query(sql).execute(conn))),
+            stopped(conn, |conn| drop(conn.batch_execute(sql))),
+        ] {
+            let message = message.unwrap_or_default();
+            if !message.starts_with(&begins) || message.is_empty() != expected.is_empty() {
+                wrong.push(format!("{sql}: {message:?}"));
+            }
+        }
+    }
+    assert_eq!(wrong, [""; 0]);
+}
+
+#[test]
+fn the_corpus_is_sql_that_the_database_can_parse() {
+    let app = app();
+    let conn = &mut connect(&app);
+    conn.batch_execute(
+        "CREATE TABLE users (id integer PRIMARY KEY, a text, b text);
+         CREATE TABLE other (id integer PRIMARY KEY, a text, b text);
+         CREATE TABLE old (id integer PRIMARY KEY, a text, b text);
+         CREATE VIEW v AS SELECT a FROM other;
+         CREATE INDEX i ON users (a)",
+    )
+    .unwrap();
+    let unknown: Vec<_> = corpus()
+        .filter_map(|(sql, _)| fails_to_parse(conn, sql))
+        .collect();
+    assert_eq!(unknown, [""; 0]);
+}
+
+/// The trail is guarded though nobody has named it.
+#[test]
+fn raw_changes_of_the_trail_are_noticed_and_retention_says_its_reason() {
+    let app = app();
+    let settings = Auditor::builder().guard_mode(GuardMode::Record);
+    let audit = TestAudit::of(settings);
+    let conn = &mut connect(&app);
+    audit.auditor().attach(conn);
+    let id = "0190a0a0-0000-7000-8000-000000000000";
+    conn.batch_execute(&format!(
+        "INSERT INTO audit_quarantine (id, reason, payload) VALUES ('{id}', 'a test', '')"
+    ))
+    .unwrap();
+    assert_eq!(audit.committed(), []);
+    conn.batch_execute("UPDATE audit_quarantine SET reason = 'another'")
+        .unwrap();
+    conn.batch_execute("DELETE FROM audit_logs").unwrap();
+    let trace = |record: &Record| {
+        let table = record.resource_type.as_deref().unwrap_or_default();
+        format!("{} {table} {}", record.action, record.extra["verb"])
+    };
+    let traces: Vec<_> = audit.committed().iter().map(trace).collect();
+    let expected = [
+        "unaudited_write audit_quarantine \"UPDATE\"",
+        "unaudited_write audit_logs \"DELETE\"",
+    ];
+    assert_eq!(traces, expected);
+    exempt(conn, "kept for a year", |conn| {
+        sql_query("DELETE FROM audit_quarantine").execute(conn)
+    })
+    .unwrap();
+    let last = audit.committed().pop().unwrap();
+    assert_eq!(
+        (last.action.as_str(), &last.extra["rows"]),
+        ("exempt", &1.into())
+    );
 }
 
 #[test]

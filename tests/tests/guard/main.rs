@@ -4,6 +4,7 @@
     reason = "what holds for both backends is written once and compiled for each"
 )]
 
+mod corpus;
 mod on_postgres;
 mod on_sqlite;
 mod texts;

@@ -5,11 +5,42 @@ use audit_tests::app::postgres::*;
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 
+use crate::corpus::{Case, POSTGRES};
+
 #[path = "cases.rs"]
 mod cases;
 
 /// PostgreSQL's texts are those that are tried on both.
 const WRITES_HERE: &[(&str, &str)] = &[];
+
+const INSERT_HERE: &str = r#"INSERT INTO "accounts" ("email", "api_token") VALUES ($1, $2)"#;
+
+/// The corpus, as far as any version of PostgreSQL knows it.
+fn corpus() -> impl Iterator<Item = Case> {
+    POSTGRES.iter().flat_map(|(_, cases)| cases.iter().copied())
+}
+
+/// What PostgreSQL says where it cannot parse a text. A function is parsed, and not run.
+fn fails_to_parse(conn: &mut Conn, sql: &str) -> Option<String> {
+    let version = diesel::dsl::sql::<diesel::sql_types::Integer>(
+        "current_setting('server_version_num')::int",
+    );
+    let version: i32 = diesel::select(version).get_result(conn).unwrap();
+    let is_of = |(since, cases): &&(u32, &[Case])| {
+        cases.iter().any(|(text, _)| *text == sql)
+            && i64::from(*since) > i64::from(version / 10_000)
+    };
+    if POSTGRES.iter().any(|group| is_of(&group)) {
+        return None;
+    }
+    let function = format!(
+        "CREATE FUNCTION pg_temp.corpus() RETURNS void LANGUAGE sql AS $corpus$ {sql} $corpus$"
+    );
+    let error = conn.batch_execute(&function).err()?.to_string();
+    error
+        .starts_with("syntax error")
+        .then(|| format!("{sql}: {error}"))
+}
 
 /// A connection without an auditor.
 fn connect(app: &App) -> Conn {

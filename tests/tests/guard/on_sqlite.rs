@@ -1,10 +1,32 @@
 use audit_tests::app::sqlite::*;
-use diesel::Connection;
+use diesel::{Connection, RunQueryDsl};
 
+use crate::corpus::{Case, SQLITE};
 use crate::texts::WRITES_OF_SQLITE as WRITES_HERE;
 
 #[path = "cases.rs"]
 mod cases;
+
+const INSERT_HERE: &str = "INSERT INTO `accounts` (`email`, `api_token`) VALUES (?, ?)";
+
+fn corpus() -> impl Iterator<Item = Case> {
+    SQLITE.iter().copied()
+}
+
+/// What SQLite says where it cannot parse a text.
+fn fails_to_parse(conn: &mut Conn, sql: &str) -> Option<String> {
+    let undone = conn.transaction(|conn| {
+        diesel::sql_query(sql).execute(conn)?;
+        Err::<(), _>(diesel::result::Error::RollbackTransaction)
+    });
+    let error = undone.err()?.to_string();
+    let is_of_syntax = |problem: &&str| error.contains(*problem);
+    let problems = ["syntax error", "unrecognized token", "incomplete input"];
+    problems
+        .iter()
+        .any(is_of_syntax)
+        .then(|| format!("{sql}: {error}"))
+}
 
 /// A connection without an auditor.
 fn connect(app: &App) -> Conn {
@@ -17,7 +39,6 @@ fn a_replace_is_stopped() {
     use audit_diesel::testing::TestAudit;
     use audit_diesel::{Auditor, GuardMode};
     use audit_tests::app::{NewAccount, accounts};
-    use diesel::RunQueryDsl;
 
     let app = app();
     let settings = Auditor::builder().guard(["accounts"]);

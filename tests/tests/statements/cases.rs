@@ -12,6 +12,8 @@ mod replay;
 mod returning;
 #[path = "cases/tables.rs"]
 mod tables;
+#[path = "cases/unreadable.rs"]
+mod unreadable;
 #[path = "cases/update.rs"]
 mod update;
 #[path = "cases/writers.rs"]
@@ -25,7 +27,7 @@ use diesel::r2d2::{ConnectionManager, PooledConnection};
 
 use super::{App, Conn, app};
 
-type Pooled = PooledConnection<ConnectionManager<Conn>>;
+pub(super) type Pooled = PooledConnection<ConnectionManager<Conn>>;
 
 /// The application with these accounts, numbered from 1, and a connection; nothing in the trail.
 fn app_with(emails: &[&str]) -> (App, Pooled) {
@@ -48,14 +50,14 @@ fn forget(app: &App) {
 }
 
 /// The trail since the last call.
-fn new_trail(app: &App) -> Vec<String> {
+pub(super) fn new_trail(app: &App) -> Vec<String> {
     let trail = app.trail();
     forget(app);
     trail
 }
 
 /// The same for statements without an order.
-fn sorted_trail(app: &App) -> Vec<String> {
+pub(super) fn sorted_trail(app: &App) -> Vec<String> {
     let mut trail = new_trail(app);
     trail.sort();
     trail
@@ -69,6 +71,6 @@ fn count(conn: &mut Conn) -> i64 {
     accounts::table.count().get_result(conn).unwrap()
 }
 
-fn run(conn: &mut Conn, sql: &str) {
+pub(super) fn run(conn: &mut Conn, sql: &str) {
     conn.batch_execute(sql).unwrap();
 }

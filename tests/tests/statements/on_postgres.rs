@@ -39,3 +39,6 @@ mod only;
 
 #[path = "keys_of_postgres.rs"]
 mod keys;
+
+#[path = "unreadable_of_postgres.rs"]
+mod unreadable;

@@ -20,7 +20,9 @@ CREATE TABLE audit_logs (
     transaction_id uuid,
     transaction_seq integer,
     changes jsonb,
-    extra jsonb
+    extra jsonb,
+    -- SHA-256 of the record as it came, by which a redelivery is told from a forgery.
+    digest bytea
 );
 
 -- The history of one row.

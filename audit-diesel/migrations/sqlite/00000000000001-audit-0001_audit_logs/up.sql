@@ -20,7 +20,9 @@ CREATE TABLE audit_logs (
     transaction_id text,
     transaction_seq integer,
     changes text,
-    extra text
+    extra text,
+    -- SHA-256 of the record as it came, by which a redelivery is told from a forgery.
+    digest blob
 );
 
 -- The history of one row.

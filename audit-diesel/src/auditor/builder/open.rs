@@ -100,12 +100,13 @@ impl AuditorBuilder {
         max_record_bytes: usize,
         counters: &Counters,
     ) -> Result<Option<Target>, ConfigError> {
+        let signing_key = self.signing_key.clone();
         Ok(match self.redis.take() {
             None => None,
             Some(Redis::Built(queue)) => {
                 let queue: Arc<dyn Queue> = Arc::new(queue);
                 let direct = Arc::clone(&queue);
-                Some(Target::contained(queue, direct, counters))
+                Some(Target::contained(queue, direct, counters, signing_key))
             }
             Some(Redis::Url(url)) => {
                 let builder = crate::RedisQueue::builder(url);
@@ -119,6 +120,7 @@ impl AuditorBuilder {
                     queue,
                     Arc::new(direct.build()?),
                     counters,
+                    signing_key,
                 ))
             }
         })

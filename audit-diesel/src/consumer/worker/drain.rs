@@ -202,6 +202,7 @@ impl<S: Sink> Run<S> {
         stats.duplicates += tally.duplicates as u64;
         stats.quarantined += tally.quarantined as u64;
         stats.poison += tally.poison as u64;
+        stats.contradicting += tally.contradicting as u64;
         stats.rolled_back += tally.rolled_back as u64;
         stats.batches += 1;
         stats.note_success();

@@ -101,6 +101,8 @@ pub(crate) struct Tally {
     pub(crate) quarantined: usize,
     /// Of the quarantined ones, those that ended their connection.
     pub(crate) poison: usize,
+    /// Of the quarantined ones, those whose id a stored record has that says something else.
+    pub(crate) contradicting: usize,
     pub(crate) rolled_back: usize,
     /// Payloads that have to wait: they go to the end of the queue.
     pub(crate) put_off: Vec<Payload>,

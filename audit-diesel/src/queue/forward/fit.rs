@@ -2,43 +2,46 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use audit_core::Payload;
+use audit_core::{Payload, SigningKey};
 
 use crate::log::log;
 
 /// The target's bound, once it has refused something.
-pub(in crate::queue) struct Fit(AtomicUsize);
-
-impl Default for Fit {
-    fn default() -> Self {
-        Self(AtomicUsize::new(usize::MAX))
-    }
+pub(in crate::queue) struct Fit {
+    max_bytes: AtomicUsize,
+    /// Signs what is made smaller anew.
+    signing_key: Option<SigningKey>,
 }
 
 impl Fit {
+    pub(in crate::queue) fn new(signing_key: Option<SigningKey>) -> Self {
+        Self {
+            max_bytes: AtomicUsize::new(usize::MAX),
+            signing_key,
+        }
+    }
+
     /// The target takes payloads of so many bytes.
     pub(in crate::queue) fn learn(&self, max_bytes: usize) {
-        self.0.store(max_bytes, Relaxed);
+        self.max_bytes.store(max_bytes, Relaxed);
     }
 
     /// The payload as the target gets it: with sizes in place of the values of a record that is too
     /// large.
     pub(in crate::queue) fn fitting(&self, payload: &Payload) -> Payload {
-        let max_bytes = self.0.load(Relaxed);
+        let max_bytes = self.max_bytes.load(Relaxed);
         if payload.as_bytes().len() <= max_bytes {
             return payload.clone();
         }
         // What is no record cannot be made smaller, and ends up in quarantine, where somebody
         // looks at it.
-        payload
-            .shrunk_to(max_bytes)
-            .filter(|shrunk| shrunk.as_bytes().len() <= max_bytes)
+        self.shrunk(payload, max_bytes)
             .unwrap_or_else(|| Payload::from(payload.as_bytes()[..max_bytes].to_vec()))
     }
 
     /// Says aloud which payloads do not arrive as they are.
     pub(in crate::queue) fn warn(&self, payloads: &[Payload]) {
-        let max_bytes = self.0.load(Relaxed);
+        let max_bytes = self.max_bytes.load(Relaxed);
         let sizes = payloads.iter().map(|payload| payload.as_bytes().len());
         for bytes in sizes.filter(|bytes| *bytes > max_bytes) {
             log!(
@@ -49,5 +52,16 @@ impl Fit {
                  their sizes; let the target take records as large as the journal does"
             );
         }
+    }
+
+    fn shrunk(&self, payload: &Payload, max_bytes: usize) -> Option<Payload> {
+        let mut shrunk = payload.shrunk_to(max_bytes)?;
+        // What was not signed, or wrongly, does not become genuine here.
+        if let Some(key) = &self.signing_key
+            && SigningKey::verify(std::slice::from_ref(key), payload).is_ok()
+        {
+            shrunk = key.sign(&shrunk);
+        }
+        (shrunk.as_bytes().len() <= max_bytes).then_some(shrunk)
     }
 }

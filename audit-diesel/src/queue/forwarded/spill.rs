@@ -25,6 +25,7 @@ impl Spill {
         Target {
             queue: Arc::new(spill),
             direct: Arc::clone(&target.direct),
+            signing_key: target.signing_key.clone(),
         }
     }
 }

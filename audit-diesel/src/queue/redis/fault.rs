@@ -104,7 +104,7 @@ pub(super) fn is_interruption(error: &RedisError) -> bool {
 pub(super) fn of(error: &RedisError, waited: Duration) -> Fault {
     match error.kind() {
         ErrorKind::Server(_) | ErrorKind::Extension => of_answer(error),
-        ErrorKind::Io if error.is_timeout() => Fault::away(format!("no answer within {waited:?}")),
+        ErrorKind::Io if error.is_timeout() => Fault::Late(format!("no answer within {waited:?}")),
         ErrorKind::Io => Fault::away(error.to_string()),
         ErrorKind::Parse | ErrorKind::UnexpectedReturnType => {
             Fault::wrong("what answers there does not speak like Redis: check host and port")

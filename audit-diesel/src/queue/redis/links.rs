@@ -117,6 +117,9 @@ const LONGEST_WAIT: Duration = Duration::from_secs(1 << 30);
 /// So often one call is made again for a process that was suspended in it.
 const INTERRUPTIONS: usize = 10;
 
+/// What Redis gets for entries of hundreds of megabytes.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// A bounded number of connections to one server.
 pub(super) struct Links {
     server: Server,
@@ -133,6 +136,20 @@ impl Links {
             .error_handler(Box::new(NopErrorHandler))
             .build_unchecked(Places);
         Self { server, places }
+    }
+
+    /// As [`run`](Self::run), for work that a server which answers may take long for.
+    pub(super) fn run_patiently<T>(
+        &self,
+        work: impl Fn(&mut Connection) -> RedisResult<T>,
+    ) -> Result<T, Fault> {
+        let usual = self.server.io_timeout;
+        self.run(|connection| {
+            connection.set_read_timeout(Some(usual.max(PATIENCE)))?;
+            let done = work(connection);
+            connection.set_read_timeout(Some(usual))?;
+            done
+        })
     }
 
     /// Does the work, and does it again on a new connection if the one at hand turns out to be

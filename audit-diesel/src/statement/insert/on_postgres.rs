@@ -12,8 +12,9 @@ use diesel::result::QueryResult;
 use super::on_conflict::{Insert, OnConflictDoNothing};
 use super::select::rendered;
 use super::{InsertReturning, InsertValues, NoConflict, RunInsert};
-use crate::model::AuditedModel;
+use crate::model::{AuditedModel, AuditedRow};
 use crate::statement::ChangeStatement;
+use crate::statement::columns::{Columns, ColumnsAnd};
 
 /// `INSERT INTO t … VALUES …`
 pub struct InsertRows<T: Table, V> {
@@ -41,8 +42,9 @@ where
     V: Insertable<T>,
     V::Values: CanInsertInSingleQuery<Pg>,
     M: AuditedModel<Table = T>,
-    InsertReturning<InsertRows<T, V::Values>, NoConflict, (M::Columns, E)>:
-        RunInsert<'query, PgConnection, M, X>,
+    M: AuditedRow<Pg>,
+    InsertReturning<InsertRows<T, V::Values>, NoConflict, ColumnsAnd<M, E>>:
+        RunInsert<'query, PgConnection, M, E, X>,
 {
     fn run(self, extra: E, conn: &mut PgConnection) -> QueryResult<Vec<X>> {
         let values = self.records.values();
@@ -56,7 +58,7 @@ where
                 values,
             },
             conflict: NoConflict,
-            returning: (M::columns(), extra),
+            returning: ColumnsAnd::new(Columns::of::<M, PgConnection>(), extra),
             prepare: rows == Some(1),
         }
         .run_insert(conn)
@@ -69,7 +71,8 @@ where
     S: Insert,
     S::Fragment: QueryFragment<Pg>,
     M: AuditedModel<Table = S::Table>,
-    InsertReturning<S::Fragment, C, (M::Columns, E)>: RunInsert<'query, PgConnection, M, X>,
+    M: AuditedRow<Pg>,
+    InsertReturning<S::Fragment, C, ColumnsAnd<M, E>>: RunInsert<'query, PgConnection, M, E, X>,
 {
     fn run(self, extra: E, conn: &mut PgConnection) -> QueryResult<Vec<X>> {
         let insert = self.insert.into_fragment();
@@ -80,7 +83,7 @@ where
         InsertReturning {
             insert,
             conflict: self.target,
-            returning: (M::columns(), extra),
+            returning: ColumnsAnd::new(Columns::of::<M, PgConnection>(), extra),
             prepare: false,
         }
         .run_insert(conn)

@@ -2,12 +2,12 @@
 //! it keeps the types of all that to itself. So Diesel runs the insert here as well, on a connection
 //! that completes each statement.
 
-use audit_core::ChangeKind;
 use diesel::connection::{
     CacheSize, Connection, Instrumentation, SimpleConnection, TransactionManager,
     TransactionManagerStatus,
 };
 use diesel::dsl;
+use diesel::expression::Expression;
 use diesel::insertable::Insertable;
 use diesel::internal::derives::multiconnection::ConnectionSealed;
 use diesel::query_builder::{InsertStatement, Query, QueryFragment, QueryId};
@@ -19,10 +19,15 @@ use diesel::{QuerySource, SelectableExpression, SqliteConnection, Table};
 
 use super::on_conflict::{Insert, OnConflictDoNothing};
 use super::select::rendered;
-use super::{InsertReturning, InsertValues, Loaded, Output, record_rows};
-use crate::model::{AuditedColumns, AuditedModel};
+use super::{InsertReturning, InsertValues};
+use crate::model::{AuditedModel, AuditedRow};
 use crate::recorder::own;
 use crate::relation::Write;
+use crate::statement::columns::{Columns, ColumnsAnd, RowOf};
+use crate::statement::recording::Recording;
+use crate::statement::row::Output;
+use crate::statement::row_changes::RowChange;
+use crate::statement::sqlite::{KeptAnd, KeptRow};
 use crate::statement::{ChangeStatement, relation};
 
 /// Appends a conflict clause and RETURNING to each INSERT, and keeps the rows.
@@ -36,8 +41,8 @@ pub struct Completing<'conn, C, R, L> {
 type Completed<'a, C, R> = InsertReturning<&'a dyn QueryFragment<Sqlite>, &'a C, &'a R>;
 
 type Values<T, V> = <V as Insertable<T>>::Values;
-type ReturningRows<T, V, M, E> =
-    dsl::Returning<InsertStatement<T, Values<T, V>>, (<M as AuditedColumns>::Columns, E)>;
+type ReturningRows<T, V, M, E> = dsl::Returning<InsertStatement<T, Values<T, V>>, ColumnsAnd<M, E>>;
+type Rows<M, X, E> = KeptAnd<M, X, <E as Expression>::SqlType>;
 
 impl<'query, T, V, M, E, X> ChangeStatement<'query, SqliteConnection, M, E, X>
     for InsertValues<T, V>
@@ -45,17 +50,19 @@ where
     T: Table,
     T::FromClause: QueryFragment<Sqlite>,
     V: Insertable<T>,
-    M: AuditedModel<Table = T>,
+    M: AuditedModel<Table = T> + AuditedRow<Sqlite>,
     X: Output,
-    ReturningRows<T, V, M, E>: Query + LoadQuery<'query, SqliteConnection, Loaded<M, X>>,
+    E: SelectableExpression<T>,
+    ReturningRows<T, V, M, E>: Query + LoadQuery<'query, SqliteConnection, Rows<M, X, E>>,
 {
     fn run(self, extra: E, conn: &mut SqliteConnection) -> QueryResult<Vec<X>> {
         relation::check::<M, _>(Write::Insert, conn)?;
+        let columns = Columns::of::<M, SqliteConnection>();
         let statement = diesel::insert_into(self.table)
             .values(self.records)
-            .returning((M::columns(), extra));
+            .returning(ColumnsAnd::new(columns, extra));
         let rows = own(conn, |conn| statement.load(conn))?;
-        record_rows(conn, ChangeKind::Insert, rows)
+        record_rows::<M, X, E::SqlType>(rows, conn)
     }
 }
 
@@ -64,26 +71,48 @@ impl<'query, S, C, M, E, X> ChangeStatement<'query, SqliteConnection, M, E, X>
 where
     S: Insert,
     <S::Table as QuerySource>::FromClause: QueryFragment<Sqlite>,
-    M: AuditedModel<Table = S::Table>,
+    M: AuditedModel<Table = S::Table> + AuditedRow<Sqlite>,
     X: Output,
-    (M::Columns, E): SelectableExpression<S::Table>,
-    for<'conn> S::Fragment: ExecuteDsl<Completing<'conn, C, (M::Columns, E), Loaded<M, X>>, Sqlite>,
-    for<'conn> Completing<'conn, C, (M::Columns, E), Loaded<M, X>>: Connection<Backend = Sqlite>,
+    E: SelectableExpression<S::Table>,
+    for<'conn> S::Fragment:
+        ExecuteDsl<Completing<'conn, C, ColumnsAnd<M, E>, Rows<M, X, E>>, Sqlite>,
+    for<'conn> Completing<'conn, C, ColumnsAnd<M, E>, Rows<M, X, E>>: Connection<Backend = Sqlite>,
 {
     fn run(self, extra: E, conn: &mut SqliteConnection) -> QueryResult<Vec<X>> {
         relation::check::<M, _>(Write::Insert, conn)?;
+        let columns = Columns::of::<M, SqliteConnection>();
         let rows = own(conn, |conn| {
             let mut completing = Completing {
                 conn,
                 conflict: self.target,
-                returning: (M::columns(), extra),
+                returning: ColumnsAnd::new(columns, extra),
                 rows: Vec::new(),
             };
             S::Fragment::execute(self.insert.into_fragment(), &mut completing)?;
             QueryResult::Ok(completing.rows)
         })?;
-        record_rows(conn, ChangeKind::Insert, rows)
+        record_rows::<M, X, E::SqlType>(rows, conn)
     }
+}
+
+/// Records inserted rows, and passes on what else they returned.
+fn record_rows<M, X, ST>(
+    rows: Vec<KeptAnd<M, X, ST>>,
+    conn: &mut SqliteConnection,
+) -> QueryResult<Vec<X>>
+where
+    M: AuditedModel + AuditedRow<Sqlite>,
+    X: Output,
+{
+    let mut recording = Recording::begin::<M, _>(conn)?;
+    let mut outputs = Vec::with_capacity(rows.len());
+    for KeptAnd { row, extra, .. } in rows {
+        let change = RowChange::<KeptRow, _>::Insert(row);
+        recording.add::<M, Sqlite, RowOf<SqliteConnection>, _, _>(&change, extra.mark());
+        outputs.push(extra);
+    }
+    recording.finish(conn)?;
+    Ok(outputs)
 }
 
 impl<C, R, L> ConnectionSealed for Completing<'_, C, R, L> {}

@@ -7,7 +7,9 @@ use diesel::result::QueryResult;
 use diesel::{SelectableExpression, Table};
 
 use super::{InsertReturning, InsertValues, NoConflict, RunInsert};
-use crate::model::AuditedModel;
+use crate::connection::RawConnection;
+use crate::model::{AuditedModel, AuditedRow};
+use crate::statement::columns::{Columns, ColumnsAnd};
 use crate::statement::{Audited, ChangeStatement, TargetTable};
 
 /// An insert from a select into some columns of the table.
@@ -113,13 +115,15 @@ impl<'query, Conn, T, V, C, M, E, X> ChangeStatement<'query, Conn, M, E, X>
 where
     T: Table,
     M: AuditedModel<Table = T>,
-    InsertReturning<Self, NoConflict, (M::Columns, E)>: RunInsert<'query, Conn, M, X>,
+    Conn: RawConnection,
+    M: AuditedRow<Conn::Backend>,
+    InsertReturning<Self, NoConflict, ColumnsAnd<M, E>>: RunInsert<'query, Conn, M, E, X>,
 {
     fn run(self, extra: E, conn: &mut Conn) -> QueryResult<Vec<X>> {
         InsertReturning {
             insert: self,
             conflict: NoConflict,
-            returning: (M::columns(), extra),
+            returning: ColumnsAnd::new(Columns::of::<M, Conn>(), extra),
             prepare: false,
         }
         .run_insert(conn)

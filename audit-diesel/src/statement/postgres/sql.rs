@@ -1,9 +1,4 @@
-//! How names and texts stand in SQL.
-
-/// A name.
-pub(super) fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
-}
+//! How texts stand in SQL.
 
 /// A text, which means the same whatever `standard_conforming_strings` says.
 pub(super) fn literal(text: &str) -> String {

@@ -12,10 +12,12 @@
 //!
 //! The proof by the catalog reads the table's indexes once a run.
 
+use diesel::pg::Pg;
 use diesel::result::{DatabaseErrorKind, Error};
 
 use crate::relation::KeyProof;
-use crate::statement::postgres::sql::{literal, quoted};
+use crate::statement::columns::quoted;
+use crate::statement::postgres::sql::literal;
 
 /// What the error of a failed proof says, whichever language the server speaks.
 const REFUTED: &str = "audit-diesel: the key does not tell rows apart";
@@ -44,7 +46,7 @@ pub(super) fn proof(proof: KeyProof, table: &str, key: &[&str]) -> String {
     match proof {
         KeyProof::PrimaryKey => {
             let oid = format!("{}::pg_catalog.regclass", literal(table));
-            let key = key.iter().map(|column| quoted(column));
+            let key = key.iter().map(|column| quoted::<Pg>(column));
             let key = key.collect::<Vec<_>>().join(", ");
             format!(
                 "CASE WHEN tableoid = {oid} \

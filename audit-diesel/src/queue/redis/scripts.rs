@@ -1,0 +1,74 @@
+//! What runs inside Redis.
+
+use redis::Script;
+
+/// One script, so that a batch is what the list held at one moment, however many pages it takes
+/// and whoever acknowledges meanwhile. Of an entry that is too long for a record it returns the
+/// beginning, the size and a digest, and nothing behind it: to acknowledge means to look at it again.
+const PEEK: &str = r"
+local limit, budget, from = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local longest, beginning = tonumber(ARGV[4]), tonumber(ARGV[5])
+local found, count, bytes, at = {}, 0, 0, 0
+while at < limit do
+  local page = redis.call('LRANGE', KEYS[1], from + at, from + math.min(at + 32, limit) - 1)
+  for _, payload in ipairs(page) do
+    local size = #payload
+    if size > longest then
+      payload = {string.sub(payload, 1, beginning), size, redis.sha1hex(payload)}
+      size = budget
+    end
+    bytes = bytes + size
+    if bytes > budget and count > 0 then return found end
+    count = count + 1
+    found[count] = payload
+  end
+  if #page < 32 then break end
+  at = at + 32
+end
+return found
+";
+
+/// Compares all of the batch, not its first payload only: after a push that timed out and was
+/// repeated the same payload stands in the list twice, and a late acknowledgement that looked at
+/// the head alone could remove what nobody has stored.
+///
+/// A record is compared by its id, which nothing else has, what is too long for a record by its size
+/// and its beginning, and anything else by a digest. Each of these is 40 bytes, so that no two
+/// batches look alike. Redis waits for the script, and to digest every record would take it as long
+/// again as to read it.
+///
+/// There is one write. Redis 7.0 can lose later writes after a power cut inside a script with
+/// several. LTRIM works where RPUSH is refused for want of memory.
+const ACK: &str = r#"
+local batch = redis.call('LRANGE', KEYS[1], 0, ARGV[1] - 1)
+if #batch ~= tonumber(ARGV[1]) then return 0 end
+local longest, beginning = tonumber(ARGV[3]), tonumber(ARGV[4])
+local sub = string.sub
+for i, payload in ipairs(batch) do
+  if #payload > longest then
+    batch[i] = redis.sha1hex(sub(payload, 1, beginning) .. #payload)
+  elseif #payload > 49 and sub(payload, 1, 13) == '{"v":1,"id":"' then
+    batch[i] = sub(payload, 10, 49)
+  else
+    batch[i] = redis.sha1hex(payload)
+  end
+end
+if table.concat(batch) ~= ARGV[2] then return 0 end
+redis.call('LTRIM', KEYS[1], ARGV[1], -1)
+return #batch
+"#;
+
+/// The scripts of a queue.
+pub(super) struct Scripts {
+    pub(super) peek: Script,
+    pub(super) ack: Script,
+}
+
+impl Default for Scripts {
+    fn default() -> Self {
+        Self {
+            peek: Script::new(PEEK),
+            ack: Script::new(ACK),
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! A row as it was, or as it is: what an audited statement compares and writes.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use diesel::backend::Backend;
+use diesel::row::Row;
+
+use crate::model::{ReadOutcome, RecordedField, Shown};
+
+/// What a backend's values are before a type of Rust has read them.
+pub trait StoredValues: Backend<QueryBuilder: Default> + 'static {
+    /// A value that is not NULL.
+    type Stored<'v>;
+
+    /// Shows the value of a row's column to `then`.
+    fn with_stored<'a, R: Row<'a, Self>, T>(
+        row: &R,
+        at: usize,
+        then: impl FnOnce(Option<&Self::Stored<'_>>) -> T,
+    ) -> T;
+
+    /// Whether the database has stored the same for both.
+    fn is_same(one: &Self::Stored<'_>, other: &Self::Stored<'_>) -> bool;
+
+    /// Whether the JSON that a type of numbers has made of a value says what the database has.
+    fn is_faithful(stored: &Self::Stored<'_>, json: &[u8]) -> bool;
+
+    /// Writes the database's own text of a value as JSON, and says whether it has one.
+    fn write_text(stored: &Self::Stored<'_>, shown: Shown, json: &mut Vec<u8>) -> bool;
+
+    /// Writes what the database has where that is the value `form` (JSON) in more digits, and says
+    /// whether it is.
+    fn write_exactly(stored: &Self::Stored<'_>, form: &[u8], json: &mut Vec<u8>) -> bool;
+}
+
+/// A row as it was, or as it is.
+pub(super) trait RowImage<DB: StoredValues, R> {
+    /// Shows the value of a column, as the database has it, to `then`.
+    fn with_stored<T>(&self, at: usize, then: impl FnOnce(Option<&DB::Stored<'_>>) -> T) -> T;
+
+    /// Writes the value of a column as JSON.
+    fn write(&self, field: &RecordedField<R>, at: usize, json: &mut Vec<u8>) -> Written;
+}
+
+/// A row that a statement has returned, whose columns of the model begin at `first`.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ReturnedRow<'r, R> {
+    pub(super) row: &'r R,
+    pub(super) first: usize,
+}
+
+impl<'a, DB, R> RowImage<DB, R> for ReturnedRow<'_, R>
+where
+    DB: StoredValues,
+    R: Row<'a, DB>,
+{
+    fn with_stored<T>(&self, at: usize, then: impl FnOnce(Option<&DB::Stored<'_>>) -> T) -> T {
+        DB::with_stored(self.row, self.first + at, then)
+    }
+
+    fn write(&self, field: &RecordedField<R>, at: usize, json: &mut Vec<u8>) -> Written {
+        let start = json.len();
+        let outcome = self.read(field, at, json);
+        match outcome {
+            Some(ReadOutcome::Unserializable) => return Written::Unserializable,
+            Some(ReadOutcome::Written) if field.shown != Shown::Number => return Written::Value,
+            _ => {}
+        }
+        self.with_stored(at, |stored| match (stored, outcome) {
+            (None, Some(ReadOutcome::Written)) => Written::Value,
+            // The type has no NULL, and the database has.
+            (None, _) => {
+                json.extend_from_slice(b"null");
+                Written::Value
+            }
+            (Some(stored), Some(ReadOutcome::Written)) => check_number::<DB>(stored, start, json),
+            // Nothing is shown of a value whose type refuses to be looked at.
+            (Some(_), None) => Written::Nothing,
+            (Some(_), _) if field.shown == Shown::AsFormed => Written::Nothing,
+            (Some(stored), _) => match DB::write_text(stored, field.shown, json) {
+                true => Written::Text,
+                false => Written::Nothing,
+            },
+        })
+    }
+}
+
+impl<R> ReturnedRow<'_, R> {
+    /// Writes a value as the field's type reads it. The types are the user's, and the change is made
+    /// by now: a panic of theirs, which is None, must not take its record away.
+    fn read(&self, field: &RecordedField<R>, at: usize, json: &mut Vec<u8>) -> Option<ReadOutcome> {
+        let start = json.len();
+        let read = || field.read(self.row, self.first + at, json);
+        let outcome = catch_unwind(AssertUnwindSafe(read)).ok();
+        if outcome.is_none() {
+            json.truncate(start);
+        }
+        outcome
+    }
+}
+
+/// What is written of a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Written {
+    /// The value.
+    Value,
+    /// The database's text of a value that the field's type cannot read.
+    Text,
+    /// Nothing: the type cannot read it, and there is no text of it.
+    Nothing,
+    /// Nothing: the type cannot serialise it.
+    Unserializable,
+}
+
+/// Leaves the number that was written from `start` on where that is what the database has, which
+/// SQLite's conversions and JSON's lack of NaN do not promise.
+fn check_number<DB: StoredValues>(
+    stored: &DB::Stored<'_>,
+    start: usize,
+    json: &mut Vec<u8>,
+) -> Written {
+    if DB::is_faithful(stored, &json[start..]) {
+        return Written::Value;
+    }
+    let has_no_json = &json[start..] == b"null";
+    json.truncate(start);
+    match DB::write_text(stored, Shown::Number, json) {
+        true if has_no_json => Written::Value,
+        true => Written::Text,
+        false => Written::Nothing,
+    }
+}
+
+/// Whether a column holds the same in both.
+pub(super) fn is_same<DB, R, O, N>(old: &O, new: &N, at: usize) -> bool
+where
+    DB: StoredValues,
+    O: RowImage<DB, R>,
+    N: RowImage<DB, R>,
+{
+    old.with_stored(at, |old| {
+        new.with_stored(at, |new| match (old, new) {
+            (Some(old), Some(new)) => DB::is_same(old, new),
+            (None, None) => true,
+            _ => false,
+        })
+    })
+}

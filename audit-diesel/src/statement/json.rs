@@ -1,0 +1,50 @@
+//! JSON of values that no type of Rust has made.
+
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use crate::model::Shown;
+
+pub(super) fn write_string(json: &mut Vec<u8>, text: &str) {
+    // Writing a text to a `Vec` cannot fail.
+    let _ = serde_json::to_writer(json, text);
+}
+
+/// Writes a text of the database, and says whether it is to be shown.
+///
+/// Of a structure in JSON it is only where the field's type is one of JSON: any other may leave parts
+/// of the structure out on purpose.
+pub(super) fn write_text(text: &[u8], shown: Shown, json: &mut Vec<u8>) -> bool {
+    let Ok(text) = std::str::from_utf8(text) else {
+        return false;
+    };
+    if shown == Shown::Json {
+        let raw: Result<&RawValue, _> = serde_json::from_str(text);
+        return match raw {
+            Ok(raw) => {
+                json.extend_from_slice(raw.get().as_bytes());
+                true
+            }
+            Err(_) => false,
+        };
+    }
+    let is_structure = text.trim_start().starts_with(['{', '[']);
+    if !is_structure {
+        write_string(json, text);
+    }
+    !is_structure
+}
+
+/// Whether two JSON texts say the same, as far as numbers of 64 bits tell.
+pub(super) fn same_value(one: &[u8], other: &[u8]) -> bool {
+    let read = |json| serde_json::from_slice::<Value>(json).ok();
+    let one = read(one);
+    one.is_some() && one == read(other)
+}
+
+/// Whether it is a JSON number.
+pub(super) fn is_number(json: &[u8]) -> bool {
+    json.first()
+        .is_some_and(|b| b.is_ascii_digit() || *b == b'-')
+        && serde_json::from_slice::<&RawValue>(json).is_ok()
+}
