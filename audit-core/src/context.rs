@@ -19,7 +19,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::secret::Extra;
+use crate::secret::{Extra, mask_text, mask_word};
 use crate::storable::{self, recorded_id, recorded_kind, short};
 
 /// Who makes the changes, and from where.
@@ -88,7 +88,7 @@ macro_rules! text_fields {
         $(#[$doc])*
         #[must_use]
         pub fn $field(mut self, value: impl Into<String>) -> Self {
-            Arc::make_mut(&mut self.fields).$field = Some(value.into());
+            Arc::make_mut(&mut self.fields).$field = Some(mask_text(value.into()));
             self
         }
 
@@ -158,6 +158,10 @@ impl AuditContext {
     /// Which part of the system the change came through.
     #[must_use]
     pub fn source(mut self, source: Source) -> Self {
+        let source = match source {
+            Source::Other(name) => Source::Other(mask_word(name)),
+            known => known,
+        };
         Arc::make_mut(&mut self.fields).source = Some(source);
         self
     }
@@ -167,9 +171,34 @@ impl AuditContext {
         self.fields.source.as_ref()
     }
 
-    /// Anything else worth keeping, such as the endpoint. It is stored as JSON in `extra`. A value
-    /// whose key says secret, as [`names_secret`](crate::names_secret) tells, also one inside an
-    /// object, is replaced by `{"redacted":true}` here and now.
+    /// Anything else worth keeping, such as the endpoint. It is stored as JSON in `extra`, and
+    /// secrets are masked here and now.
+    ///
+    /// `{"redacted":true}` stands for a value whose key says secret, as
+    /// [`names_secret`](crate::names_secret) tells with the words of
+    /// [`EXTRA_SECRET_WORDS`](crate::EXTRA_SECRET_WORDS) beside its own, and for a text that
+    /// [`looks_secret`](crate::looks_secret) whatever its key. Objects and lists are looked through,
+    /// and so are lists of names and values, such as `[["cookie", "a=b"]]` and
+    /// `[{"name": "cookie", "value": "a=b"}]`. Within another text, `[redacted]` stands for a value
+    /// behind such a name: `/reset?token=[redacted]`.
+    ///
+    /// ```
+    /// use audit_core::AuditContext;
+    /// use serde_json::json;
+    ///
+    /// let context = AuditContext::default()
+    ///     .with("headers", json!({"host": "example.org", "cookie": "id=1"}))
+    ///     .with("error", "no answer from postgres://app:hunter2@db")
+    ///     .with("endpoint", "/reset?token=5f2a&page=2");
+    /// assert_eq!(
+    ///     json!(context.extra()),
+    ///     json!({
+    ///         "headers": {"host": "example.org", "cookie": {"redacted": true}},
+    ///         "error": {"redacted": true},
+    ///         "endpoint": "/reset?token=[redacted]&page=2",
+    ///     })
+    /// );
+    /// ```
     #[must_use]
     pub fn with(mut self, key: impl Into<String>, value: impl Into<Value>) -> Self {
         Arc::make_mut(&mut self.fields).extra.add(key, value);

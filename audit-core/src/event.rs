@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::secret::Extra;
+use crate::secret::{Extra, mask_text, mask_word};
 use crate::{CapturedContext, Outcome};
 
 /// Something worth recording that changes no row, such as a failed login. It belongs to the context
@@ -30,7 +30,7 @@ impl AuditEvent {
     /// An event; the action is a name of your own, such as `login.failed`.
     pub fn new(action: impl Into<String>) -> Self {
         Self {
-            action: action.into(),
+            action: mask_word(action.into()),
             resource: None,
             outcome: Outcome::Success,
             extra: Extra::default(),
@@ -41,7 +41,7 @@ impl AuditEvent {
     /// What the event is about: a type, such as `users`, and an id.
     #[must_use]
     pub fn resource(mut self, kind: impl Into<String>, id: impl ToString) -> Self {
-        self.resource = Some((kind.into(), id.to_string()));
+        self.resource = Some((mask_word(kind.into()), mask_text(id.to_string())));
         self
     }
 
@@ -53,9 +53,8 @@ impl AuditEvent {
     }
 
     /// A detail, stored as JSON in `extra` beside what the context has there. On the same key the
-    /// event's value is kept. A value whose key says secret, as
-    /// [`names_secret`](crate::names_secret) tells, also one inside an object, is replaced by
-    /// `{"redacted":true}` here and now.
+    /// event's value is kept. Secrets are masked here and now, as
+    /// [`AuditContext::with`](crate::AuditContext::with) does.
     #[must_use]
     pub fn with(mut self, key: impl Into<String>, value: impl Into<Value>) -> Self {
         self.extra.add(key, value);

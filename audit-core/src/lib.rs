@@ -32,7 +32,7 @@ pub use queue::{
     WorkerState, WorkerStatus,
 };
 pub use record::{Outcome, Record, TransactionRef, Unsettled};
-pub use secret::{SECRET_WORDS, names_one_of, names_secret};
+pub use secret::{EXTRA_SECRET_WORDS, SECRET_WORDS, looks_secret, names_one_of, names_secret};
 pub use signature::{KeyError, SignatureError, SigningKey};
 pub use storable::{recorded_id, recorded_kind};
 pub use wire::{DecodeError, WIRE_VERSION};

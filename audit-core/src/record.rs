@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use crate::secret::mask;
+use crate::secret::{add_masked, mask};
 use crate::{AuditContext, AuditEvent, Auditable, ChangeKind, Changes, ChangesWriter};
 
 /// How an action ended.
@@ -118,6 +118,11 @@ impl Record {
             extra: event.extra.0,
             ..Self::new(event.action, context)
         }
+    }
+
+    /// Adds a detail to `extra`, with secrets masked as [`AuditContext::with`] does.
+    pub fn add_detail(&mut self, key: impl Into<String>, value: impl Into<Value>) {
+        add_masked(&mut self.extra, key.into(), value.into());
     }
 
     /// Masks the values of `extra`, here and in the context, whose keys have one of these words, as

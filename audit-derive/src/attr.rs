@@ -1,6 +1,7 @@
-//! Reads `#[audit(…)]`, and of `#[diesel(…)]` what is needed here.
+//! Reads `#[audit(…)]`, and of `#[diesel(…)]` and `#[serde(…)]` what is needed here.
 
 mod of_field;
+mod of_serde;
 mod of_struct;
 mod value;
 mod words;
@@ -12,6 +13,7 @@ use syn::spanned::Spanned;
 use syn::{Attribute, ExprPath, Ident, LitStr, Path, Token, Type};
 
 use crate::attr::of_field::{diesel_field_item, field_item};
+pub(crate) use crate::attr::of_serde::{Serde, SerdeSays};
 use crate::attr::of_struct::{diesel_struct_item, struct_item};
 use crate::attr::value::{expect_end, skip_value};
 use crate::errors::Errors;
@@ -27,6 +29,7 @@ pub(crate) struct StructAttrs {
     pub(crate) krate: Option<Path>,
     pub(crate) table_name: Option<Path>,
     pub(crate) primary_key: Option<Vec<Ident>>,
+    pub(crate) serde: Vec<Serde>,
 }
 
 /// What the attributes of a field say.
@@ -40,6 +43,7 @@ pub(crate) struct FieldAttrs {
     pub(crate) deserialize_as: Option<Type>,
     /// Whether a `column_name` could not be read: that it is missing then is no news.
     pub(crate) column_unreadable: bool,
+    pub(crate) serde: Vec<Serde>,
 }
 
 /// One word of `#[audit(…)]` on a field.
@@ -75,7 +79,10 @@ impl MarkKind {
 }
 
 pub(crate) fn read_struct(attrs: &[Attribute], errors: &mut Errors) -> StructAttrs {
-    let mut read = StructAttrs::default();
+    let mut read = StructAttrs {
+        serde: of_serde::of_struct(attrs),
+        ..StructAttrs::default()
+    };
     for attr in attrs {
         if attr.path().is_ident("audit") {
             let example = "#[audit(resource = \"…\")]";
@@ -95,7 +102,10 @@ pub(crate) fn read_struct(attrs: &[Attribute], errors: &mut Errors) -> StructAtt
 }
 
 pub(crate) fn read_field(attrs: &[Attribute], errors: &mut Errors) -> FieldAttrs {
-    let mut read = FieldAttrs::default();
+    let mut read = FieldAttrs {
+        serde: of_serde::of_field(attrs),
+        ..FieldAttrs::default()
+    };
     for attr in attrs {
         if attr.path().is_ident("audit") {
             let mistakes = errors.len();

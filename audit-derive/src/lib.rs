@@ -7,6 +7,7 @@ mod errors;
 mod expand;
 mod model;
 mod schema;
+mod secret_name;
 mod typing;
 mod validate;
 

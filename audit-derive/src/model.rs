@@ -9,7 +9,7 @@ use syn::{
     PathArguments, Type, parse_quote,
 };
 
-use crate::attr::{self, FieldAttrs, Mark, MarkKind};
+use crate::attr::{self, FieldAttrs, Mark, MarkKind, Serde};
 use crate::errors::Errors;
 
 pub(crate) struct Model<'a> {
@@ -27,6 +27,8 @@ pub(crate) struct Model<'a> {
     pub(crate) key: Option<Vec<Ident>>,
     /// The table's columns that have no field on purpose.
     pub(crate) left_out: Vec<Ident>,
+    /// What serde is told about the whole struct.
+    pub(crate) serde: Vec<Serde>,
     pub(crate) fields: Vec<Field<'a>>,
 }
 
@@ -40,6 +42,8 @@ pub(crate) struct Field<'a> {
     pub(crate) marks: Vec<Mark>,
     /// Whether there are marks that could not be read.
     pub(crate) marks_unreadable: bool,
+    /// What serde is told about the field.
+    pub(crate) serde: Vec<Serde>,
 }
 
 /// What of the table a field holds.
@@ -88,6 +92,7 @@ impl<'a> Model<'a> {
             embedded: attrs.embedded,
             key: attrs.primary_key,
             left_out: attrs.leave_out.unwrap_or_default(),
+            serde: attrs.serde,
             fields: read_fields(input, errors),
         }
     }
@@ -96,6 +101,12 @@ impl<'a> Model<'a> {
     pub(crate) fn key_columns(&self) -> Vec<Ident> {
         let default = || vec![Ident::new("id", self.ident.span())];
         self.key.clone().unwrap_or_else(default)
+    }
+
+    /// Whether the column is of the key.
+    pub(crate) fn is_key(&self, column: &Ident) -> bool {
+        let mut key = self.key_columns().into_iter();
+        self.embedded.is_none() && key.any(|key| key.unraw() == column.unraw())
     }
 
     /// The fields of the key's columns, as far as there are any.
@@ -216,6 +227,7 @@ fn read_field<'a>(index: usize, field: &'a syn::Field, errors: &mut Errors) -> F
         deserialize_as: attrs.deserialize_as,
         marks: attrs.marks,
         marks_unreadable: attrs.marks_unreadable,
+        serde: attrs.serde,
     }
 }
 

@@ -1,5 +1,7 @@
 //! What a struct says that does not fit together.
 
+mod serde;
+
 use std::collections::HashSet;
 
 use audit_core::names_secret;
@@ -9,12 +11,17 @@ use syn::{Ident, Member};
 use crate::attr::{Mark, MarkKind};
 use crate::errors::Errors;
 use crate::model::{Field, Maps, Model};
+use crate::secret_name::to_decide;
 
 pub(crate) fn check(model: &Model<'_>, errors: &mut Errors) {
     for field in &model.fields {
         check_marks(field, errors);
-        check_secret(model, field, errors);
+        // Who decides about a secret has decided about what serde is told as well.
+        if !check_secret(model, field, errors) {
+            serde::check_field(model, field, errors);
+        }
     }
+    serde::check_struct(model, errors);
     check_names(model, errors);
     check_left_out(model, errors);
     if model.fields.is_empty() {
@@ -28,7 +35,9 @@ pub(crate) fn check(model: &Model<'_>, errors: &mut Errors) {
 
 fn check_marks(field: &Field<'_>, errors: &mut Errors) {
     for (i, second) in field.marks.iter().enumerate() {
-        if matches!(field.maps, Maps::Embed) && second.kind.word() != "skip" {
+        let word = second.kind.word();
+        let of_embed = word == "skip" || (word == "plain" && !field.serde.is_empty());
+        if matches!(field.maps, Maps::Embed) && !of_embed {
             errors.at(second.span, on_embed(second.kind.word()));
         } else if let Some(message) = field.marks[..i]
             .iter()
@@ -72,23 +81,24 @@ fn contradiction(first: &Mark, second: &Mark) -> Option<String> {
     ))
 }
 
-/// A field whose name says secret is decided about by who wrote it.
-fn check_secret(model: &Model<'_>, field: &Field<'_>, errors: &mut Errors) {
+/// A field whose name says secret is decided about by who wrote it. True where it is not.
+fn check_secret(model: &Model<'_>, field: &Field<'_>, errors: &mut Errors) -> bool {
     let Maps::Column(column) = &field.maps else {
-        return;
+        return false;
     };
     let name = match &field.member {
         Member::Named(ident) if names_secret(&ident.unraw().to_string()) => ident,
         _ if names_secret(&column.unraw().to_string()) => column,
-        _ => return,
+        _ => return false,
     };
-    let in_key = model.embedded.is_none() && model.key_columns().iter().any(|key| key == column);
+    let in_key = model.is_key(column);
     // A key is in the record as the row's id, also where it is skipped as a field.
     let decided = |word| field.has(word) && !(in_key && word == "skip");
     if field.marks_unreadable || ["redact", "plain", "skip"].into_iter().any(decided) {
-        return;
+        return false;
     }
     errors.at(field.span, secret_message(name, in_key));
+    true
 }
 
 fn secret_message(name: &Ident, in_key: bool) -> String {
@@ -100,10 +110,7 @@ fn secret_message(name: &Ident, in_key: bool) -> String {
              \"path::to::function\")]` for another form of it, such as a hash"
         );
     }
-    format!(
-        "the name `{name}` says secret: write `#[audit(redact)]` to record that the value changed \
-         and never the value, or `#[audit(plain)]` to record it in clear text"
-    )
+    format!("the name `{name}` says secret: {}", to_decide(""))
 }
 
 /// Two fields of one name would be one in the trail.

@@ -119,7 +119,7 @@ where
     let delivery = delivery::ready(conn, None)?;
     let recorder = Recorder::of(conn).ok_or(AuditError::NoAuditor)?;
     let mut record = Record::new("exempt", recorder.context()?);
-    record.extra.insert("reason".to_owned(), reason.into());
+    record.add_detail("reason", reason);
     record
         .extra
         .insert("statements".to_owned(), statements.into());

@@ -87,6 +87,10 @@ mod model;
 mod panics;
 mod queue;
 mod recorder;
+#[cfg_attr(
+    not(all(feature = "postgres", feature = "sqlite")),
+    allow(dead_code, reason = "each database has its own kinds of relations")
+)]
 mod relation;
 mod schema;
 mod sql;

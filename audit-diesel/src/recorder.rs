@@ -7,6 +7,10 @@ mod observe;
 mod prepared;
 mod record;
 mod relations;
+#[cfg_attr(
+    not(feature = "postgres"),
+    allow(dead_code, reason = "SQLite's errors end no transaction")
+)]
 mod retry_point;
 mod settle;
 mod transaction;
@@ -274,6 +278,7 @@ impl Recorder {
     }
 
     /// Where a statement that failed can be tried again from, once.
+    #[cfg(feature = "postgres")]
     pub(crate) fn take_retry_point(&mut self) -> Option<RetryPoint> {
         self.retry_point.take()
     }

@@ -28,6 +28,7 @@ fn messages() {
         "no_cascade",
         "not_audited",
         "secret_names",
+        "serde_attributes",
         "leave_out",
         "leave_out_unknown",
         "schema_input",

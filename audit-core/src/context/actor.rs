@@ -3,6 +3,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::secret::{mask_text, mask_word};
+
 /// Who made a change: a kind (`user`, `service`, …) and an id.
 ///
 /// ```
@@ -23,8 +25,8 @@ impl Actor {
     /// An actor of a kind of your own.
     pub fn new(kind: impl Into<Cow<'static, str>>, id: impl Into<String>) -> Self {
         Self {
-            kind: kind.into(),
-            id: id.into(),
+            kind: mask_word(kind.into()),
+            id: mask_text(id.into()),
         }
     }
 

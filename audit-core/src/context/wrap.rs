@@ -26,12 +26,15 @@ pub trait Wrap<Kind> {
 /// The kind of closures without an argument.
 #[derive(Debug)]
 #[doc(hidden)]
-pub struct NoArgument<'f, R, Output>(PhantomData<(&'f (), fn() -> R, Output)>);
+pub struct NoArgument<'f, R, Output>(PhantomData<&'f ()>, PhantomData<fn(Output) -> R>);
 
 /// The kind of closures that borrow their argument, as a connection.
 #[derive(Debug)]
 #[doc(hidden)]
-pub struct OneBorrowed<'f, A: ?Sized, R, Output>(PhantomData<(&'f (), fn(&mut A) -> R, Output)>);
+pub struct OneBorrowed<'f, A: ?Sized, R, Output>(
+    PhantomData<&'f ()>,
+    PhantomData<fn(&A, Output) -> R>,
+);
 
 /// The kind of futures.
 #[derive(Debug)]

@@ -1,6 +1,6 @@
 //! Holds the lists against the tables: each table is in one of them, once.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use proc_macro2::Span;
 use syn::{LitStr, Type};
@@ -57,14 +57,12 @@ impl<'a> Lists<'a> {
             meant: Vec::new(),
         };
         for entry in &input.audited {
-            if let Some(table) = checker.table(entry, "audited", errors) {
-                lists.audited(table, entry, &checker.path, errors);
-            }
+            let tables = checker.tables(entry, "audited", errors);
+            lists.audited(&tables, entry, &checker.path, errors);
         }
         for entry in &input.exempt {
-            if let Some(table) = checker.table(entry, "exempt", errors) {
-                lists.exempt(table, entry, errors);
-            }
+            let tables = checker.tables(entry, "exempt", errors);
+            lists.exempt(&tables, entry, errors);
         }
         checker.undecided(schema.path.span(), errors);
         lists
@@ -72,60 +70,63 @@ impl<'a> Lists<'a> {
 
     fn audited(
         &mut self,
-        table: &'a Table,
+        tables: &[&'a Table],
         entry: &'a Entry<Type>,
         path: &str,
         errors: &mut Errors,
     ) {
         let (name, span) = (entry.name(), entry.span());
-        if table.is_view {
+        if tables.iter().any(|table| table.is_view) {
             let message = format!(
                 "`{name}` is a view in {path}, and only tables are written: remove it here, and \
                  audit the tables that it shows"
             );
             return errors.at(span, message);
         }
-        if let Some(model) = &entry.value {
-            self.audited.push(Audited { table, model, span });
-        }
+        let Some(model) = &entry.value else { return };
+        let tables = tables.iter();
+        self.audited
+            .extend(tables.map(|table| Audited { table, model, span }));
     }
 
-    fn exempt(&mut self, table: &'a Table, entry: &'a Entry<LitStr>, errors: &mut Errors) {
+    fn exempt(&mut self, tables: &[&'a Table], entry: &'a Entry<LitStr>, errors: &mut Errors) {
         let Some(reason) = &entry.value else { return };
         let text = reason.value();
-        if text.trim().is_empty() {
+        if text.trim().is_empty() && !tables.is_empty() {
             let name = entry.name();
             let message =
                 format!("why is `{name}` not audited? the reason is empty: write it here");
             return errors.at(reason.span(), message);
         }
-        self.exempt.push(Exempt {
+        self.exempt.extend(tables.iter().map(|table| Exempt {
             table,
-            reason: text,
-        });
+            reason: text.clone(),
+        }));
     }
 }
 
 impl<'a> Checker<'a> {
-    /// The table of an entry, where it has one that no other entry has.
-    fn table<T>(
+    /// The tables of an entry, where it has any that no other entry has. Several are one table that
+    /// is declared for several `#[cfg]`s.
+    fn tables<T>(
         &mut self,
         entry: &Entry<T>,
         list: &'static str,
         errors: &mut Errors,
-    ) -> Option<&'a Table> {
+    ) -> Vec<&'a Table> {
         let name = entry.name();
-        let Some(found) = self.tables.iter().position(|table| table.name() == name) else {
+        let all = self.tables.iter().enumerate();
+        let found: Vec<_> = all.filter(|(_, table)| table.name() == name).collect();
+        if found.is_empty() {
             self.unknown(entry, errors);
-            return None;
-        };
-        match self.listed.insert(found, list) {
-            None => Some(&self.tables[found]),
-            Some(first) => {
+        }
+        for (i, _) in &found {
+            if let Some(first) = self.listed.insert(*i, list) {
                 errors.at(entry.span(), listed_twice(&name, first, list));
-                None
+                return vec![];
             }
         }
+        found.into_iter().map(|(_, table)| table).collect()
     }
 
     fn unknown<T>(&mut self, entry: &Entry<T>, errors: &mut Errors) {
@@ -158,7 +159,7 @@ impl<'a> Checker<'a> {
     }
 
     fn undecided(&self, span: Span, errors: &mut Errors) {
-        let undecided: Vec<&Table> = self
+        let mut undecided: Vec<&Table> = self
             .tables
             .iter()
             .enumerate()
@@ -167,6 +168,8 @@ impl<'a> Checker<'a> {
             })
             .map(|(_, table)| table)
             .collect();
+        let mut names = HashSet::new();
+        undecided.retain(|table| names.insert(table.name()));
         if undecided.len() > SINGLE_MESSAGES {
             return errors.at(span, all_undecided(&self.path, &undecided));
         }

@@ -12,6 +12,7 @@ use crate::schema::check::{Audited, Exempt, Lists};
 use crate::schema::file::Reader;
 use crate::schema::input::{Input, Schema};
 use crate::schema::table::{Column, Table};
+use crate::secret_name::to_decide;
 
 /// `SCHEMA` without tables, beside the errors.
 pub(crate) fn nothing(krate: &Path, errors: Errors) -> TokenStream {
@@ -205,11 +206,8 @@ fn undecided_message(source: &Schema, entry: &Audited<'_>) -> [String; 2] {
 fn secret_message(entry: &Audited<'_>, column: &Column, name: &str) -> String {
     let (table, model) = (entry.table.name(), text_of(entry.model));
     let column = &column.name;
-    format!(
-        "the name `{name}` says secret: write `#[audit(redact)]` on the field of `{model}` for the \
-         column `{column}` of table `{table}` to record that the value changed and never the \
-         value, or `#[audit(plain)]` to record it in clear text"
-    )
+    let place = format!(" on the field of `{model}` for the column `{column}` of table `{table}`");
+    format!("the name `{name}` says secret: {}", to_decide(&place))
 }
 
 /// The elements of `SCHEMA`, in the order of the lists.

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use diesel_table_macro_syntax::TableDecl;
 use proc_macro2::{Span, TokenStream, TokenTree};
 use syn::ext::IdentExt;
-use syn::{Attribute, Expr, ExprLit, Ident, Item, ItemMacro, ItemMod, Lit, LitStr, Meta};
+use syn::{Attribute, Expr, ExprLit, Ident, Item, ItemMacro, ItemMod, ItemUse, Lit, LitStr, Meta};
 
 use crate::errors::Errors;
+use crate::schema::imports::{self, Import, Known};
 use crate::schema::table::Table;
 
 /// Collects the tables of a file.
@@ -18,6 +19,15 @@ pub(crate) struct Reader {
     /// Where a mistake in a file is shown: the compiler knows no place in it.
     span: Span,
     complete: bool,
+    /// The macros that take what Diesel's `table!` takes.
+    table_macros: Vec<String>,
+    /// Macros of the files by the name of Diesel's, which nobody vouches for. One message was
+    /// enough.
+    unknown_macros: Vec<String>,
+    /// What the files have from elsewhere.
+    imports: Vec<Import>,
+    /// The modules that were read.
+    modules: Vec<Vec<String>>,
     /// The files that were read, as they are named.
     pub(crate) files: Vec<String>,
     pub(crate) tables: Vec<Table>,
@@ -29,16 +39,23 @@ struct Place<'a> {
     file: &'a str,
     /// The folder in which a module's own file is looked for.
     folder: PathBuf,
+    /// What a module's `#[path]` starts at.
+    path_folder: PathBuf,
     modules: Vec<Ident>,
     cfgs: Vec<Attribute>,
 }
 
 impl Reader {
-    pub(crate) fn new(root: PathBuf, span: Span) -> Self {
+    /// A reader of files below `root`, to which the macros of these names are Diesel's `table!` too.
+    pub(crate) fn new(root: PathBuf, span: Span, table_macros: Vec<String>) -> Self {
         Self {
             root,
             span,
             complete: true,
+            table_macros,
+            unknown_macros: Vec::new(),
+            imports: Vec::new(),
+            modules: Vec::new(),
             files: Vec::new(),
             tables: Vec::new(),
         }
@@ -49,8 +66,23 @@ impl Reader {
         self.complete
     }
 
-    pub(crate) fn read(&mut self, file: &str, errors: &mut Errors) {
-        self.read_file(file, vec![], vec![], errors);
+    /// Reads the schema's file, which is the module at `path`.
+    pub(crate) fn read(&mut self, file: &str, path: &[String], errors: &mut Errors) {
+        self.read_file(file, module_folder(file), vec![], vec![], errors);
+        self.check_imports(path, errors);
+    }
+
+    fn check_imports(&mut self, path: &[String], errors: &mut Errors) {
+        let names = |table: &Table| table.path.iter().map(|n| n.unraw().to_string()).collect();
+        let known = Known {
+            modules: self.modules.clone(),
+            tables: self.tables.iter().map(names).collect(),
+        };
+        for import in std::mem::take(&mut self.imports) {
+            if import.may_bring_tables(path, &known) {
+                self.fail(unknown_import(&import), errors);
+            }
+        }
     }
 
     fn fail(&mut self, message: String, errors: &mut Errors) {
@@ -61,6 +93,7 @@ impl Reader {
     fn read_file(
         &mut self,
         file: &str,
+        folder: PathBuf,
         modules: Vec<Ident>,
         cfgs: Vec<Attribute>,
         errors: &mut Errors,
@@ -78,10 +111,10 @@ impl Reader {
         self.files.push(file.to_owned());
         match syn::parse_file(&text) {
             Ok(content) => {
-                let folder = module_folder(file);
                 let place = Place {
                     file,
                     folder,
+                    path_folder: beside(file),
                     modules,
                     cfgs,
                 };
@@ -92,6 +125,16 @@ impl Reader {
     }
 
     fn items(&mut self, items: Vec<Item>, place: &Place<'_>, errors: &mut Errors) {
+        // A name holds in the whole module, also before the line that brings it.
+        for item in &items {
+            match item {
+                Item::Use(item) => self.imports_of(item, place, errors),
+                Item::Macro(item) if item.mac.path.is_ident("macro_rules") => {
+                    self.macro_rules(item, place, errors);
+                }
+                _ => {}
+            }
+        }
         for item in items {
             match item {
                 Item::Mod(module) => self.module(module, place, errors),
@@ -101,41 +144,81 @@ impl Reader {
         }
     }
 
+    fn imports_of(&mut self, item: &ItemUse, place: &Place<'_>, errors: &mut Errors) {
+        for import in imports::of(item, place.file, &place.modules) {
+            if import.is_diesels_macro() {
+                self.table_macros.push(import.name);
+            } else if import.hides_diesels_macro() {
+                self.unknown_macro(import.name, place, errors);
+            } else {
+                self.imports.push(import);
+            }
+        }
+    }
+
     fn module(&mut self, module: ItemMod, place: &Place<'_>, errors: &mut Errors) {
         let mut modules = place.modules.clone();
         modules.push(module.ident.clone());
+        self.modules
+            .push(modules.iter().map(|m| m.unraw().to_string()).collect());
         let cfgs = with_cfgs(place, &module.attrs);
         let name = module.ident.unraw().to_string();
+        if module.attrs.iter().any(is_conditional_path) {
+            let message = format!(
+                "the file of `mod {name}` in {} depends on a `cfg_attr`, and is not known here: \
+                 write a module with a `#[path]` for each `#[cfg]`",
+                place.file
+            );
+            return self.fail(message, errors);
+        }
+        let path = path_attribute(&module.attrs);
         match module.content {
             Some((_, items)) => {
+                let folder = match path {
+                    Some(path) => place.path_folder.join(path),
+                    None => place.folder.join(name),
+                };
                 let inner = Place {
                     file: place.file,
-                    folder: place.folder.join(name),
+                    path_folder: folder.clone(),
+                    folder,
                     modules,
                     cfgs,
                 };
                 self.items(items, &inner, errors);
             }
-            None => match self.file_of(&name, &module.attrs, place) {
-                Some(file) => self.read_file(&file, modules, cfgs, errors),
+            None => match self.file_of(&name, path, place) {
+                Some((file, folder)) => self.read_file(&file, folder, modules, cfgs, errors),
                 None => self.no_file(&name, place, errors),
             },
         }
     }
 
-    /// The file of `mod name;`.
-    fn file_of(&self, name: &str, attrs: &[Attribute], place: &Place<'_>) -> Option<String> {
-        let candidates = match path_attribute(attrs) {
-            Some(path) => vec![beside(place.file).join(path)],
-            None => vec![
-                place.folder.join(format!("{name}.rs")),
-                place.folder.join(name).join("mod.rs"),
-            ],
+    /// The file of `mod name;`, and the folder of its own modules.
+    fn file_of(
+        &self,
+        name: &str,
+        path: Option<String>,
+        place: &Place<'_>,
+    ) -> Option<(String, PathBuf)> {
+        let candidates = match path {
+            // A file that is named so has its modules beside itself.
+            Some(path) => {
+                let file = place.path_folder.join(path);
+                vec![(file.clone(), beside(&shown(&file)))]
+            }
+            None => {
+                let folder = place.folder.join(name);
+                vec![
+                    (place.folder.join(format!("{name}.rs")), folder.clone()),
+                    (folder.join("mod.rs"), folder),
+                ]
+            }
         };
         let found = candidates
-            .iter()
-            .find(|file| self.root.join(file).is_file());
-        found.map(|file| shown(file))
+            .into_iter()
+            .find(|(file, _)| self.root.join(file).is_file());
+        found.map(|(file, folder)| (shown(&file), folder))
     }
 
     fn no_file(&mut self, name: &str, place: &Place<'_>, errors: &mut Errors) {
@@ -146,23 +229,49 @@ impl Reader {
         self.fail(message, errors);
     }
 
+    /// A macro of the file, which may be called in Diesel's place, or write tables.
+    fn macro_rules(&mut self, item: &ItemMacro, place: &Place<'_>, errors: &mut Errors) {
+        let Some(name) = item.ident.as_ref().map(|name| name.unraw().to_string()) else {
+            return;
+        };
+        let is_diesels = matches!(name.as_str(), "table" | "view");
+        if is_diesels || writes_tables(item.mac.tokens.clone()) {
+            self.unknown_macro(name, place, errors);
+        }
+    }
+
+    /// Refuses a macro that may write tables, unless somebody vouches for it.
+    fn unknown_macro(&mut self, name: String, place: &Place<'_>, errors: &mut Errors) {
+        if self.table_macros.contains(&name) || self.unknown_macros.contains(&name) {
+            return;
+        }
+        let message = format!(
+            "the macro `{name}!` of {} writes tables, which cannot be seen from outside: write each \
+             `diesel::table!` out there, or, if it takes what `diesel::table!` takes, one table a \
+             call, vouch for it with `table_macros: [{name}]` here",
+            place.file
+        );
+        self.unknown_macros.push(name);
+        self.fail(message, errors);
+    }
+
     fn macro_call(&mut self, item: &ItemMacro, place: &Place<'_>, errors: &mut Errors) {
-        let name = item.mac.path.segments.last();
-        match name.map(|name| name.ident.to_string()).as_deref() {
-            Some("table") => self.table(item, place, false, errors),
-            Some("view") => self.table(item, place, true, errors),
-            Some("include") => self.include(item, place, errors),
-            Some(name) if writes_tables(item.mac.tokens.clone()) => {
-                let name = item
-                    .ident
-                    .as_ref()
-                    .map_or(name.to_owned(), Ident::to_string);
-                let message = format!(
-                    "the macro `{name}!` of {} writes tables, which cannot be seen from outside: \
-                     write each `diesel::table!` out there",
-                    place.file
-                );
-                self.fail(message, errors);
+        let Some(name) = item.mac.path.segments.last() else {
+            return;
+        };
+        let name = name.ident.to_string();
+        let is_path = item.mac.path.segments.len() > 1;
+        match name.as_str() {
+            "macro_rules" => {}
+            _ if !is_path && self.unknown_macros.contains(&name) => {}
+            "table" => self.table(item, place, false, errors),
+            "view" => self.table(item, place, true, errors),
+            "include" => self.include(item, place, errors),
+            _ if self.table_macros.contains(&name) => self.table(item, place, false, errors),
+            _ if writes_tables(item.mac.tokens.clone())
+                || item.mac.parse_body::<TableDecl>().is_ok() =>
+            {
+                self.unknown_macro(name, place, errors);
             }
             _ => {}
         }
@@ -192,7 +301,7 @@ impl Reader {
             Ok(path) => {
                 let file = shown(&beside(place.file).join(path.value()));
                 let cfgs = with_cfgs(place, &item.attrs);
-                self.read_file(&file, place.modules.clone(), cfgs, errors);
+                self.read_file(&file, beside(&file), place.modules.clone(), cfgs, errors);
             }
             Err(_) => {
                 let message = format!(
@@ -203,6 +312,29 @@ impl Reader {
                 self.fail(message, errors);
             }
         }
+    }
+}
+
+fn unknown_import(import: &Import) -> String {
+    let (text, file) = (import.text(), &import.file);
+    format!(
+        "`pub use {text}` of {file} may bring tables that stand in another file, and nobody sees \
+         which: write the tables in {file} or in a module of it, or name the types that are meant \
+         one by one; for tables of elsewhere, call `audit_schema!` with their file as well and take \
+         the `pub` away here"
+    )
+}
+
+/// Whether the module's file is another one under some condition.
+fn is_conditional_path(attr: &Attribute) -> bool {
+    let says_path = |tokens: TokenStream| {
+        tokens
+            .into_iter()
+            .any(|token| matches!(token, TokenTree::Ident(ident) if ident == "path"))
+    };
+    match &attr.meta {
+        Meta::List(list) => list.path.is_ident("cfg_attr") && says_path(list.tokens.clone()),
+        _ => false,
     }
 }
 

@@ -9,7 +9,14 @@ use syn::{Ident, LitStr, Path, Token, Type, braced, bracketed};
 use crate::errors::Errors;
 use crate::typing::nearest;
 
-const KEYS: &[&str] = &["schema", "audited", "exempt", "secrets", "crate"];
+const KEYS: &[&str] = &[
+    "schema",
+    "audited",
+    "exempt",
+    "secrets",
+    "table_macros",
+    "crate",
+];
 
 /// The macro's input. What could not be read is left out, and an error says so.
 #[derive(Default)]
@@ -19,6 +26,8 @@ pub(crate) struct Input {
     pub(crate) audited: Vec<Entry<Type>>,
     pub(crate) exempt: Vec<Entry<LitStr>>,
     pub(crate) secrets: Vec<LitStr>,
+    /// The macros that take what Diesel's `table!` takes.
+    pub(crate) table_macros: Vec<Ident>,
 }
 
 /// `"src/schema.rs" => crate::schema`
@@ -94,6 +103,7 @@ impl Input {
             }
             "audited" => entries(key, input, &mut self.audited, errors, NO_MODEL)?,
             "exempt" => entries(key, input, &mut self.exempt, errors, NO_REASON)?,
+            "table_macros" => self.table_macros.extend(names(key, input)?),
             _ => self.secrets.extend(words(key, input, errors)?),
         }
         Ok(())
@@ -185,6 +195,17 @@ fn comma(input: ParseStream<'_>, before: &str) -> syn::Result<()> {
     Err(input.error(format!("expected `,` before {before}")))
 }
 
+/// `[table]`
+fn names(key: &Ident, input: ParseStream<'_>) -> syn::Result<Vec<Ident>> {
+    let parse = |input: ParseStream<'_>| {
+        let content;
+        bracketed!(content in input);
+        content.parse_terminated(Ident::parse_any, Token![,])
+    };
+    let names = parse(input).map_err(|_| format_of(key))?;
+    Ok(names.into_iter().collect())
+}
+
 /// `["iban", "tax number"]`
 fn words(key: &Ident, input: ParseStream<'_>, errors: &mut Errors) -> syn::Result<Vec<LitStr>> {
     let parse = |input: ParseStream<'_>| {
@@ -244,6 +265,7 @@ fn format_of(key: &Ident) -> syn::Error {
         "audited" => "audited: { users: User }",
         "exempt" => "exempt: { sessions: \"the reason\" }",
         "secrets" => "secrets: [\"iban\", \"tax number\"]",
+        "table_macros" => "table_macros: [table]",
         _ => "crate: ::my_crate::audit_diesel",
     };
     syn::Error::new(key.span(), format!("write `{example}`"))

@@ -3,6 +3,7 @@
 mod check;
 mod expand;
 mod file;
+mod imports;
 mod input;
 mod table;
 #[cfg(test)]
@@ -12,7 +13,8 @@ use std::env;
 use std::path::PathBuf;
 
 use proc_macro2::TokenStream;
-use syn::parse_quote;
+use syn::ext::IdentExt;
+use syn::{Ident, parse_quote};
 
 use crate::errors::Errors;
 use crate::schema::check::Lists;
@@ -31,8 +33,11 @@ pub(crate) fn expand(tokens: TokenStream) -> TokenStream {
     let Some(schema) = &input.schema else {
         return expand::nothing(&krate, errors);
     };
-    let mut reader = Reader::new(manifest_folder(), schema.path.span());
-    reader.read(&schema.path.value(), &mut errors);
+    let table_macros = input.table_macros.iter().map(Ident::to_string).collect();
+    let mut reader = Reader::new(manifest_folder(), schema.path.span(), table_macros);
+    let segments = schema.module.segments.iter();
+    let module: Vec<_> = segments.map(|s| s.ident.unraw().to_string()).collect();
+    reader.read(&schema.path.value(), &module, &mut errors);
     if !reader.is_complete() {
         // What is missing in the lists cannot be told.
         return expand::nothing(&krate, errors);

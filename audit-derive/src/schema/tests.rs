@@ -15,8 +15,13 @@ fn fixtures() -> PathBuf {
 
 fn read(file: &str) -> (Reader, Errors) {
     let mut errors = Errors::default();
-    let mut reader = Reader::new(fixtures(), Span::call_site());
-    reader.read(file, &mut errors);
+    let vouched = match file {
+        "kinds.rs" => vec!["table".to_owned(), "tenant_table".to_owned()],
+        _ => vec![],
+    };
+    let mut reader = Reader::new(fixtures(), Span::call_site(), vouched);
+    let module = ["crate", "schema"].map(str::to_owned);
+    reader.read(file, &module, &mut errors);
     (reader, errors)
 }
 
@@ -76,6 +81,30 @@ fn every_way_to_write_a_table() {
 }
 
 #[test]
+fn no_way_of_naming_hides_a_table() {
+    let (reader, errors) = read("kinds.rs");
+    assert_eq!(errors.into_compile_errors().to_string(), "");
+    let lines: Vec<_> = reader.tables.iter().map(line).collect();
+    assert_eq!(
+        lines,
+        [
+            "local = local: id",
+            "renamed = renamed: id",
+            "vouched = vouched: id",
+            "public::users = users: id",
+            "public::inner::by_path = by_path: id",
+            "# [cfg (unix)]per_system = per_system: id",
+            "# [cfg (not (unix))]per_system = per_system: id",
+            "named::in_named = in_named: id",
+            "named::beside::beside_named = beside_named: id",
+            "inline::deep::in_folder = in_folder: id",
+            "plain::part = part: id",
+            "plain::of_part::of_part = of_part: id",
+        ]
+    );
+}
+
+#[test]
 fn an_empty_file_has_no_tables() {
     let (reader, errors) = read("empty.rs");
     assert!(reader.is_complete() && errors.is_empty() && reader.tables.is_empty());
@@ -109,6 +138,40 @@ fn files_that_cannot_be_read() {
         (
             "bad/hidden_in_rules.rs",
             "the macro `tenant!` of bad/hidden_in_rules.rs writes tables",
+        ),
+        (
+            "bad/glob.rs",
+            "`pub use crate::other::*` of bad/glob.rs may bring tables",
+        ),
+        (
+            "bad/glob_of_crate.rs",
+            "`pub use tables_of_another_crate::*` of",
+        ),
+        (
+            "bad/glob_of_parent.rs",
+            "`pub use super::super::other::*` of",
+        ),
+        ("bad/glob_in_group.rs", "`pub use crate::other::*` of"),
+        ("bad/table_by_name.rs", "`pub use crate::other::users` of"),
+        (
+            "bad/table_renamed.rs",
+            "`pub use crate::other::users as people` of",
+        ),
+        (
+            "bad/local_table.rs",
+            "the macro `table!` of bad/local_table.rs writes tables",
+        ),
+        (
+            "bad/foreign_table.rs",
+            "vouch for it with `table_macros: [table]`",
+        ),
+        (
+            "bad/like_a_table.rs",
+            "the macro `tenant!` of bad/like_a_table.rs writes tables",
+        ),
+        (
+            "bad/path_by_cfg.rs",
+            "the file of `mod tables` in bad/path_by_cfg.rs depends on a `cfg_attr`",
         ),
         (
             "bad/included.rs",

@@ -132,8 +132,10 @@ mod tests {
 
     #[test]
     fn records_without_an_actor_are_named_with_what_to_do() {
-        let mut stats = AuditorStats::default();
-        stats.without_actor = 3;
+        let stats = AuditorStats {
+            without_actor: 3,
+            ..AuditorStats::default()
+        };
         let warnings = warnings(&stats, &QueueStatus::default());
         assert_eq!(warnings.len(), 1);
         let said = warnings[0].to_string();

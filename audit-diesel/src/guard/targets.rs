@@ -124,13 +124,7 @@ impl<'t, 's> Reader<'t, 's> {
     fn anywhere(&mut self, from: usize) {
         for at in from..self.tokens.len() {
             let before = at.checked_sub(1).and_then(|before| self.tokens.get(before));
-            let is_part = before.is_some_and(|before| {
-                let is_word = |word: &&str| before.is_word(word);
-                before.is_mark(",")
-                    || before.is_mark(".")
-                    || NOT_BEFORE_A_VERB.iter().any(|w| is_word(&w))
-            });
-            if !is_part {
+            if !before.is_some_and(makes_a_part) {
                 self.verb(at);
             }
         }
@@ -185,8 +179,7 @@ impl<'t, 's> Reader<'t, 's> {
             let of_analyze = |option: &&[Token<'_>]| option.first().is_some_and(is_analyze);
             let last = options
                 .split(|token| token.is_mark(","))
-                .filter(of_analyze)
-                .next_back()?;
+                .rfind(of_analyze)?;
             return (!last.get(1).is_some_and(is_off)).then_some(end);
         }
         let is_analyzed = self.tokens.get(at).is_some_and(is_analyze);
@@ -347,6 +340,12 @@ impl<'t, 's> Reader<'t, 's> {
         }
         Some((token.name(self.dialect)?, at + 1))
     }
+}
+
+/// Whether what follows it is a part of something, and begins no statement.
+fn makes_a_part(token: &Token<'_>) -> bool {
+    let is_before = NOT_BEFORE_A_VERB.iter().any(|word| token.is_word(word));
+    is_before || token.is_mark(",") || token.is_mark(".")
 }
 
 fn is_analyze(token: &Token<'_>) -> bool {

@@ -39,6 +39,7 @@ impl Recorder {
         payloads: Vec<Payload>,
         xid: Option<i64>,
     ) -> Result<(), AuditError> {
+        self.retry_point = None;
         self.transaction.note_xid(xid);
         match self.transaction.keep(payloads) {
             Some(payloads) => {
@@ -68,6 +69,7 @@ impl Recorder {
         mut record: Record,
         xid: Option<i64>,
     ) -> Result<(), AuditError> {
+        self.retry_point = None;
         record.transaction = Some(self.place());
         let payload = self.auditor.encode(record)?;
         self.transaction.note_xid(xid);
@@ -79,12 +81,14 @@ impl Recorder {
 
     /// Counts records that are stored now, in the open transaction.
     pub(crate) fn pass(&mut self, records: usize, xid: Option<i64>) {
+        self.retry_point = None;
         self.transaction.note_xid(xid);
         self.transaction.pass(records);
     }
 
     /// Encodes an event that is stored now.
     pub(crate) fn number_event(&mut self, mut record: Record) -> Result<Payload, AuditError> {
+        self.retry_point = None;
         record.transaction = Some(self.place());
         let payload = self.auditor.encode(record)?;
         self.transaction.pass(1);
@@ -100,6 +104,7 @@ impl Recorder {
         payloads: Vec<Payload>,
         writer: i64,
     ) -> Result<(), AuditError> {
+        self.retry_point = None;
         let identified = self.transaction.identified();
         let (Some((transaction, xid)), Some(origin)) = (identified, &self.server) else {
             return Err(AuditError::PreparedNeedsPostgres);

@@ -58,6 +58,7 @@ impl Relations {
     }
 
     /// What was told about the table of this model is true no longer.
+    #[cfg(feature = "postgres")]
     pub(crate) fn forget<M: 'static>(&mut self) {
         self.known
             .retain(|(model, _), _| *model != TypeId::of::<M>());

@@ -34,7 +34,6 @@ use crate::connection::RawConnection;
 use crate::model::{AuditedBy, AuditedModel, AuditedRow};
 use crate::relation::Write;
 use select::InsertFromSelect;
-#[cfg(feature = "sqlite")]
 pub(super) use select::rendered;
 
 /// Inserts rows and records each of them; stands where `diesel::insert_into` stood.

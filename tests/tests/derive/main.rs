@@ -7,6 +7,7 @@ mod generics;
 mod keys;
 mod model;
 mod schema;
+mod serde_attributes;
 mod support;
 mod updated_at;
 mod values;

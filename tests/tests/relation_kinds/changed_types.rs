@@ -1,6 +1,6 @@
 //! A column gets another type while a pooled connection lives: plain Diesel prepares its UPDATE anew.
 
-use audit_diesel::{Auditable, audited};
+use audit_diesel::{AuditEvent, Auditable, Auditor, Delivery, audited};
 use audit_tests::app::postgres::{App, Conn, app};
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
@@ -120,6 +120,50 @@ fn a_transaction_keeps_what_it_was_begun_with() {
         })
         .unwrap();
     assert_eq!(isolation, "serializable");
+}
+
+/// Outside of a transaction such a statement opens one.
+#[test]
+fn a_statement_that_stores_its_records_itself_goes_on_too() {
+    let app = things();
+    let auditor = Auditor::builder()
+        .queue(app.queue.clone())
+        .delivery(Delivery::Transactional)
+        .build()
+        .unwrap();
+    let conn = &mut app.guard.connection();
+    auditor.attach(conn);
+    assert_eq!(insert(conn, 1), Ok(1));
+    run_all(conn, 2);
+    retype(&app);
+    assert_eq!(update(conn), Ok(1));
+    run_all(conn, 3);
+    let stored = diesel::sql_query("SELECT 1 FROM audit_logs").execute(conn);
+    assert_eq!(stored, Ok(8));
+}
+
+/// Its record would be lost with the beginning of the transaction.
+#[test]
+fn a_transaction_that_holds_an_event_is_not_begun_again() {
+    let app = things();
+    let auditor = Auditor::builder()
+        .queue(app.queue.clone())
+        .delivery(Delivery::Transactional)
+        .build()
+        .unwrap();
+    let conn = &mut app.guard.connection();
+    auditor.attach(conn);
+    assert_eq!(insert(conn, 1), Ok(1));
+    run_all(conn, 2);
+    retype(&app);
+    let ended = conn.transaction(|conn| {
+        auditor.record_in(conn, AuditEvent::new("login")).unwrap();
+        update(conn)
+    });
+    let events = diesel::sql_query("SELECT 1 FROM audit_logs WHERE action = 'login'").execute(conn);
+    assert_eq!(events, Ok(usize::from(ended.is_ok())), "{ended:?}");
+    // And not for good.
+    assert_eq!(conn.transaction(update), Ok(1));
 }
 
 /// What was done before the savepoint stays done.

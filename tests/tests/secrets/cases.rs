@@ -39,6 +39,10 @@ fn context() -> AuditContext {
         .with("endpoint", PLAIN)
         .with("api_key", format!("{SECRET}-in-context"))
         .with("iban", format!("{SECRET}-in-context"))
+        .request_id(format!("Bearer {SECRET}"))
+        .organization(format!("token={SECRET}"))
+        .with("set-cookie", SECRET)
+        .with("url", format!("https://app:{SECRET}@example.org"))
         .with(
             "headers",
             json!({"x-auth-token": SECRET, "deep": [{"iban": SECRET}]}),
@@ -50,6 +54,7 @@ fn event() -> AuditEvent {
         .resource("vaults", 1)
         .with("user", PLAIN)
         .with("password", format!("{SECRET}-in-event"))
+        .with("note", format!("Login {{ password: \"{SECRET}\" }}"))
         .with(
             "payer",
             json!({"IBAN": SECRET, "cards": [{"card_number": SECRET}]}),
@@ -112,7 +117,8 @@ fn write_secrets(conn: &mut Conn, auditor: &Auditor, places: &mut Places) -> Que
     diesel::update(vaults::table)
         .set(vaults::payer_iban.eq(format!("{SECRET}-raw")))
         .execute(conn)?;
-    exempt(conn, PLAIN, |conn| conn.batch_execute(&raw))?;
+    let reason = format!("{PLAIN}: the server said authorization=\"{SECRET}\"");
+    exempt(conn, &reason, |conn| conn.batch_execute(&raw))?;
     audited::delete(vaults::table.filter(vaults::pin.eq(format!("{SECRET}-raw")))).execute(conn)?;
     Ok(())
 }

@@ -7,15 +7,26 @@ use diesel::sql_types::Text;
 
 use crate::relation::{Obstacle, Relation, RelationKind};
 
+/// What SQLite keeps of a schema; `pragma_table_list` is younger than RETURNING.
+fn of_schema(schema: &str, place: u8) -> String {
+    format!(
+        "SELECT {place} AS place, name, \
+         CASE WHEN sql LIKE 'CREATE VIRTUAL%' THEN 'virtual' ELSE type END AS kind \
+         FROM {schema}.sqlite_master WHERE type IN ('table', 'view')"
+    )
+}
+
 /// Asks what the relation of this name is, which stands in backticks, behind its schema's where it has
 /// one. Temporary tables shadow others.
 pub(crate) fn relation(table: &str, conn: &mut SqliteConnection) -> QueryResult<Relation> {
     let (schema, name) = names(table);
-    let question = sql::<Text>("SELECT type FROM pragma_table_list WHERE name = ")
+    let schemas = match schema {
+        Some(schema) => of_schema(&schema, 0),
+        None => [of_schema("temp", 0), of_schema("main", 1)].join(" UNION ALL "),
+    };
+    let question = sql::<Text>(&format!("SELECT kind FROM ({schemas}) WHERE name = "))
         .bind::<Text, _>(name)
-        .sql(" COLLATE NOCASE AND schema = coalesce(nullif(")
-        .bind::<Text, _>(schema)
-        .sql(", ''), schema) COLLATE NOCASE ORDER BY schema = 'temp' DESC, schema = 'main' DESC LIMIT 1");
+        .sql(" COLLATE NOCASE ORDER BY place LIMIT 1");
     let answer: Option<String> = question.get_result(conn).optional()?;
     Ok(decided(answer.as_deref()))
 }
@@ -38,16 +49,14 @@ fn decided(kind: Option<&str>) -> Relation {
     }
 }
 
-/// The schema and the name in `` `schema`.`name` ``.
-fn names(table: &str) -> (String, String) {
-    let bare = |name: &str| {
-        let inside = name.strip_prefix('`').and_then(|it| it.strip_suffix('`'));
-        inside.unwrap_or(name).replace("``", "`")
+/// The schema, in its backticks, and the bare name in `` `schema`.`name` ``.
+fn names(table: &str) -> (Option<String>, String) {
+    let (schema, name) = match table.split_once("`.`") {
+        Some((schema, name)) => (Some(format!("{schema}`")), format!("`{name}")),
+        None => (None, table.to_owned()),
     };
-    match table.split_once("`.`") {
-        Some((schema, name)) => (bare(&format!("{schema}`")), bare(&format!("`{name}"))),
-        None => (String::new(), bare(table)),
-    }
+    let bare = name.strip_prefix('`').and_then(|it| it.strip_suffix('`'));
+    (schema, bare.unwrap_or(&name).replace("``", "`"))
 }
 
 #[cfg(test)]
@@ -56,11 +65,10 @@ mod tests {
 
     #[test]
     fn names_lose_their_quotes() {
-        let names = |table| {
-            let (schema, name) = names(table);
-            format!("{schema}|{name}")
-        };
-        assert_eq!(names("`users`"), "|users");
-        assert_eq!(names("`temp`.`us``ers`"), "temp|us`ers");
+        assert_eq!(names("`users`"), (None, "users".to_owned()));
+        assert_eq!(
+            names("`temp`.`us``ers`"),
+            (Some("`temp`".to_owned()), "us`ers".to_owned())
+        );
     }
 }
