@@ -39,8 +39,11 @@ use transaction::TransactionBuffer;
 /// The auditor's part on a connection, put there as Diesel's `Instrumentation`.
 pub(crate) struct Recorder {
     auditor: Auditor,
-    /// What was to see the events before the auditor came.
+    /// What else is to see the events.
     chained: Option<Box<dyn Instrumentation>>,
+    /// Those of auditors that were attached before, while they wait for the end of the open
+    /// transaction with records of theirs.
+    retired: Vec<Recorder>,
     /// Set while an audited statement runs.
     holds_panics: bool,
     /// What the chained instrumentation panicked with meanwhile.
@@ -62,7 +65,7 @@ pub(crate) struct Recorder {
     /// Set once it is known that the connection is about to be closed.
     closing: bool,
     /// Set once another auditor runs the audited statements, which look raw here.
-    retired: bool,
+    is_retired: bool,
     /// What the guard knows about this connection.
     watch: Watch,
     /// The writes of the query that runs now which should have been audited.
@@ -98,12 +101,22 @@ impl Recorder {
         chained: Option<Box<dyn Instrumentation>>,
     ) -> Self {
         let max_bytes = auditor.max_transaction_bytes();
+        let transaction = TransactionBuffer::new(dialect, max_bytes, depth);
+        Self::with(auditor, transaction, chained)
+    }
+
+    fn with(
+        auditor: Auditor,
+        transaction: TransactionBuffer,
+        chained: Option<Box<dyn Instrumentation>>,
+    ) -> Self {
         Self {
             auditor,
             chained,
+            retired: Vec::new(),
             holds_panics: false,
             held_panic: None,
-            transaction: TransactionBuffer::new(dialect, max_bytes, depth),
+            transaction,
             running: Vec::new(),
             failed: false,
             refused_whole: false,
@@ -111,7 +124,7 @@ impl Recorder {
             own_statement: Arc::default(),
             asking: false,
             closing: false,
-            retired: false,
+            is_retired: false,
             watch: Watch::default(),
             raw_writes: Vec::new(),
             exempt: Arc::default(),
@@ -144,11 +157,30 @@ impl Recorder {
     /// The connection is about to be closed, for sure.
     pub(crate) fn closes(&mut self) {
         self.closing = true;
+        self.retired.iter_mut().for_each(Self::closes);
     }
 
-    /// Leaves the guard to another auditor's recorder, and only waits for the transaction's end.
-    pub(crate) fn retire(&mut self) {
-        self.retired = true;
+    /// Hands the connection over to another auditor, which takes part in the open transaction from now
+    /// on. Records that wait for its end stay with the auditor that they are of.
+    pub(crate) fn take_over(&mut self, auditor: Auditor) {
+        let transaction = self.transaction.joined(auditor.max_transaction_bytes());
+        let mut next = Self::with(auditor, transaction, self.chained.take());
+        // What is known of the connection, whoever audits it.
+        next.exempt = Arc::clone(&self.exempt);
+        next.server = self.server.clone();
+        next.server_asked = self.server_asked;
+        next.prepared_forms = std::mem::take(&mut self.prepared_forms);
+        next.retired = std::mem::take(&mut self.retired);
+        let mut before = std::mem::replace(self, next);
+        if before.pending().next().is_some() {
+            before.is_retired = true;
+            self.retired.push(before);
+        }
+    }
+
+    /// Passes events on to this from now on, and no longer to what saw them before.
+    pub(crate) fn chain(&mut self, chained: Option<Box<dyn Instrumentation>>) {
+        self.chained = chained;
     }
 
     pub(crate) fn auditor(&self) -> &Auditor {
@@ -312,6 +344,30 @@ impl Recorder {
     }
 }
 
+impl Recorder {
+    /// Those of auditors that were attached before only wait for the transaction's end. The guard is
+    /// the present one's, which knows the audited statements as its own.
+    fn pass_to_retired(&mut self, event: &InstrumentationEvent<'_>) {
+        for recorder in &mut self.retired {
+            recorder.observe(event);
+        }
+        self.retired.retain(|it| it.pending().next().is_some());
+    }
+
+    /// The database says whether a transaction is open.
+    fn told_whether_open(&mut self, open: bool) {
+        for recorder in &mut self.retired {
+            recorder.told_whether_open(open);
+        }
+        if open {
+            self.transaction.still_open();
+        } else {
+            let ended = self.transaction.ended_unseen();
+            self.settle(ended);
+        }
+    }
+}
+
 /// Runs a statement of ours, whose SQL needs no reading.
 pub(crate) fn own<C: Connection, T>(conn: &mut C, run: impl FnOnce(&mut C) -> T) -> T {
     let _own = Recorder::of(conn).map(|recorder| recorder.own_statement());
@@ -324,6 +380,7 @@ impl Instrumentation for Recorder {
             return;
         }
         self.observe(&event);
+        self.pass_to_retired(&event);
         self.pass_on(event);
     }
 }

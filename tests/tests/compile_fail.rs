@@ -37,6 +37,10 @@ fn messages() {
         "schema_models",
         "schema_columns",
         "statements",
+        "connections",
+        "not_yet",
+        "aggregates",
+        "globs",
     ] {
         cases.compile_fail(format!("ui/{case}.rs"));
     }

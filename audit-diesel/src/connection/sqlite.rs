@@ -5,7 +5,7 @@ use diesel::result::{Error, QueryResult};
 use diesel::sqlite::SqliteConnection;
 
 use super::atomic::{in_transaction, uncaught, within_savepoint};
-use super::{AuditedConnection, EntriesToStore, RawConnection, RelationFacts};
+use super::{AuditedConnection, EntriesToStore, RawConnection, RelationFacts, sqlite_version};
 use crate::recorder::Recorder;
 use crate::statement;
 use crate::store::sqlite::insert;
@@ -42,6 +42,10 @@ impl RawConnection for SqliteConnection {
         // A statement that fails leaves the transaction as it was, with what ran before it: so a
         // change and its record need a savepoint around both.
         uncaught(|panics| within_savepoint(self, |conn| panics.turned_into_errors(|| run(conn))))
+    }
+
+    fn check_supported(&mut self) -> QueryResult<()> {
+        sqlite_version::check(self)
     }
 
     fn store_records(&mut self, entries: &EntriesToStore) -> QueryResult<()> {

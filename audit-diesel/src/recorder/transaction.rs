@@ -48,6 +48,17 @@ impl TransactionBuffer {
         }
     }
 
+    /// A buffer for another auditor on the same connection, which takes part in the open transaction
+    /// from now on.
+    pub(super) fn joined(&self, max_bytes: usize) -> Self {
+        Self {
+            dialect: self.dialect,
+            max_bytes,
+            open: self.open.as_ref().map(Open::joined),
+            perhaps_open: self.perhaps_open,
+        }
+    }
+
     pub(super) fn dialect(&self) -> Dialect {
         self.dialect
     }

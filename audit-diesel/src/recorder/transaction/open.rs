@@ -99,6 +99,30 @@ impl Open {
         self.unheard = false;
     }
 
+    /// The same transaction, as seen by another auditor that comes now: it holds no records yet.
+    pub(super) fn joined(&self) -> Self {
+        let savepoint = |it: &Savepoint| Savepoint {
+            name: it.name.clone(),
+            payloads: 0,
+            prepared: 0,
+            records: 0,
+            writer: it.writer,
+        };
+        Self {
+            xid: self.xid,
+            had_failure: self.had_failure,
+            savepoints: self.savepoints.iter().map(savepoint).collect(),
+            unsure_of_savepoints: self.unsure_of_savepoints,
+            aborted: self.aborted,
+            aborted_surely: self.aborted_surely,
+            unheard: self.unheard,
+            #[cfg(feature = "sqlite")]
+            write_lock: self.write_lock,
+            doubt: self.doubt.map(Doubt::without_records),
+            ..Self::new(self.opened_by_savepoint)
+        }
+    }
+
     pub(super) fn savepoint(&mut self, name: &str) {
         self.savepoints.push(Savepoint {
             name: name.to_owned(),
