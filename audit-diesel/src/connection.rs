@@ -102,6 +102,10 @@ pub trait RawConnection: LoadConnection<Backend: AuditedBackend> + 'static {
     #[doc(hidden)]
     fn server_identity(&mut self) -> QueryResult<Option<String>>;
 
+    /// Which database this is, by a name that no other has.
+    #[doc(hidden)]
+    fn database_identity(&mut self) -> QueryResult<Option<String>>;
+
     /// What the relation is that a table name means here, as it stands in SQL, to a model with this
     /// key.
     #[doc(hidden)]

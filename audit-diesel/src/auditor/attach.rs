@@ -1,6 +1,6 @@
 //! Puts the auditor's recorder on connections.
 
-use audit_core::Record;
+use audit_core::{QueueOwner, Record};
 use diesel::connection::{Connection, Instrumentation, TransactionManager};
 
 use super::{AuditedBackend, Auditor, AuditorCustomizer};
@@ -92,6 +92,7 @@ impl Auditor {
         }
         if depth == 0 {
             learn_server(conn);
+            self.learn_database(conn);
         }
     }
 
@@ -151,6 +152,20 @@ impl Auditor {
                  `set_instrumentation` has taken it away, and nothing was recorded since; use \
                  `auditor.attach_chained(&mut conn, Some(…))` to add another instrumentation"
             );
+        }
+    }
+
+    /// Most trails are in the database of the audited tables: unless something better is known, the
+    /// records that go to a shared queue are taken to be for that one.
+    fn learn_database<C: RawConnection>(&self, conn: &mut C) {
+        let queue = &self.shared.queue;
+        if !queue.wants_owner() {
+            return;
+        }
+        if let Ok(Some(name)) = own(conn, RawConnection::database_identity) {
+            let is_certain = false;
+            // Whoever knows better was heard meanwhile.
+            let _ = queue.belong_to(&QueueOwner { name, is_certain });
         }
     }
 

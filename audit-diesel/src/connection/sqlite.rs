@@ -1,7 +1,10 @@
 //! SQLite: a statement outside of a transaction gets one, and its changes are recorded while the
 //! database is still locked against other writers.
 
+use diesel::dsl::sql;
+use diesel::query_dsl::RunQueryDsl;
 use diesel::result::{Error, QueryResult};
+use diesel::sql_types::{Nullable, Text};
 use diesel::sqlite::SqliteConnection;
 
 use super::atomic::{in_transaction, uncaught, within_savepoint};
@@ -54,6 +57,12 @@ impl RawConnection for SqliteConnection {
 
     fn server_identity(&mut self) -> QueryResult<Option<String>> {
         Ok(None)
+    }
+
+    /// What the migrations have written into the file.
+    fn database_identity(&mut self) -> QueryResult<Option<String>> {
+        const IDENTITY: &str = "'sqlite ' || (SELECT id FROM audit_identity)";
+        diesel::select(sql::<Nullable<Text>>(IDENTITY)).get_result(self)
     }
 
     fn relation(&mut self, table: &str, _: &[&str]) -> QueryResult<RelationFacts> {

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use audit_core::{Queue, QueueError, SigningKey};
+use audit_core::{Queue, QueueError, QueueOwner, SigningKey};
 use diesel::r2d2::{ConnectionManager, Pool};
 
 use super::error::discreet;
@@ -79,10 +79,14 @@ impl<C: AuditStore> ConsumerBuilder<C> {
             })?;
         C::check_tables(&mut conn)?;
         let database_warnings = C::warnings(&mut conn).unwrap_or_default();
+        if let Ok(Some(name)) = C::database_identity(&mut conn) {
+            let is_certain = true;
+            self.queue.belong_to(&QueueOwner { name, is_certain })?;
+        }
         drop(conn);
         checks::say(&database_warnings);
         // A panic of it is seen again by the thread, which says so.
-        match panics::caught(|| self.queue.len()) {
+        match panics::caught(|| self.queue.claim().and_then(|()| self.queue.len())) {
             Ok(Err(QueueError::Unavailable { .. })) | Ok(Ok(_)) | Err(_) => {}
             Ok(Err(error)) => return Err(error.into()),
         }

@@ -214,6 +214,10 @@ impl Backend for PgConnection {
         RawConnection::server_identity(self)
     }
 
+    fn database_identity(&mut self) -> QueryResult<Option<String>> {
+        RawConnection::database_identity(self)
+    }
+
     fn transaction_status(&mut self, xid: i64) -> QueryResult<TransactionStatus> {
         // An id that this server has not given out yet is an error: another server's transaction.
         let status = self.transaction(|conn| {

@@ -129,6 +129,10 @@ impl Backend for SqliteConnection {
         RawConnection::server_identity(self)
     }
 
+    fn database_identity(&mut self) -> QueryResult<Option<String>> {
+        RawConnection::database_identity(self)
+    }
+
     /// SQLite's COMMIT cannot be lost halfway: nothing is in doubt.
     fn transaction_status(&mut self, _xid: i64) -> QueryResult<TransactionStatus> {
         Ok(TransactionStatus::Unknown)

@@ -85,6 +85,9 @@ pub trait Backend: Connection {
     /// Which server this is, where transactions have ids that it can be asked about.
     fn server_identity(&mut self) -> QueryResult<Option<String>>;
 
+    /// Which database this is, where it can tell.
+    fn database_identity(&mut self) -> QueryResult<Option<String>>;
+
     /// What became of a transaction whose COMMIT nobody saw the end of.
     fn transaction_status(&mut self, xid: i64) -> QueryResult<TransactionStatus>;
 

@@ -1,2 +1,3 @@
 DROP TABLE audit_quarantine;
 DROP TABLE audit_logs;
+DROP TABLE audit_identity;
