@@ -126,6 +126,16 @@ pub enum AuditError {
         /// What the database said.
         reason: String,
     },
+    /// The role of the connection may not insert into `audit_logs`, so its change is not kept either.
+    #[error(
+        "the audit record could not be stored ({reason}), so its change is not kept either: the \
+         connection's role needs INSERT on `audit_logs`; let the owner run `GRANT INSERT ON audit_logs \
+         TO` this role"
+    )]
+    TrailForbidden {
+        /// What the database said.
+        reason: String,
+    },
     /// The database failed while it stored a record; an audited statement returns the error
     /// itself.
     #[error("the audit record could not be stored: {0}")]

@@ -25,6 +25,8 @@ use diesel::connection::{Connection, Instrumentation, InstrumentationEvent};
 
 use crate::AuditError;
 use crate::auditor::Auditor;
+#[cfg(feature = "sqlite")]
+use crate::connection::{OpenTurn, Turns};
 use crate::exempt::Exempt;
 use crate::guard::{RawWrite, Watch};
 use crate::panics;
@@ -81,6 +83,18 @@ pub(crate) struct Recorder {
     relations: Relations,
     /// Where a statement that failed can be tried again from.
     retry_point: Option<RetryPoint>,
+    /// Who writes when, where a consumer may write to the same file.
+    #[cfg(feature = "sqlite")]
+    turns: FileTurns,
+}
+
+/// What the open transaction has to do with those of a consumer in the same file.
+#[cfg(feature = "sqlite")]
+#[derive(Default)]
+struct FileTurns {
+    turns: Option<Arc<Turns>>,
+    /// The turn of the transaction that is open, or about to begin.
+    open: Option<OpenTurn>,
 }
 
 /// Says that the queries that run are ours, until it is dropped, by a panic too.
@@ -133,6 +147,8 @@ impl Recorder {
             prepared_forms: PreparedForms::default(),
             relations: Relations::default(),
             retry_point: None,
+            #[cfg(feature = "sqlite")]
+            turns: FileTurns::default(),
         }
     }
 
@@ -230,6 +246,32 @@ impl Recorder {
     /// The number of the record that comes next in the transaction.
     pub(crate) fn next_place(&self) -> u32 {
         self.transaction.next_place()
+    }
+
+    /// Has the connection's transactions take turns with a consumer's, or not.
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn set_turns(&mut self, turns: Option<Arc<Turns>>) -> Option<Arc<Turns>> {
+        std::mem::replace(&mut self.turns.turns, turns)
+    }
+
+    /// Waits for its turn where a transaction is about to begin, and gives it up where none is open.
+    #[cfg(feature = "sqlite")]
+    fn take_turns(&mut self, event: &InstrumentationEvent<'_>) {
+        if self.turns.turns.is_none() && self.turns.open.is_none() {
+            return;
+        }
+        let is_open = self.transaction.is_open();
+        match event {
+            InstrumentationEvent::StartQuery { .. } if !is_open => {
+                let begins =
+                    |control: &Control| matches!(control, Control::Begin | Control::Savepoint(_));
+                if self.turns.open.is_none() && self.running.iter().any(begins) {
+                    self.turns.open = self.turns.turns.as_ref().map(Turns::begin);
+                }
+            }
+            InstrumentationEvent::FinishQuery { .. } if !is_open => self.turns.open = None,
+            _ => {}
+        }
     }
 
     /// The records that wait for COMMIT.
@@ -380,6 +422,8 @@ impl Instrumentation for Recorder {
             return;
         }
         self.observe(&event);
+        #[cfg(feature = "sqlite")]
+        self.take_turns(&event);
         self.pass_to_retired(&event);
         self.pass_on(event);
     }

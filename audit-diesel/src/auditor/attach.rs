@@ -18,6 +18,10 @@ impl Auditor {
     /// same connection changes nothing. Inside a transaction that Diesel opened it joins that one; a
     /// transaction that raw SQL opened before cannot be seen: attach first.
     ///
+    /// A SQLite connection that waits for no lock (`busy_timeout` is 0, which is SQLite's default) is made
+    /// to wait for up to 5 s: a consumer may be writing to the same file. Set it to anything else
+    /// before, or after, to have that instead.
+    ///
     /// Where another auditor is attached, this one takes its place, and what that one passed events on
     /// to. Records of the open transaction stay with the auditor that they are of.
     ///
@@ -90,6 +94,7 @@ impl Auditor {
         if let Err(error) = conn.check_supported() {
             tracing::error!(%error, "audited statements will fail on this connection");
         }
+        conn.attached();
         if depth == 0 {
             learn_server(conn);
             self.learn_database(conn);
