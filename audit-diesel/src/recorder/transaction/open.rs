@@ -212,5 +212,9 @@ impl Open {
 
 /// PostgreSQL cuts names at 63 bytes.
 fn as_postgres_cuts(name: &str) -> &str {
-    &name[..name.floor_char_boundary(63)]
+    let mut end = name.len().min(63);
+    while !name.is_char_boundary(end) {
+        end -= 1;
+    }
+    &name[..end]
 }
