@@ -197,6 +197,7 @@ fn names_inside(value: &Value, words: &[&str]) -> bool {
 }
 
 #[cfg(test)]
+#[expect(clippy::expect_used, reason = "tests")]
 mod tests {
     use serde_json::{Value, json};
 

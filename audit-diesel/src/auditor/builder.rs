@@ -19,11 +19,7 @@ pub struct AuditorBuilder {
     #[cfg(feature = "journal")]
     journal: Option<JournalAt>,
     #[cfg(all(feature = "redis", feature = "journal"))]
-    confirm: Option<(
-        Box<dyn crate::consumer::Fates>,
-        Box<dyn crate::consumer::Judge>,
-        Box<dyn crate::consumer::Fates>,
-    )>,
+    confirm: Option<crate::queue::Confirmation>,
     #[cfg(feature = "journal")]
     judge: Option<Box<dyn crate::consumer::Judge>>,
     #[cfg(all(feature = "redis", feature = "journal"))]
@@ -207,11 +203,12 @@ impl AuditorBuilder {
     ) -> Self {
         #[cfg(feature = "redis")]
         {
-            self.confirm = Some((
-                Box::new(crate::consumer::PoolFates::new(pool.clone())),
-                Box::new(crate::consumer::PoolJudge::new(pool.clone())),
-                Box::new(crate::consumer::PoolFates::new(pool.clone())),
-            ));
+            self.confirm = Some(crate::queue::Confirmation {
+                fates: Box::new(crate::consumer::PoolFates::new(pool.clone())),
+                judge: Box::new(crate::consumer::PoolJudge::new(pool.clone())),
+                database: Box::new(crate::consumer::PoolFates::new(pool.clone())),
+                grace: open::DEFAULT_CONFIRM_AFTER,
+            });
         }
         self.judge = Some(Box::new(crate::consumer::PoolJudge::new(pool)));
         self

@@ -25,7 +25,7 @@ const DEFAULT_BUFFER_BYTES: usize = 64 << 20;
 const CALLERS_TIMEOUT: std::time::Duration = std::time::Duration::from_millis(250);
 
 #[cfg(all(feature = "redis", feature = "journal"))]
-const DEFAULT_CONFIRM_AFTER: std::time::Duration = std::time::Duration::from_secs(5);
+pub(super) const DEFAULT_CONFIRM_AFTER: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// What a record may grow by after the auditor has measured it.
 #[cfg(any(feature = "redis", feature = "journal"))]
@@ -45,13 +45,10 @@ impl AuditorBuilder {
         match (target, journal) {
             (Some(target), Some(journal)) => {
                 say(&journal.warnings().unwrap_or_default());
-                let grace = self.confirm_after.unwrap_or(DEFAULT_CONFIRM_AFTER);
                 let spill_bytes = self.memory_bytes();
-                let confirmation = self.confirm.map(|(fates, judge, database)| Confirmation {
-                    fates,
-                    judge,
-                    database,
-                    grace,
+                let confirmation = self.confirm.map(|asked| Confirmation {
+                    grace: self.confirm_after.unwrap_or(asked.grace),
+                    ..asked
                 });
                 started(ForwardedQueue::start(
                     journal,
