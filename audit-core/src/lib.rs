@@ -27,8 +27,8 @@ pub use context::{
 pub use encode::{ChangeEncoder, EncodedRow};
 pub use event::AuditEvent;
 pub use queue::{
-    Backlog, Batch, MemoryQueue, Payload, Queue, QueueError, QueueStatus, Warning, Whole,
-    WorkerState, WorkerStatus,
+    Backlog, Batch, MemoryQueue, Payload, Queue, QueueError, QueueOwner, QueueStatus, Warning,
+    Whole, WorkerState, WorkerStatus,
 };
 pub use record::{Outcome, Record, TransactionRef, Unsettled};
 pub use secret::{EXTRA_SECRET_WORDS, SECRET_WORDS, looks_secret, names_one_of, names_secret};

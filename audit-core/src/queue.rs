@@ -94,6 +94,15 @@ impl Batch {
     }
 }
 
+/// The audit database that a queue's records are for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueueOwner {
+    /// A name that no other database has.
+    pub name: String,
+    /// Whether it is the one that records are stored in, and not only the one that they come from.
+    pub is_certain: bool,
+}
+
 /// Carries payloads from those who push to one who peeks and acknowledges.
 ///
 /// Nothing is taken out to be worked on: [`peek`](Self::peek) looks, [`ack`](Self::ack) removes
@@ -177,6 +186,33 @@ pub trait Queue: Send + Sync + 'static {
     fn may_hold(&self, payload: &Payload) -> Result<bool, QueueError> {
         let _ = payload;
         self.is_empty().map(|empty| !empty)
+    }
+
+    /// Whether the queue's place may be shared by applications that know nothing of each other, and
+    /// nobody has [said](Self::belong_to) yet whose records it carries.
+    fn wants_owner(&self) -> bool {
+        false
+    }
+
+    /// Says whose records the queue carries, so that it can refuse a place that is another one's. It
+    /// asks no server.
+    ///
+    /// # Errors
+    ///
+    /// [`QueueError::Misconfigured`] where it was told otherwise before.
+    fn belong_to(&self, owner: &QueueOwner) -> Result<(), QueueError> {
+        let _ = owner;
+        Ok(())
+    }
+
+    /// Makes sure that the queue's place is its owner's, and makes it so where it is nobody's yet.
+    ///
+    /// # Errors
+    ///
+    /// [`QueueError::Misconfigured`] where it is another one's, [`QueueError::Unavailable`] and its
+    /// like where nobody can tell now.
+    fn claim(&self) -> Result<(), QueueError> {
+        Ok(())
     }
 
     /// Waits until everything that was pushed before the call can be peeked. A queue with a

@@ -5,8 +5,16 @@ mod atomic;
 mod postgres;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+#[cfg(feature = "sqlite")]
+mod sqlite_version;
+#[cfg(feature = "sqlite")]
+mod turns;
 
 pub(crate) use atomic::within_savepoint;
+#[cfg(feature = "sqlite")]
+pub(crate) use sqlite::{busy_timeout, turns_of};
+#[cfg(feature = "sqlite")]
+pub(crate) use turns::{ConsumerTurn, OpenTurn, Turns};
 
 use diesel::Connection;
 use diesel::connection::LoadConnection;
@@ -20,7 +28,44 @@ use crate::store::EntryToStore;
 /// A connection that audited statements run on: Diesel's own, or one behind a pool.
 ///
 /// Implement it for a connection type of your own that wraps one of Diesel's; it has to pass
-/// [`instrumentation`](Connection::instrumentation) on to the wrapped one.
+/// [`instrumentation`](Connection::instrumentation) on to the wrapped one. An enum with
+/// `#[derive(MultiConnection)]` wraps one or the other: match on it, and run the statement on the
+/// connection inside.
+///
+/// ```
+/// # #[cfg(feature = "sqlite")]
+/// # mod example {
+/// # include!("../docs/accounts.rs");
+/// use audit_diesel::AuditedConnection;
+/// use diesel::result::QueryResult;
+///
+/// /// For a `SqliteConnection` and for one from a pool.
+/// fn close<C>(conn: &mut C, id: i32) -> QueryResult<usize>
+/// where
+///     C: AuditedConnection<Raw = SqliteConnection>,
+/// {
+///     audited::update(accounts::table.find(id)).set(accounts::closed.eq(true)).execute(conn)
+/// }
+/// # pub fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// #     let (_, mut conn) = accounts_in_memory()?;
+/// #     assert_eq!(close(&mut conn, 1)?, 0);
+/// #     Ok(())
+/// # }
+/// # }
+/// # #[cfg(feature = "sqlite")]
+/// # example::main().unwrap();
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "audited statements do not run on `{Self}`: pass Diesel's own connection, a `PgConnection` or \
+               a `SqliteConnection`, or one from an r2d2 pool",
+    label = "not a connection that can be audited",
+    note = "of an enum with `#[derive(MultiConnection)]`, match on it and run the statement on the \
+            connection inside",
+    note = "connections of diesel_async are not supported yet: run the statement on a connection of Diesel's, \
+            by `spawn_blocking` or `interact`",
+    note = "a function over any connection asks for `AuditedConnection<Raw = PgConnection>`",
+    note = "for a type of your own that wraps one of Diesel's, implement `AuditedConnection`"
+)]
 pub trait AuditedConnection: Connection<Backend: AuditedBackend> {
     /// Diesel's connection that does the work.
     type Raw: RawConnection<Backend = Self::Backend>;
@@ -35,6 +80,11 @@ pub trait RawConnection: LoadConnection<Backend: AuditedBackend> + 'static {
     #[doc(hidden)]
     const COUNTS_ROWS_OF_VIEWS: bool;
 
+    /// Prepares the connection for a consumer that writes to the same database, once an auditor is
+    /// attached.
+    #[doc(hidden)]
+    fn attached(&mut self) {}
+
     /// Runs an audited statement: what it changes is recorded before another connection can change
     /// the same rows, so that times follow the order of commits.
     #[doc(hidden)]
@@ -48,6 +98,12 @@ pub trait RawConnection: LoadConnection<Backend: AuditedBackend> + 'static {
         run: impl FnOnce(&mut Self) -> QueryResult<T>,
     ) -> QueryResult<T>;
 
+    /// Refuses a database that audited statements cannot run on.
+    #[doc(hidden)]
+    fn check_supported(&mut self) -> QueryResult<()> {
+        Ok(())
+    }
+
     /// Inserts the records of one statement into `audit_logs`.
     #[doc(hidden)]
     fn store_records(&mut self, entries: &EntriesToStore) -> QueryResult<()>;
@@ -56,6 +112,10 @@ pub trait RawConnection: LoadConnection<Backend: AuditedBackend> + 'static {
     /// server gave mean other transactions on another.
     #[doc(hidden)]
     fn server_identity(&mut self) -> QueryResult<Option<String>>;
+
+    /// Which database this is, by a name that no other has.
+    #[doc(hidden)]
+    fn database_identity(&mut self) -> QueryResult<Option<String>>;
 
     /// What the relation is that a table name means here, as it stands in SQL, to a model with this
     /// key.

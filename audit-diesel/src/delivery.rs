@@ -230,6 +230,12 @@ fn store<C: RawConnection>(conn: &mut C, payloads: &[Payload]) -> Result<(), Aud
 fn not_stored(error: Error) -> AuditError {
     let reason = error.to_string();
     match error {
+        // In another language the next one says it as well.
+        Error::DatabaseError(DatabaseErrorKind::Unknown, _)
+            if reason.starts_with("permission denied") =>
+        {
+            AuditError::TrailForbidden { reason }
+        }
         Error::DatabaseError(DatabaseErrorKind::Unknown, _) if reason.contains("audit_logs") => {
             AuditError::TrailUnusable { reason }
         }

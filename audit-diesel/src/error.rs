@@ -108,6 +108,15 @@ pub enum AuditError {
          asked: use `Delivery::Transactional` there"
     )]
     PreparedNeedsPostgres,
+    /// The SQLite that is linked has no RETURNING, which audited statements need. Nothing was written.
+    #[error(
+        "audited statements need SQLite 3.35 or later, and {version} is linked, so nothing was written: \
+         enable the feature `bundled` of audit-diesel, or link a newer libsqlite3"
+    )]
+    SqliteTooOld {
+        /// The version that is linked.
+        version: String,
+    },
     /// The database refused a record that belongs to the transaction, which must be rolled back.
     #[error(
         "the audit record could not be stored ({reason}), so its change is not kept either: roll \
@@ -124,6 +133,16 @@ pub enum AuditError {
          `sqlite::MIGRATIONS`, in this database, and let its user insert into `audit_logs`"
     )]
     TrailUnusable {
+        /// What the database said.
+        reason: String,
+    },
+    /// The role of the connection may not insert into `audit_logs`, so its change is not kept either.
+    #[error(
+        "the audit record could not be stored ({reason}), so its change is not kept either: the \
+         connection's role needs INSERT on `audit_logs`; let the owner run `GRANT INSERT ON audit_logs \
+         TO` this role"
+    )]
+    TrailForbidden {
         /// What the database said.
         reason: String,
     },

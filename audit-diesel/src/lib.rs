@@ -65,6 +65,7 @@
 //! | `postgres`, `sqlite` | the databases that the application's tables and `audit_logs` are in, as for Diesel; at least one |
 //! | `redis` | the queue in a Redis list |
 //! | `journal` | the queue in a SQLite file |
+//! | `bundled` | on by default: where SQLite is used, its own build is linked; without, the system's `libsqlite3`, 3.35 or later |
 
 #![warn(missing_docs)]
 
@@ -120,7 +121,7 @@ pub use queue::{Fsync, Journal, JournalBuilder};
 #[cfg(feature = "redis")]
 pub use queue::{RedisQueue, RedisQueueBuilder};
 pub use schema::{AuditedSchema, Coverage, SchemaTable};
-pub use statement::AuditedSaveChangesDsl;
+pub use statement::{AuditedInsertDsl, AuditedSaveChangesDsl};
 #[cfg(feature = "postgres")]
 pub use store::postgres;
 #[cfg(feature = "sqlite")]
@@ -128,14 +129,28 @@ pub use store::sqlite;
 pub use store::{AuditLog, QuarantinedRecord};
 
 /// Stands where `diesel::` stood: the statements whose changes are recorded.
+///
+/// Write `audited::update(…)`, or import by name: `use audit_diesel::audited::{insert_into, update};`. Two
+/// globs, `use audit_diesel::audited::*;` and `use diesel::*;`, hold the same names, and the one that
+/// stands first wins: the compiler only warns of that where they come from other crates, and a crate
+/// cannot make it more. `#![deny(ambiguous_glob_imports)]` in the application makes it an error.
+///
+/// [`dsl`] has the types of the statements by name, and [`statement`] what they are made of.
 pub mod audited {
-    pub use crate::statement::{delete, insert_into, update};
+    pub use crate::statement::dsl;
+    #[cfg(feature = "sqlite")]
+    pub use crate::statement::dsl::insert_or_ignore_into;
+    pub use crate::statement::dsl::{delete, insert_into, replace_into, update};
 
-    /// The types of audited statements, for signatures that have to name them.
+    /// The types of audited statements, for signatures that have to name them. [`dsl`] has shorter
+    /// names for what a chain of calls makes.
     pub mod statement {
         pub use crate::statement::{
-            Audited, ChangeStatement, IncompleteInsert, IncompleteOnConflict, IncompleteUpdate,
-            TargetTable, UpdateStatement,
+            AllColumns, And, AndFilter, AnyConflict, Audited, Boxed, ChangeStatement,
+            ConflictTarget, Extra, FilteredTarget, IncompleteInsert, IncompleteOnConflict,
+            IncompleteUpdate, Insert, InsertDefaults, InsertFragment, InsertFromSelect,
+            InsertOrIgnore, InsertValues, Mark, OnConflictDoNothing, Returning, ReturningClause,
+            ShowSql, Target, TargetTable, UpdateStatement, WriteMark,
         };
     }
 }

@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use audit_core::{Batch, Payload, Queue, QueueError, QueueStatus, Warning};
+use audit_core::{Batch, Payload, Queue, QueueError, QueueOwner, QueueStatus, Warning};
 
 use crate::auditor::DeliveryCounters;
 use crate::log::{Seldom, log};
@@ -105,6 +105,19 @@ impl Queue for ContainedQueue {
 
     fn may_hold(&self, payload: &Payload) -> Result<bool, QueueError> {
         self.contain("may_hold", |queue| queue.may_hold(payload))
+    }
+
+    fn wants_owner(&self) -> bool {
+        self.contain("wants_owner", |queue| Ok(queue.wants_owner()))
+            .unwrap_or_default()
+    }
+
+    fn belong_to(&self, owner: &QueueOwner) -> Result<(), QueueError> {
+        self.contain("belong_to", |queue| queue.belong_to(owner))
+    }
+
+    fn claim(&self) -> Result<(), QueueError> {
+        self.contain("claim", |queue| queue.claim())
     }
 
     fn settle(&self, timeout: Duration) -> Result<(), QueueError> {

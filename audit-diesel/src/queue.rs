@@ -81,6 +81,12 @@ enum Fault {
         expect(dead_code, reason = "only Redis closes connections")
     )]
     Cut(String),
+    /// The list is not, or not yet, the one of this queue's owner.
+    #[cfg_attr(
+        not(feature = "redis"),
+        expect(dead_code, reason = "a file is one application's")
+    )]
+    Unclaimed,
     /// Trying again will not help.
     Wrong(String),
 }
@@ -108,6 +114,10 @@ impl Fault {
             Self::Away(reason) | Self::Late(reason) | Self::Cut(reason) => {
                 QueueError::Unavailable { queue, reason }
             }
+            Self::Unclaimed => QueueError::Unavailable {
+                queue,
+                reason: "another one claims it at this moment".to_owned(),
+            },
             Self::Wrong(reason) => QueueError::Misconfigured { queue, reason },
         }
     }

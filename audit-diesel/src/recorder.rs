@@ -25,6 +25,8 @@ use diesel::connection::{Connection, Instrumentation, InstrumentationEvent};
 
 use crate::AuditError;
 use crate::auditor::Auditor;
+#[cfg(feature = "sqlite")]
+use crate::connection::{OpenTurn, Turns};
 use crate::exempt::Exempt;
 use crate::guard::{RawWrite, Watch};
 use crate::panics;
@@ -39,8 +41,11 @@ use transaction::TransactionBuffer;
 /// The auditor's part on a connection, put there as Diesel's `Instrumentation`.
 pub(crate) struct Recorder {
     auditor: Auditor,
-    /// What was to see the events before the auditor came.
+    /// What else is to see the events.
     chained: Option<Box<dyn Instrumentation>>,
+    /// Those of auditors that were attached before, while they wait for the end of the open
+    /// transaction with records of theirs.
+    retired: Vec<Recorder>,
     /// Set while an audited statement runs.
     holds_panics: bool,
     /// What the chained instrumentation panicked with meanwhile.
@@ -60,7 +65,7 @@ pub(crate) struct Recorder {
     /// Set while we ask the database something that is nobody's business.
     asking: bool,
     /// Set once another auditor runs the audited statements, which look raw here.
-    retired: bool,
+    is_retired: bool,
     /// What the guard knows about this connection.
     watch: Watch,
     /// The writes of the query that runs now which should have been audited.
@@ -76,6 +81,18 @@ pub(crate) struct Recorder {
     relations: Relations,
     /// Where a statement that failed can be tried again from.
     retry_point: Option<RetryPoint>,
+    /// Who writes when, where a consumer may write to the same file.
+    #[cfg(feature = "sqlite")]
+    turns: FileTurns,
+}
+
+/// What the open transaction has to do with those of a consumer in the same file.
+#[cfg(feature = "sqlite")]
+#[derive(Default)]
+struct FileTurns {
+    turns: Option<Arc<Turns>>,
+    /// The turn of the transaction that is open, or about to begin.
+    open: Option<OpenTurn>,
 }
 
 /// Says that the queries that run are ours, until it is dropped, by a panic too.
@@ -96,19 +113,29 @@ impl Recorder {
         chained: Option<Box<dyn Instrumentation>>,
     ) -> Self {
         let max_bytes = auditor.max_transaction_bytes();
+        let transaction = TransactionBuffer::new(dialect, max_bytes, depth);
+        Self::with(auditor, transaction, chained)
+    }
+
+    fn with(
+        auditor: Auditor,
+        transaction: TransactionBuffer,
+        chained: Option<Box<dyn Instrumentation>>,
+    ) -> Self {
         Self {
             auditor,
             chained,
+            retired: Vec::new(),
             holds_panics: false,
             held_panic: None,
-            transaction: TransactionBuffer::new(dialect, max_bytes, depth),
+            transaction,
             running: Vec::new(),
             failed: false,
             refused_whole: false,
             looks_type_up: false,
             own_statement: Arc::default(),
             asking: false,
-            retired: false,
+            is_retired: false,
             watch: Watch::default(),
             raw_writes: Vec::new(),
             exempt: Arc::default(),
@@ -117,6 +144,8 @@ impl Recorder {
             prepared_forms: PreparedForms::default(),
             relations: Relations::default(),
             retry_point: None,
+            #[cfg(feature = "sqlite")]
+            turns: FileTurns::default(),
         }
     }
 
@@ -138,9 +167,27 @@ impl Recorder {
         Ok(recorder)
     }
 
-    /// Leaves the guard to another auditor's recorder, and only waits for the transaction's end.
-    pub(crate) fn retire(&mut self) {
-        self.retired = true;
+    /// Hands the connection over to another auditor, which takes part in the open transaction from now
+    /// on. Records that wait for its end stay with the auditor that they are of.
+    pub(crate) fn take_over(&mut self, auditor: Auditor) {
+        let transaction = self.transaction.joined(auditor.max_transaction_bytes());
+        let mut next = Self::with(auditor, transaction, self.chained.take());
+        // What is known of the connection, whoever audits it.
+        next.exempt = Arc::clone(&self.exempt);
+        next.server = self.server.clone();
+        next.server_asked = self.server_asked;
+        next.prepared_forms = std::mem::take(&mut self.prepared_forms);
+        next.retired = std::mem::take(&mut self.retired);
+        let mut before = std::mem::replace(self, next);
+        if before.pending().next().is_some() {
+            before.is_retired = true;
+            self.retired.push(before);
+        }
+    }
+
+    /// Passes events on to this from now on, and no longer to what saw them before.
+    pub(crate) fn chain(&mut self, chained: Option<Box<dyn Instrumentation>>) {
+        self.chained = chained;
     }
 
     pub(crate) fn auditor(&self) -> &Auditor {
@@ -190,6 +237,32 @@ impl Recorder {
     /// The number of the record that comes next in the transaction.
     pub(crate) fn next_place(&self) -> u32 {
         self.transaction.next_place()
+    }
+
+    /// Has the connection's transactions take turns with a consumer's, or not.
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn set_turns(&mut self, turns: Option<Arc<Turns>>) -> Option<Arc<Turns>> {
+        std::mem::replace(&mut self.turns.turns, turns)
+    }
+
+    /// Waits for its turn where a transaction is about to begin, and gives it up where none is open.
+    #[cfg(feature = "sqlite")]
+    fn take_turns(&mut self, event: &InstrumentationEvent<'_>) {
+        if self.turns.turns.is_none() && self.turns.open.is_none() {
+            return;
+        }
+        let is_open = self.transaction.is_open();
+        match event {
+            InstrumentationEvent::StartQuery { .. } if !is_open => {
+                let begins =
+                    |control: &Control| matches!(control, Control::Begin | Control::Savepoint(_));
+                if self.turns.open.is_none() && self.running.iter().any(begins) {
+                    self.turns.open = self.turns.turns.as_ref().map(Turns::begin);
+                }
+            }
+            InstrumentationEvent::FinishQuery { .. } if !is_open => self.turns.open = None,
+            _ => {}
+        }
     }
 
     /// The records that wait for COMMIT.
@@ -299,6 +372,30 @@ impl Recorder {
     }
 }
 
+impl Recorder {
+    /// Those of auditors that were attached before only wait for the transaction's end. The guard is
+    /// the present one's, which knows the audited statements as its own.
+    fn pass_to_retired(&mut self, event: &InstrumentationEvent<'_>) {
+        for recorder in &mut self.retired {
+            recorder.observe(event);
+        }
+        self.retired.retain(|it| it.pending().next().is_some());
+    }
+
+    /// The database says whether a transaction is open.
+    fn told_whether_open(&mut self, open: bool) {
+        for recorder in &mut self.retired {
+            recorder.told_whether_open(open);
+        }
+        if open {
+            self.transaction.still_open();
+        } else {
+            let ended = self.transaction.ended_unseen();
+            self.settle(ended);
+        }
+    }
+}
+
 /// Runs a statement of ours, whose SQL needs no reading.
 pub(crate) fn own<C: Connection, T>(conn: &mut C, run: impl FnOnce(&mut C) -> T) -> T {
     let _own = Recorder::of(conn).map(|recorder| recorder.own_statement());
@@ -311,6 +408,9 @@ impl Instrumentation for Recorder {
             return;
         }
         self.observe(&event);
+        #[cfg(feature = "sqlite")]
+        self.take_turns(&event);
+        self.pass_to_retired(&event);
         self.pass_on(event);
     }
 }

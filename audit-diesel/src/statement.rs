@@ -2,10 +2,13 @@
 //! are recorded.
 
 mod columns;
+mod debug;
 mod delete;
+pub mod dsl;
 mod image;
 mod insert;
 mod json;
+mod not_plain;
 mod plan;
 #[cfg(feature = "postgres")]
 pub(crate) mod postgres;
@@ -21,16 +24,24 @@ mod texts;
 mod update;
 mod where_clause;
 
-pub use delete::delete;
+pub use debug::ShowSql;
 pub(crate) use image::StoredValues;
-pub use insert::{IncompleteInsert, IncompleteOnConflict, insert_into};
+pub use insert::{
+    AnyConflict, AuditedInsertDsl, ConflictTarget, FilteredTarget, IncompleteInsert,
+    IncompleteOnConflict, Insert, InsertDefaults, InsertFragment, InsertFromSelect, InsertOrIgnore,
+    InsertValues, OnConflictDoNothing,
+};
+pub use returning::{AllColumns, Returning, ReturningClause, WriteMark};
+pub use row::{Extra, Mark};
 pub use save_changes::AuditedSaveChangesDsl;
-pub use update::{IncompleteUpdate, UpdateStatement, update};
+pub use update::{IncompleteUpdate, UpdateStatement};
+pub use where_clause::{And, AndFilter, Boxed, Target};
 
 use std::fmt;
 use std::marker::PhantomData;
 
 use audit_core::CapturedContext;
+use diesel::expression::NonAggregate;
 use diesel::query_dsl::methods::ExecuteDsl;
 use diesel::query_dsl::{LoadQuery, RunQueryDsl};
 use diesel::result::QueryResult;
@@ -40,8 +51,6 @@ use crate::connection::{AuditedConnection, RawConnection};
 use crate::delivery;
 use crate::model::AuditedModel;
 use crate::recorder::Recorder;
-use returning::{AllColumns, Returning, ReturningClause, WriteMark};
-use row::{Extra, Mark};
 
 /// A statement whose changes are recorded when it runs.
 ///
@@ -50,7 +59,6 @@ use row::{Extra, Mark};
 ///
 /// Its records have the context that is in force where it runs. Where none is that names an actor, as
 /// on a thread that a pool runs statements on, they have the one in which it was built.
-#[derive(Clone)]
 #[must_use = "statements are only executed when calling `execute`, `get_result` or similar"]
 pub struct Audited<S, M, R = AllColumns> {
     statement: S,
@@ -58,6 +66,20 @@ pub struct Audited<S, M, R = AllColumns> {
     built_in: CapturedContext,
     model: PhantomData<fn() -> M>,
 }
+
+/// As Diesel's statements: where the values can be copied, whatever the model can.
+impl<S: Clone, M, R: Clone> Clone for Audited<S, M, R> {
+    fn clone(&self) -> Self {
+        Self {
+            statement: self.statement.clone(),
+            returning: self.returning.clone(),
+            built_in: self.built_in,
+            model: PhantomData,
+        }
+    }
+}
+
+impl<S: Copy, M, R: Copy> Copy for Audited<S, M, R> {}
 
 /// A statement holds values, and some of them are secrets: `Debug` shows what kind it is.
 impl<S, M, R> fmt::Debug for Audited<S, M, R> {
@@ -78,10 +100,11 @@ impl<S, M> Audited<S, M> {
 }
 
 impl<S: TargetTable, M> Audited<S, M> {
-    /// Says what the statement returns, as Diesel's `returning` does.
+    /// Says what the statement returns, as Diesel's `returning` does: an expression for each row, so
+    /// `count(id)` does not compile.
     pub fn returning<E>(self, returns: E) -> Audited<S, M, Returning<E>>
     where
-        E: diesel::SelectableExpression<S::Table>,
+        E: diesel::SelectableExpression<S::Table> + NonAggregate,
     {
         Audited {
             statement: self.statement,
@@ -120,7 +143,8 @@ pub trait ChangeStatement<'query, Conn, M, E, X> {
 
 impl<S, M, R, Conn> RunQueryDsl<Conn> for Audited<S, M, R> {}
 
-impl<'query, Conn, S, M, R, U> LoadQuery<'query, Conn, U> for Audited<S, M, R>
+/// In whichever mode the rows are asked for, as `load_iter` can, they are all read before it returns.
+impl<'query, Conn, S, M, R, U, B> LoadQuery<'query, Conn, U, B> for Audited<S, M, R>
 where
     Conn: AuditedConnection,
     M: AuditedModel,
@@ -166,6 +190,7 @@ where
     M: AuditedModel,
     C: RawConnection,
 {
+    conn.check_supported()?;
     let delivery = delivery::ready(conn, M::DELIVERY)?;
     if let Some(recorder) = Recorder::of(conn) {
         recorder.hold_panics();

@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How the network is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +17,8 @@ pub enum Network {
     HalfOpen = 2,
     /// It refuses everybody.
     Refusing = 3,
+    /// It works, and no server hears of the end of a client, as where the client's host vanishes.
+    Orphaning = 4,
 }
 
 struct Shared {
@@ -80,6 +82,25 @@ impl Proxy {
     }
 }
 
+/// When the probes of TCP's keep-alive would tell a server that its client is gone. In the midst of a
+/// COPY nothing else does.
+const KEPT_ALIVE: Duration = Duration::from_secs(8);
+
+/// Keeps the connection to a server whose client is gone until the server ends it, or its keep-alive
+/// would.
+fn orphan(server: &mut TcpStream) {
+    let mut buffer = [0; 1 << 10];
+    let end = Instant::now() + KEPT_ALIVE;
+    while Instant::now() < end {
+        match server.read(&mut buffer) {
+            Ok(0) => return,
+            Ok(_) => {}
+            Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+            Err(_) => return,
+        }
+    }
+}
+
 impl Shared {
     fn is(&self, network: Network) -> bool {
         self.network.load(Ordering::SeqCst) == network as u8
@@ -134,6 +155,9 @@ impl Shared {
             if to.write_all(&buffer[..passed]).is_err() || passed < read {
                 break;
             }
+        }
+        if self.is(Network::Orphaning) {
+            orphan(if answers { &mut from } else { &mut to });
         }
         let _ = from.shutdown(Shutdown::Both);
         let _ = to.shutdown(Shutdown::Both);

@@ -47,6 +47,7 @@ impl Drop for TestRedis {
     fn drop(&mut self) {
         let _ = redis::cmd("DEL")
             .arg(&self.key)
+            .arg(format!("{}:owner", self.key))
             .exec(&mut self.connection());
     }
 }

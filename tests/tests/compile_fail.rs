@@ -38,6 +38,10 @@ fn messages() {
         "schema_columns",
         "statements",
         "contexts",
+        "connections",
+        "not_yet",
+        "aggregates",
+        "globs",
     ] {
         cases.compile_fail(format!("ui/{case}.rs"));
     }

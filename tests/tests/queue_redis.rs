@@ -535,3 +535,25 @@ fn a_time_out_without_end_is_fine() {
     queue.push(&payloads(&["a"])).unwrap();
     assert_eq!(texts(&queue), ["a"]);
 }
+
+#[test]
+fn a_queue_starts_no_threads() {
+    let redis = TestRedis::new();
+    let queue = RedisQueue::builder(redis.url())
+        .key(redis.key())
+        .build()
+        .unwrap();
+    thread::scope(|scope| {
+        for _ in 0..20 {
+            scope.spawn(|| queue.push(&payloads(&["a"])).unwrap());
+        }
+    });
+    assert_eq!(queue.len().unwrap(), 20);
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+    let name = |task: std::fs::DirEntry| std::fs::read_to_string(task.path().join("comm"));
+    let names: Vec<_> = tasks.flatten().filter_map(|task| name(task).ok()).collect();
+    assert!(
+        !names.iter().any(|name| name.starts_with("r2d2")),
+        "{names:?}"
+    );
+}

@@ -18,8 +18,4 @@ fn main() {
     let _ = audited::update(orders::table.find(1)).set(orders::title.eq("no model"));
     let _ = audited::delete(orders::table.find(1));
     let _ = audited::update(users::table).set(orders::title.eq("of another table"));
-    let _ = audited::insert_into(users::table)
-        .values(users::name.eq("a"))
-        .on_conflict(users::id)
-        .do_update();
 }

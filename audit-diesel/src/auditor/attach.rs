@@ -1,6 +1,6 @@
 //! Puts the auditor's recorder on connections.
 
-use audit_core::Record;
+use audit_core::{QueueOwner, Record};
 use diesel::connection::{Connection, Instrumentation, TransactionManager};
 
 use super::{AuditedBackend, Auditor, AuditorCustomizer};
@@ -17,6 +17,16 @@ impl Auditor {
     /// same connection changes nothing. Inside a transaction that Diesel opened it joins that one; a
     /// transaction that raw SQL opened before cannot be seen: attach first.
     ///
+    /// A SQLite connection that waits for no lock (`busy_timeout` is 0, which is SQLite's default) is made
+    /// to wait for up to 5 s: a consumer may be writing to the same file. Set it to anything else
+    /// before, or after, to have that instead.
+    ///
+    /// Where another auditor is attached, this one takes its place, and what that one passed events on
+    /// to. Records of the open transaction stay with the auditor that they are of.
+    ///
+    /// `set_instrumentation` removes an auditor, and records of the open transaction with it: set
+    /// what is to see the events before, and give it to `attach_chained`.
+    ///
     /// Outside of a transaction PostgreSQL is asked which server it is, once: where a connection is
     /// lost during COMMIT, that server alone knows what became of the transaction.
     pub fn attach<C>(&self, conn: &mut C)
@@ -24,31 +34,69 @@ impl Auditor {
         C: AuditedConnection,
         C::Backend: AuditedBackend,
     {
-        self.attach_chained(conn, diesel::connection::get_default_instrumentation());
+        self.put_on(conn.raw(), Chained::AsBefore);
     }
 
     /// Attaches the auditor to a connection and passes every event on to `chained`.
+    ///
+    /// On a connection that an auditor is attached to already, `chained` takes the place of what events
+    /// were passed on to before.
+    ///
+    /// ```
+    /// # #[cfg(feature = "sqlite")] {
+    /// use audit_diesel::{Auditor, MemoryQueue};
+    /// use diesel::connection::InstrumentationEvent;
+    /// use diesel::{Connection, SqliteConnection};
+    ///
+    /// let auditor = Auditor::builder().queue(MemoryQueue::new()).build().unwrap();
+    /// let log = |event: InstrumentationEvent<'_>| {
+    ///     if let InstrumentationEvent::BeginTransaction { depth, .. } = event {
+    ///         println!("a transaction at depth {depth}");
+    ///     }
+    /// };
+    /// let mut conn = SqliteConnection::establish(":memory:").unwrap();
+    /// auditor.attach_chained(&mut conn, Some(Box::new(log)));
+    /// # }
+    /// ```
     pub fn attach_chained<C>(&self, conn: &mut C, chained: Option<Box<dyn Instrumentation>>)
     where
         C: AuditedConnection,
         C::Backend: AuditedBackend,
     {
-        let conn = conn.raw();
-        let dialect = <C::Backend as AuditedBackend>::DIALECT.0;
+        self.put_on(conn.raw(), Chained::Instead(chained));
+    }
+
+    fn put_on<C>(&self, conn: &mut C, chained: Chained)
+    where
+        C: RawConnection,
+        C::Backend: AuditedBackend,
+    {
         let depth = transaction_depth(conn);
-        let recorder = |chained| Recorder::new(self.clone(), dialect, depth, chained);
         match Recorder::of(conn) {
-            Some(other) if other.auditor().is_same(self) => {}
-            // Another auditor holds records that its own queue has to get at COMMIT.
-            Some(other) if other.pending().next().is_some() => {
-                let mut other = std::mem::replace(other, recorder(None));
-                other.retire();
-                conn.set_instrumentation(recorder(Some(Box::new(other))));
+            Some(attached) => {
+                if !attached.auditor().is_same(self) {
+                    attached.take_over(self.clone());
+                }
+                if let Chained::Instead(chained) = chained {
+                    attached.chain(chained);
+                }
             }
-            _ => conn.set_instrumentation(recorder(chained)),
+            None => {
+                let dialect = <C::Backend as AuditedBackend>::DIALECT.0;
+                let chained = match chained {
+                    Chained::AsBefore => diesel::connection::get_default_instrumentation(),
+                    Chained::Instead(chained) => chained,
+                };
+                conn.set_instrumentation(Recorder::new(self.clone(), dialect, depth, chained));
+            }
         }
+        if let Err(error) = conn.check_supported() {
+            tracing::error!(%error, "audited statements will fail on this connection");
+        }
+        conn.attached();
         if depth == 0 {
             learn_server(conn);
+            self.learn_database(conn);
         }
     }
 
@@ -88,6 +136,20 @@ impl Auditor {
             .collect())
     }
 
+    /// Most trails are in the database of the audited tables: unless something better is known, the
+    /// records that go to a shared queue are taken to be for that one.
+    fn learn_database<C: RawConnection>(&self, conn: &mut C) {
+        let queue = &self.shared.queue;
+        if !queue.wants_owner() {
+            return;
+        }
+        if let Ok(Some(name)) = own(conn, RawConnection::database_identity) {
+            let is_certain = false;
+            // Whoever knows better was heard meanwhile.
+            let _ = queue.belong_to(&QueueOwner { name, is_certain });
+        }
+    }
+
     pub(super) fn recorder_of<'c, C: Connection>(
         &self,
         conn: &'c mut C,
@@ -97,6 +159,13 @@ impl Auditor {
             _ => Err(AuditError::NoAuditor),
         }
     }
+}
+
+/// What is to see a connection's events beside the auditor.
+enum Chained {
+    /// What did before, and without an auditor the process-wide default.
+    AsBefore,
+    Instead(Option<Box<dyn Instrumentation>>),
 }
 
 /// Asks which server this is, once, and not where an error would abort a transaction. Where it is not

@@ -22,6 +22,7 @@ pub struct AuditorBuilder {
     confirm: Option<(
         Box<dyn crate::consumer::Fates>,
         Box<dyn crate::consumer::Judge>,
+        Box<dyn crate::consumer::Fates>,
     )>,
     #[cfg(feature = "journal")]
     judge: Option<Box<dyn crate::consumer::Judge>>,
@@ -39,6 +40,8 @@ pub struct AuditorBuilder {
     guarded: GuardedTables,
     secret_words: Vec<&'static str>,
     signing_key: Option<SigningKey>,
+    #[cfg(feature = "redis")]
+    owner: Option<String>,
 }
 
 /// A Redis list, as a URL or built already.
@@ -120,6 +123,17 @@ impl AuditorBuilder {
         self
     }
 
+    /// Names the audit database that the records are for, as [`RedisQueueBuilder::owner`] does; say the
+    /// same name where the consumer's queue is built. It is needed where the trail is in another
+    /// database than the audited tables and in another process, and for a copy of a database.
+    ///
+    /// [`RedisQueueBuilder::owner`]: crate::RedisQueueBuilder::owner
+    #[cfg(feature = "redis")]
+    pub fn owner(mut self, name: impl Into<String>) -> Self {
+        self.owner = Some(name.into());
+        self
+    }
+
     /// Records are written to a journal in this file before anything else happens to them. With
     /// Redis a thread carries them on; alone, the journal is the queue.
     #[cfg(feature = "journal")]
@@ -196,6 +210,7 @@ impl AuditorBuilder {
             self.confirm = Some((
                 Box::new(crate::consumer::PoolFates::new(pool.clone())),
                 Box::new(crate::consumer::PoolJudge::new(pool.clone())),
+                Box::new(crate::consumer::PoolFates::new(pool.clone())),
             ));
         }
         self.judge = Some(Box::new(crate::consumer::PoolJudge::new(pool)));

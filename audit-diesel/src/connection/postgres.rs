@@ -70,6 +70,16 @@ impl RawConnection for PgConnection {
             .map(Some)
     }
 
+    /// The cluster and the database in it: the same after a fail-over, another one in a restored dump.
+    fn database_identity(&mut self) -> QueryResult<Option<String>> {
+        const IDENTITY: &str = "'postgres ' || (SELECT system_identifier FROM pg_control_system()) \
+                                || '/' || (SELECT oid FROM pg_database \
+                                           WHERE datname = current_database())";
+        diesel::select(sql::<Text>(IDENTITY))
+            .get_result(self)
+            .map(Some)
+    }
+
     fn relation(&mut self, table: &str, key: &[&str]) -> QueryResult<RelationFacts> {
         statement::postgres::relation(table, key, self).map(RelationFacts)
     }

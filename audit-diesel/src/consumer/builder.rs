@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use audit_core::{Queue, QueueError, SigningKey};
+use audit_core::{Queue, QueueError, QueueOwner, SigningKey};
 use diesel::r2d2::{ConnectionManager, Pool};
 
 use super::error::discreet;
@@ -36,7 +36,8 @@ impl<C: AuditStore> ConsumerBuilder<C> {
         }
     }
 
-    /// Sets how many records one transaction stores at most; 1,000 unless said, up to 10,000.
+    /// Sets how many records one transaction stores at most; 1,000 unless said, up to 10,000. On
+    /// SQLite it is 200 at most, as nobody else can write meanwhile.
     pub fn batch_size(mut self, records: usize) -> Self {
         self.batch_size = records;
         self
@@ -79,16 +80,20 @@ impl<C: AuditStore> ConsumerBuilder<C> {
             })?;
         C::check_tables(&mut conn)?;
         let database_warnings = C::warnings(&mut conn).unwrap_or_default();
+        if let Ok(Some(name)) = C::database_identity(&mut conn) {
+            let is_certain = true;
+            self.queue.belong_to(&QueueOwner { name, is_certain })?;
+        }
         drop(conn);
         checks::say(&database_warnings);
         // A panic of it is seen again by the thread, which says so.
-        match panics::caught(|| self.queue.len()) {
+        match panics::caught(|| self.queue.claim().and_then(|()| self.queue.len())) {
             Ok(Err(QueueError::Unavailable { .. })) | Ok(Ok(_)) | Err(_) => {}
             Ok(Err(error)) => return Err(error.into()),
         }
         let settings = Settings {
             name: "audit-consumer",
-            batch_size: self.batch_size,
+            batch_size: self.batch_size.min(C::LARGEST_BATCH),
             interval: self.interval,
             stand_by: STAND_BY.min(self.interval),
             longest_backoff: LONGEST_BACKOFF,

@@ -34,6 +34,9 @@ pub(crate) enum Fate {
 pub(crate) trait Fates: Send + 'static {
     /// The fates of the payloads, one each.
     fn of(&mut self, payloads: &[Payload]) -> Result<Vec<Fate>, String>;
+
+    /// Which database is asked, where it can say that.
+    fn database(&mut self) -> Result<Option<String>, String>;
 }
 
 /// Asks a database.
@@ -50,6 +53,12 @@ impl<C: AuditStore> Fates for PoolFates<C> {
         let asked: Vec<_> = payloads.iter().map(Asked::read).collect();
         let fates = self.0.run(|conn| fates(conn, &asked));
         fates.map_err(String::from)
+    }
+
+    fn database(&mut self) -> Result<Option<String>, String> {
+        self.0
+            .run(|conn| Ok(conn.database_identity().unwrap_or_default()))
+            .map_err(String::from)
     }
 }
 

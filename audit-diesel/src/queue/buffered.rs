@@ -5,7 +5,9 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use audit_core::{Batch, MemoryQueue, Payload, Queue, QueueError, QueueStatus, Warning};
+use audit_core::{
+    Batch, MemoryQueue, Payload, Queue, QueueError, QueueOwner, QueueStatus, Warning,
+};
 
 use super::Target;
 use super::forward::{Aside, Forward, settings};
@@ -178,6 +180,18 @@ impl Queue for BufferedQueue {
 
     fn may_hold(&self, payload: &Payload) -> Result<bool, QueueError> {
         self.target.queue.may_hold(payload)
+    }
+
+    fn wants_owner(&self) -> bool {
+        self.target.queue.wants_owner()
+    }
+
+    fn belong_to(&self, owner: &QueueOwner) -> Result<(), QueueError> {
+        self.target.queue.belong_to(owner)
+    }
+
+    fn claim(&self) -> Result<(), QueueError> {
+        self.target.queue.claim()
     }
 
     fn settle(&self, timeout: Duration) -> Result<(), QueueError> {

@@ -14,7 +14,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use audit_core::{Batch, Payload, Queue, QueueError, QueueStatus, Warning};
+use audit_core::{Batch, Payload, Queue, QueueError, QueueOwner, QueueStatus, Warning};
 
 use super::Target;
 use super::buffered::BufferedQueue;
@@ -36,6 +36,8 @@ pub(crate) struct Confirmation {
     pub(crate) fates: Box<dyn Fates>,
     /// Puts records into quarantine there.
     pub(crate) judge: Box<dyn Judge>,
+    /// Says which database it is.
+    pub(crate) database: Box<dyn Fates>,
     pub(crate) grace: Duration,
 }
 
@@ -62,19 +64,25 @@ impl ForwardedQueue {
         spill_bytes: u64,
     ) -> io::Result<Self> {
         let carrier = Arc::new(Carrier::new(journal.clone()));
-        let (fates, aside) = match confirmation {
+        let (fates, aside, database) = match confirmation {
             Some(Confirmation {
                 fates,
                 judge,
+                database,
                 grace,
-            }) => (Some((fates, grace)), Kept::In(judge)),
-            None => (None, Kept::Here(journal.clone())),
+            }) => (Some((fates, grace)), Kept::In(judge), Some(database)),
+            None => (None, Kept::Here(journal.clone()), None),
         };
         let forward = Forward::to(&target, aside);
         let fit = forward.fit();
         let sink = Carried {
             forward,
             carrier: Arc::clone(&carrier),
+            owner: database.map(|database| OwnerToLearn {
+                database,
+                queue: Arc::clone(&target.queue),
+                asked: None,
+            }),
         };
         let queue: Arc<dyn Queue> = match fates {
             Some(_) => Arc::new(Unsent(journal.clone())),
@@ -178,6 +186,18 @@ impl Queue for ForwardedQueue {
         self.target.may_hold(payload)
     }
 
+    fn wants_owner(&self) -> bool {
+        self.target.wants_owner()
+    }
+
+    fn belong_to(&self, owner: &QueueOwner) -> Result<(), QueueError> {
+        self.target.belong_to(owner)
+    }
+
+    fn claim(&self) -> Result<(), QueueError> {
+        self.target.claim()
+    }
+
     fn settle(&self, timeout: Duration) -> Result<(), QueueError> {
         let started = Instant::now();
         // What waited in memory may go into the journal first.
@@ -206,6 +226,36 @@ impl Queue for ForwardedQueue {
 struct Carried {
     forward: Forward,
     carrier: Arc<Carrier>,
+    /// Gone once it is learnt.
+    owner: Option<OwnerToLearn>,
+}
+
+/// The database that records are confirmed in: the target's records are for that one.
+struct OwnerToLearn {
+    database: Box<dyn Fates>,
+    queue: Arc<dyn Queue>,
+    asked: Option<Instant>,
+}
+
+/// How soon a database that could not be asked which it is is asked again.
+const ASK_AGAIN: Duration = Duration::from_secs(10);
+
+impl OwnerToLearn {
+    /// Whether there is nothing left to learn. A database that is away holds up nothing.
+    fn is_learnt(&mut self) -> Result<bool, QueueError> {
+        if self.asked.is_some_and(|at| at.elapsed() < ASK_AGAIN) {
+            return Ok(false);
+        }
+        self.asked = Some(Instant::now());
+        let Ok(name) = self.database.database() else {
+            return Ok(false);
+        };
+        if let Some(name) = name {
+            let is_certain = true;
+            self.queue.belong_to(&QueueOwner { name, is_certain })?;
+        }
+        Ok(true)
+    }
 }
 
 impl Sink for Carried {
@@ -221,7 +271,12 @@ impl Sink for Carried {
     fn deliver(&mut self, payloads: &[Payload], (): ()) -> Result<Delivery, Undelivered> {
         // What was read before it took over may have been carried by another process meanwhile.
         if !self.carrier.was_it().map_err(|error| error.to_string())? {
-            return Ok(Delivery::StandBy);
+            return Ok(Delivery::StandBy(None));
+        }
+        if let Some(owner) = &mut self.owner
+            && owner.is_learnt().map_err(|error| error.to_string())?
+        {
+            self.owner = None;
         }
         let delivered = self.forward.deliver(payloads, ());
         if delivered.is_err() {
@@ -237,7 +292,7 @@ impl Sink for Carried {
 
     fn set_aside(&mut self, payload: &Payload, reason: &str) -> Result<Delivery, Undelivered> {
         if !self.carrier.was_it().map_err(|error| error.to_string())? {
-            return Ok(Delivery::StandBy);
+            return Ok(Delivery::StandBy(None));
         }
         self.forward.set_aside(payload, reason)
     }

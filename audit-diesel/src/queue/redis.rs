@@ -4,6 +4,7 @@ mod checks;
 mod control;
 mod fault;
 mod links;
+mod owner;
 mod reading;
 mod scripts;
 
@@ -12,27 +13,25 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
-use audit_core::{Batch, Payload, Queue, QueueError, Warning};
+use audit_core::{Batch, Payload, Queue, QueueError, QueueOwner, Warning};
 use redis::{Cmd, Connection, RedisResult, Value};
 use sha1_smol::Sha1;
 
 use super::{Fault, MAX_RECORD_BYTES, PEEK_BYTES, total_bytes};
 use crate::failpoint::failpoint;
 use links::{Links, Server};
+use owner::Ownership;
 use scripts::Scripts;
 
 /// What one RPUSH carries at most, so that a call stays well within its time-out and within what
 /// Redis buffers for a client.
 const PUSH_BYTES: usize = 8 << 20;
 
-/// Redis refuses a command of more than 1,048,576 arguments.
-const PUSH_PAYLOADS: usize = 1_000_000;
+/// A script can pass on some 8,000 arguments.
+const PUSH_PAYLOADS: usize = 4_000;
 
 /// What a record may grow by after it was measured: marks in front of it, and its signature.
 const MARKS_BYTES: usize = 1 << 10;
-
-/// What is read of an entry that is too long to be a record.
-const BEGINNING_BYTES: usize = 64 << 10;
 
 /// How a record begins, up to its id.
 const RECORD: &[u8] = br#"{"v":1,"id":""#;
@@ -77,6 +76,8 @@ struct Inner {
     longest: usize,
     /// Whether the latest look at entries has run into the time-out.
     slow: AtomicBool,
+    ownership: Arc<Ownership>,
+    owner_key: String,
 }
 
 impl RedisQueue {
@@ -90,7 +91,59 @@ impl RedisQueue {
             io_timeout: Duration::from_secs(2),
             max_record_bytes: MAX_RECORD_BYTES,
             pool_size: 8,
+            owner: None,
+            ownership: None,
         }
+    }
+
+    /// Names the audit database that the records are for.
+    pub(crate) fn name_owner(&self, name: &str) -> Result<(), QueueError> {
+        let named = self.0.ownership.name_it(name);
+        named.map_err(|other| self.contradiction(&other, name))
+    }
+
+    fn contradiction(&self, other: &str, name: &str) -> QueueError {
+        Fault::wrong(format!(
+            "it was said to carry the records of the audit database \"{other}\", and now of \
+             \"{name}\": what confirms records and what stores them has to be the same database, and \
+             each audit database needs a queue of its own"
+        ))
+        .of(self.name())
+    }
+
+    /// Does something as the list's owner, where that is known, and makes the list its own where it
+    /// is nobody's.
+    fn as_owner<T>(&self, run: impl Fn(&str) -> Result<T, Fault>) -> Result<T, Fault> {
+        let owner = self.0.ownership.name();
+        let owner = owner.as_deref().unwrap_or_default();
+        match run(owner) {
+            Err(Fault::Unclaimed) if self.claim_as(owner)? => run(owner),
+            // A full server has to get empty all the same.
+            Err(Fault::Unclaimed) => run(""),
+            done => done,
+        }
+    }
+
+    /// Makes sure that the list belongs to this owner; `false` where the server is too full to
+    /// note it.
+    fn claim_as(&self, owner: &str) -> Result<bool, Fault> {
+        let Inner {
+            links,
+            scripts,
+            ownership,
+            owner_key,
+            ..
+        } = &*self.0;
+        let before = ownership.claimed();
+        let mut claim = scripts.claim.key(owner_key);
+        let claim = claim.arg(owner).arg(before.as_deref().unwrap_or_default());
+        let found: String = links.run(|connection| claim.invoke(connection))?;
+        if found == owner {
+            ownership.note_claim(owner);
+        } else if !found.is_empty() {
+            return Err(Fault::wrong(foreign(owner_key, &found, owner)));
+        }
+        Ok(!found.is_empty())
     }
 
     fn run<T>(&self, work: impl Fn(&mut Connection) -> RedisResult<T>) -> Result<T, QueueError> {
@@ -102,14 +155,19 @@ impl RedisQueue {
         if limit == 0 {
             return Ok(Batch::default());
         }
-        let mut script = self.0.scripts.peek.key(&self.0.key);
-        let script = script
-            .arg(limit)
-            .arg(PEEK_BYTES)
-            .arg(from)
-            .arg(self.0.longest)
-            .arg(BEGINNING_BYTES);
-        let entries: Vec<Value> = self.read_patiently(|connection| script.invoke(connection))?;
+        let Inner {
+            key,
+            owner_key,
+            scripts,
+            longest,
+            ..
+        } = &*self.0;
+        let entries: Vec<Value> = self.read_patiently(|connection, owner| {
+            let mut script = scripts.peek.key(key);
+            let script = script.key(owner_key).arg(limit).arg(PEEK_BYTES).arg(from);
+            let script = script.arg(longest).arg(owner);
+            script.invoke(connection)
+        })?;
         let payloads = entries.into_iter().map(reading::entry);
         let payloads: Option<_> = payloads.collect();
         Ok(Batch {
@@ -124,27 +182,46 @@ impl RedisQueue {
     /// time-out the time before, and the server answers something else in time, it gets longer.
     fn read_patiently<T>(
         &self,
-        work: impl Fn(&mut Connection) -> RedisResult<T>,
+        work: impl Fn(&mut Connection, &str) -> RedisResult<T>,
     ) -> Result<T, QueueError> {
         let Inner { links, slow, .. } = &*self.0;
-        let done = if slow.load(Relaxed) {
+        let is_slow = slow.load(Relaxed);
+        if is_slow {
             self.len()?;
-            links.run_patiently(work)
-        } else {
-            links.run(work)
-        };
+        }
+        let done = self.as_owner(|owner| match is_slow {
+            true => links.run_patiently(|connection| work(connection, owner)),
+            false => links.run(|connection| work(connection, owner)),
+        });
         slow.store(matches!(done, Err(Fault::Late(_))), Relaxed);
         done.map_err(|fault| fault.of(self.name()))
     }
 
     fn rpush(&self, payloads: &[Payload]) -> Result<(), QueueError> {
-        let mut command = redis::cmd("RPUSH");
-        command.arg(&self.0.key);
-        for payload in payloads {
-            command.arg(payload.as_bytes());
-        }
+        let Inner {
+            links,
+            key,
+            owner_key,
+            scripts,
+            ..
+        } = &*self.0;
         failpoint!("redis.before-push");
-        let pushed = self.0.links.run(|connection| command.exec(connection));
+        let pushed = self.as_owner(|owner| {
+            if owner.is_empty() {
+                let mut command = redis::cmd("RPUSH");
+                command.arg(key);
+                for payload in payloads {
+                    command.arg(payload.as_bytes());
+                }
+                return links.run(|connection| command.exec(connection));
+            }
+            let mut script = scripts.push.key(key);
+            script.key(owner_key).arg(owner);
+            for payload in payloads {
+                script.arg(payload.as_bytes());
+            }
+            links.run(|connection| script.invoke(connection))
+        });
         pushed.map_err(|fault| fault.while_sending(self.name()))?;
         failpoint!("redis.pushed");
         Ok(())
@@ -192,9 +269,8 @@ impl Queue for RedisQueue {
         let script = script
             .arg(batch.len())
             .arg(marks(&batch.payloads))
-            .arg(self.0.longest)
-            .arg(BEGINNING_BYTES);
-        self.read_patiently(|connection| script.invoke(connection))
+            .arg(self.0.longest);
+        self.read_patiently(|connection, _| script.invoke(connection))
     }
 
     fn put_off(&self, payloads: &[Payload]) -> Result<(), QueueError> {
@@ -225,6 +301,25 @@ impl Queue for RedisQueue {
         }
     }
 
+    fn wants_owner(&self) -> bool {
+        self.0.ownership.name().is_none()
+    }
+
+    fn belong_to(&self, owner: &QueueOwner) -> Result<(), QueueError> {
+        let learned = self.0.ownership.learn(owner);
+        learned.map_err(|other| self.contradiction(&other, &owner.name))
+    }
+
+    fn claim(&self) -> Result<(), QueueError> {
+        match self.0.ownership.name() {
+            Some(owner) => {
+                let claimed = self.claim_as(&owner);
+                claimed.map(drop).map_err(|fault| fault.of(self.name()))
+            }
+            None => Ok(()),
+        }
+    }
+
     fn control(
         &self,
         bytes: usize,
@@ -237,6 +332,11 @@ impl Queue for RedisQueue {
     }
 
     fn warnings(&self) -> Result<Vec<Warning>, QueueError> {
+        let mut warnings = Vec::new();
+        if let Err(QueueError::Misconfigured { reason, .. }) = self.claim() {
+            let advice = "until then nothing is carried on from here, and nothing is stored";
+            warnings.push(Warning::new(self.name(), reason, advice));
+        }
         let info = redis::cmd("INFO");
         let mut save = redis::cmd("CONFIG");
         save.arg("GET").arg("save");
@@ -248,12 +348,25 @@ impl Queue for RedisQueue {
             Ok(checks::Server { info, save })
         });
         match server {
-            Ok(server) => Ok(server.warnings(&self.0.name)),
+            Ok(server) => warnings.extend(server.warnings(&self.0.name)),
             // It may not be asked, or the next push says what is wrong.
-            Err(QueueError::Misconfigured { .. }) => Ok(Vec::new()),
-            Err(error) => Err(error),
+            Err(QueueError::Misconfigured { .. }) => {}
+            Err(error) => return Err(error),
         }
+        Ok(warnings)
     }
+}
+
+/// What is wrong with a list that is another one's.
+fn foreign(owner_key: &str, found: &str, owner: &str) -> String {
+    let found: String = found.chars().take(100).collect();
+    format!(
+        "its records belong to another audit database: the key `{owner_key}` there says \"{found}\", \
+         and this is \"{owner}\". Two applications need two lists: give one of them a key of its own, \
+         `RedisQueue::builder(url).key(…)`. Where the database was moved, restored or upgraded and \
+         the list is its own, remove the key `{owner_key}`; where the trail is in another database \
+         than the audited tables, say `.owner(name)` on both sides"
+    )
 }
 
 /// What the acknowledging script compares.
@@ -306,6 +419,9 @@ pub struct RedisQueueBuilder {
     io_timeout: Duration,
     max_record_bytes: usize,
     pool_size: u32,
+    owner: Option<String>,
+    /// Of another queue of the same list.
+    ownership: Option<Arc<Ownership>>,
 }
 
 impl fmt::Debug for RedisQueueBuilder {
@@ -347,6 +463,24 @@ impl RedisQueueBuilder {
         self
     }
 
+    /// Names the audit database that the records are for.
+    ///
+    /// A list belongs to one audit database: the first who uses it, and knows its database, writes
+    /// the name to the key `KEY:owner`, and whoever comes with another name is refused. Unless said,
+    /// the name is PostgreSQL's identifier of the server with the number of the database, or a random
+    /// one in a SQLite file. A copy of the server's files, or of that file, has the same one, so
+    /// name the copy.
+    pub fn owner(mut self, name: impl Into<String>) -> Self {
+        self.owner = Some(name.into());
+        self
+    }
+
+    /// Shares what is known of the list's owner with another queue.
+    pub(crate) fn sharing(mut self, other: &RedisQueue) -> Self {
+        self.ownership = Some(Arc::clone(&other.0.ownership));
+        self
+    }
+
     /// How many connections there may be; they are made when needed. Default: 8.
     pub fn pool_size(mut self, connections: u32) -> Self {
         self.pool_size = connections;
@@ -370,6 +504,10 @@ impl RedisQueueBuilder {
         if self.key.is_empty() {
             return Err(Fault::wrong("its key is empty"));
         }
+        let is_no_name = |name: &String| name.is_empty() || name.len() > 100;
+        if self.owner.as_ref().is_some_and(is_no_name) {
+            return Err(Fault::wrong("its owner's name has to have 1 to 100 bytes"));
+        }
         if self.connect_timeout.is_zero() || self.io_timeout.is_zero() {
             return Err(Fault::wrong("a time-out of zero never lets it answer"));
         }
@@ -388,6 +526,11 @@ impl RedisQueueBuilder {
             scripts: Scripts::default(),
             longest: PEEK_BYTES.max(self.max_record_bytes.saturating_add(MARKS_BYTES)),
             slow: AtomicBool::new(false),
+            ownership: self
+                .ownership
+                .clone()
+                .unwrap_or_else(|| Arc::new(Ownership::named(self.owner.clone()))),
+            owner_key: format!("{}:owner", self.key),
         }))
     }
 }

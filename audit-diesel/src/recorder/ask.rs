@@ -22,12 +22,7 @@ fn ask_sqlite<C: Connection>(conn: &mut C) {
     }
     set_asking(conn, false);
     if let Some(recorder) = Recorder::of(conn) {
-        if idle {
-            let ended = recorder.transaction.ended_unseen();
-            recorder.settle(ended);
-        } else {
-            recorder.transaction.still_open();
-        }
+        recorder.told_whether_open(!idle);
     }
 }
 

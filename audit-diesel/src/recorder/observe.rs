@@ -71,7 +71,7 @@ impl Recorder {
         let guarded = self
             .auditor
             .guarded_tables()
-            .filter(|_| !self.retired && !self.exempt.is_in_force());
+            .filter(|_| !self.is_retired && !self.exempt.is_in_force());
         let dialect = self.transaction.dialect();
         let in_transaction = self.transaction.is_open();
         let prepared = sql::read(query, |text| {

@@ -44,6 +44,16 @@ impl TransactionBuffer {
         }
     }
 
+    /// A buffer for another auditor on the same connection, which takes part in the open transaction
+    /// from now on.
+    pub(super) fn joined(&self, max_bytes: usize) -> Self {
+        Self {
+            dialect: self.dialect,
+            max_bytes,
+            open: self.open.as_ref().map(Open::joined),
+        }
+    }
+
     pub(super) fn dialect(&self) -> Dialect {
         self.dialect
     }

@@ -7,7 +7,7 @@ use diesel::backend::Backend;
 use diesel::deserialize::FromSqlRow;
 use diesel::dsl::{self, Filter, IntoBoxed, OrFilter};
 use diesel::query_builder::{
-    DeleteStatement, IntoUpdateTarget, Query, QueryBuilder, QueryFragment,
+    AstPass, DeleteStatement, IntoUpdateTarget, Query, QueryBuilder, QueryFragment,
 };
 use diesel::query_dsl::methods::{BoxedDsl, FilterDsl, OrFilterDsl};
 use diesel::result::QueryResult;
@@ -15,6 +15,7 @@ use diesel::sql_types::Untyped;
 use diesel::{QuerySource, SelectableExpression, Table};
 
 use super::columns::{Columns, ColumnsAnd};
+use super::debug::{ShowSql, ShownBackend, rendered};
 use super::plan::run_planned;
 use super::recording::Recording;
 use super::row::Output;
@@ -27,6 +28,26 @@ use crate::relation::Write;
 ///
 /// The deleted rows are read by the same statement. Rows of other tables that the database deletes
 /// along with them (`ON DELETE CASCADE`) are not seen: delete those first, through `audited::`.
+///
+/// ```
+/// # #[cfg(feature = "sqlite")]
+/// # mod example {
+/// # include!("../../docs/accounts.rs");
+/// # pub fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let (queue, mut conn) = accounts_in_memory()?;
+/// # let conn = &mut conn;
+/// # audited::insert_into(accounts::table).values(accounts::email.eq("ada@example.com")).execute(conn)?;
+/// let emails: Vec<String> = audited::delete(accounts::table.filter(accounts::closed.eq(false)))
+///     .returning(accounts::email)
+///     .get_results(conn)?;
+/// assert_eq!(emails, ["ada@example.com"]);
+/// # assert_eq!(queue.records()?.len(), 2);
+/// # Ok(())
+/// # }
+/// # }
+/// # #[cfg(feature = "sqlite")]
+/// # example::main().unwrap();
+/// ```
 pub fn delete<T, M>(source: T) -> Audited<DeleteStatement<T::Table, T::WhereClause>, M>
 where
     T: IntoUpdateTarget,
@@ -56,10 +77,47 @@ impl<T: QuerySource, U, M, R> Audited<DeleteStatement<T, U>, M, R> {
     /// Boxes the WHERE clause, as Diesel's `into_boxed` does.
     pub fn into_boxed<'a, DB>(self) -> Audited<IntoBoxed<'a, DeleteStatement<T, U>, DB>, M, R>
     where
-        DB: diesel::backend::Backend,
+        DB: Backend,
         DeleteStatement<T, U>: BoxedDsl<'a, DB>,
     {
         self.map(|statement| statement.into_boxed())
+    }
+}
+
+impl<T, U, M, R, P> FilterDsl<P> for Audited<DeleteStatement<T, U>, M, R>
+where
+    T: QuerySource,
+    DeleteStatement<T, U>: FilterDsl<P>,
+{
+    type Output = Audited<Filter<DeleteStatement<T, U>, P>, M, R>;
+
+    fn filter(self, predicate: P) -> Self::Output {
+        self.filter(predicate)
+    }
+}
+
+impl<T, U, M, R, P> OrFilterDsl<P> for Audited<DeleteStatement<T, U>, M, R>
+where
+    T: QuerySource,
+    DeleteStatement<T, U>: OrFilterDsl<P>,
+{
+    type Output = Audited<OrFilter<DeleteStatement<T, U>, P>, M, R>;
+
+    fn or_filter(self, predicate: P) -> Self::Output {
+        self.or_filter(predicate)
+    }
+}
+
+impl<'a, T, U, M, R, DB> BoxedDsl<'a, DB> for Audited<DeleteStatement<T, U>, M, R>
+where
+    T: QuerySource,
+    DB: Backend,
+    DeleteStatement<T, U>: BoxedDsl<'a, DB>,
+{
+    type Output = Audited<IntoBoxed<'a, DeleteStatement<T, U>, DB>, M, R>;
+
+    fn internal_into_boxed(self) -> Self::Output {
+        self.into_boxed()
     }
 }
 
@@ -94,6 +152,40 @@ where
         })?;
         recording.finish(conn)?;
         Ok(outputs)
+    }
+}
+
+/// A delete, by reference, with what it returns.
+struct DeleteReturning<'a, S, R> {
+    delete: &'a S,
+    returning: R,
+}
+
+impl<S, R, DB> QueryFragment<DB> for DeleteReturning<'_, S, R>
+where
+    DB: Backend,
+    S: QueryFragment<DB>,
+    R: QueryFragment<DB>,
+{
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, DB>) -> QueryResult<()> {
+        self.delete.walk_ast(out.reborrow())?;
+        out.push_sql(" RETURNING ");
+        self.returning.walk_ast(out)
+    }
+}
+
+impl<T, U, M, DB> ShowSql<DB, M> for DeleteStatement<T, U>
+where
+    DB: ShownBackend,
+    T: Table,
+    M: AuditedModel<Table = T> + AuditedRow<DB>,
+    Self: QueryFragment<DB>,
+{
+    fn show(&self, extra: &dyn QueryFragment<DB>) -> QueryResult<String> {
+        rendered(&DeleteReturning {
+            delete: self,
+            returning: ColumnsAnd::<M, _>::new(Columns::of::<M, DB::Connection>(), extra),
+        })
     }
 }
 

@@ -38,8 +38,8 @@ use diesel::{PgConnection, QuerySource, SelectableExpression, Table};
 
 use super::ChangeStatement;
 use super::columns::{Columns, quoted};
+use super::debug::{ShowSql, rendered};
 use super::image::ReturnedRow;
-use super::insert::rendered;
 use super::plan::run_planned;
 use super::recording::{Recording, extra_of};
 use super::relation::{check, key_of, name_of, relation_of};
@@ -184,6 +184,27 @@ where
             }
             result => result,
         }
+    }
+}
+
+/// As for a table with a primary key; what else PostgreSQL is asked depends on the table.
+impl<T, W, C, M> ShowSql<Pg, M> for UpdateStatement<T, W, C>
+where
+    T: Table,
+    T::FromClause: QueryFragment<Pg> + Clone,
+    W: QueryFragment<Pg>,
+    C: QueryFragment<Pg>,
+    M: AuditedModel<Table = T> + AuditedRow<Pg>,
+{
+    fn show(&self, extra: &dyn QueryFragment<Pg>) -> QueryResult<String> {
+        rendered(&UpdateReturningOld::<T, _, _, M, _> {
+            update: Rc::new(self.borrowed()),
+            sql: model_sql::<M>()?,
+            proof: KeyProof::PrimaryKey,
+            prunes: false,
+            extra: Rc::new(extra),
+            model: PhantomData,
+        })
     }
 }
 

@@ -1,5 +1,8 @@
 //! What a statement returns beside the rows of the model.
 
+use std::fmt;
+
+use diesel::backend::Backend;
 use diesel::expression::{
     AppearsOnTable, Expression, SelectableExpression, ValidGrouping, is_aggregate,
 };
@@ -13,8 +16,39 @@ use diesel::{QuerySource, Table};
 pub struct AllColumns;
 
 /// What was passed to `returning`.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Returning<E>(pub(super) E);
+
+/// Without the values in it.
+impl<E> fmt::Debug for Returning<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Returning").finish_non_exhaustive()
+    }
+}
+
+/// What is shown behind the columns of the model: the mark, as nothing else is returned to
+/// [`ExecuteDsl`](diesel::query_dsl::methods::ExecuteDsl).
+impl<DB: Backend> QueryFragment<DB> for AllColumns
+where
+    WriteMark: QueryFragment<DB>,
+{
+    fn walk_ast<'b>(&'b self, out: AstPass<'_, 'b, DB>) -> QueryResult<()> {
+        WriteMark.walk_ast(out)
+    }
+}
+
+impl<E, DB> QueryFragment<DB> for Returning<E>
+where
+    DB: Backend,
+    E: QueryFragment<DB>,
+    WriteMark: QueryFragment<DB>,
+{
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, DB>) -> QueryResult<()> {
+        WriteMark.walk_ast(out.reborrow())?;
+        out.push_sql(", ");
+        self.0.walk_ast(out)
+    }
+}
 
 /// What a statement on `T` returns to the caller.
 pub trait ReturningClause<T: QuerySource> {

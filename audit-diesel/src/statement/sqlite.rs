@@ -21,8 +21,8 @@ use diesel::{SelectableExpression, SqliteConnection, Table};
 
 use super::ChangeStatement;
 use super::columns::{Columns, RowOf, quoted};
+use super::debug::{ShowSql, rendered};
 use super::image::ReturnedRow;
-use super::insert::rendered;
 use super::recording::{Recording, extra_of};
 use super::relation::check;
 use super::row::{Mark, Output};
@@ -156,6 +156,25 @@ where
         })?;
         recording.finish(conn)?;
         Ok(outputs)
+    }
+}
+
+impl<T, W, C, M> ShowSql<Sqlite, M> for UpdateStatement<T, W, C>
+where
+    T: Table,
+    T::FromClause: QueryFragment<Sqlite> + Clone,
+    W: QueryFragment<Sqlite>,
+    C: QueryFragment<Sqlite>,
+    M: AuditedModel<Table = T> + AuditedRow<Sqlite>,
+{
+    /// The update itself; [`SelectOld`] is a select with the same WHERE.
+    fn show(&self, extra: &dyn QueryFragment<Sqlite>) -> QueryResult<String> {
+        rendered(&UpdateReturning {
+            update: Rc::new(self.borrowed()),
+            columns: Columns::of::<M, SqliteConnection>(),
+            extra,
+            model: PhantomData::<fn() -> M>,
+        })
     }
 }
 

@@ -7,6 +7,7 @@ use audit_core::CapturedContext;
 use diesel::backend::Backend;
 use diesel::expression::{AppearsOnTable, Expression};
 use diesel::query_builder::{AsChangeset, AstPass, IntoUpdateTarget, QueryFragment, QueryId};
+use diesel::query_dsl::methods::{BoxedDsl, FilterDsl};
 use diesel::result::{EmptyChangeset, Error, QueryResult};
 use diesel::sql_types::BoolOrNullableBool;
 use diesel::{QuerySource, Table};
@@ -22,6 +23,30 @@ use crate::model::{AuditedBy, AuditedModel};
 /// that the model's key tells the relation's rows apart: see [`docs::relations`](crate::docs::relations).
 /// On SQLite they are read first, in the same immediate transaction; there rows are paired by their key, so
 /// that an update which gives several rows new keys at once is recorded as what became of each key.
+///
+/// ```
+/// # #[cfg(feature = "sqlite")]
+/// # mod example {
+/// # include!("../../docs/accounts.rs");
+/// # pub fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let (queue, mut conn) = accounts_in_memory()?;
+/// # let conn = &mut conn;
+/// # audited::insert_into(accounts::table).values(accounts::email.eq("ada@example.com")).execute(conn)?;
+/// let updated = audited::update(accounts::table.filter(accounts::balance.lt(10)))
+///     .set((accounts::closed.eq(true), accounts::api_token.eq("n3w")))
+///     .execute(conn)?;
+/// assert_eq!(updated, 1);
+/// let changes = queue.records()?[1].changes.clone().unwrap();
+/// assert_eq!(
+///     changes.as_json(),
+///     r#"{"api_token":{"redacted":true},"closed":{"old":false,"new":true}}"#
+/// );
+/// # Ok(())
+/// # }
+/// # }
+/// # #[cfg(feature = "sqlite")]
+/// # example::main().unwrap();
+/// ```
 pub fn update<T, M>(source: T) -> IncompleteUpdate<T::Table, Target<T::WhereClause>, M>
 where
     T: IntoUpdateTarget,
@@ -38,13 +63,23 @@ where
 }
 
 /// An audited update before `set`; see [`update`].
-#[derive(Clone)]
 #[must_use = "statements are only executed when calling `execute`, `get_result` or similar"]
 pub struct IncompleteUpdate<T: QuerySource, W, M> {
     from_clause: T::FromClause,
     where_clause: W,
     built_in: CapturedContext,
     model: PhantomData<fn() -> M>,
+}
+
+impl<T: QuerySource<FromClause: Clone>, W: Clone, M> Clone for IncompleteUpdate<T, W, M> {
+    fn clone(&self) -> Self {
+        Self {
+            from_clause: self.from_clause.clone(),
+            where_clause: self.where_clause.clone(),
+            built_in: self.built_in,
+            model: PhantomData,
+        }
+    }
 }
 
 impl<T: QuerySource, W, M> fmt::Debug for IncompleteUpdate<T, W, M> {
@@ -98,16 +133,51 @@ impl<T: Table, W, M> IncompleteUpdate<T, W, M> {
 }
 
 /// An update of `T` where `W` sets `C`.
-#[derive(Clone)]
 pub struct UpdateStatement<T: QuerySource, W, C> {
     pub(super) from_clause: T::FromClause,
     pub(super) where_clause: W,
     pub(super) changes: C,
 }
 
+impl<T: QuerySource<FromClause: Clone>, W: Clone, C: Clone> Clone for UpdateStatement<T, W, C> {
+    fn clone(&self) -> Self {
+        Self {
+            from_clause: self.from_clause.clone(),
+            where_clause: self.where_clause.clone(),
+            changes: self.changes.clone(),
+        }
+    }
+}
+
 impl<T: QuerySource, W, C> fmt::Debug for UpdateStatement<T, W, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("UpdateStatement").finish_non_exhaustive()
+    }
+}
+
+impl<T, W, M, P> FilterDsl<P> for IncompleteUpdate<T, W, M>
+where
+    T: Table,
+    W: AndFilter<P>,
+    P: AppearsOnTable<T> + Expression<SqlType: BoolOrNullableBool>,
+{
+    type Output = IncompleteUpdate<T, W::Output, M>;
+
+    fn filter(self, predicate: P) -> Self::Output {
+        self.filter(predicate)
+    }
+}
+
+impl<'a, T, W, M, DB> BoxedDsl<'a, DB> for IncompleteUpdate<T, W, M>
+where
+    T: Table,
+    DB: Backend,
+    W: QueryFragment<DB> + Send + 'a,
+{
+    type Output = IncompleteUpdate<T, Boxed<'a, DB>, M>;
+
+    fn internal_into_boxed(self) -> Self::Output {
+        self.into_boxed()
     }
 }
 
@@ -144,7 +214,45 @@ impl<T: Table, W, C, M, R> Audited<UpdateStatement<T, W, C>, M, R> {
     }
 }
 
+impl<T, W, C, M, R, P> FilterDsl<P> for Audited<UpdateStatement<T, W, C>, M, R>
+where
+    T: Table,
+    W: AndFilter<P>,
+    P: AppearsOnTable<T> + Expression<SqlType: BoolOrNullableBool>,
+{
+    type Output = Audited<UpdateStatement<T, W::Output, C>, M, R>;
+
+    fn filter(self, predicate: P) -> Self::Output {
+        self.filter(predicate)
+    }
+}
+
+impl<'a, T, W, C, M, R, DB> BoxedDsl<'a, DB> for Audited<UpdateStatement<T, W, C>, M, R>
+where
+    T: Table,
+    DB: Backend,
+    W: QueryFragment<DB> + Send + 'a,
+{
+    type Output = Audited<UpdateStatement<T, Boxed<'a, DB>, C>, M, R>;
+
+    fn internal_into_boxed(self) -> Self::Output {
+        self.into_boxed()
+    }
+}
+
 impl<T: QuerySource, W, C> UpdateStatement<T, W, C> {
+    /// The same statement, with its values in place.
+    pub(super) fn borrowed(&self) -> UpdateStatement<T, &W, &C>
+    where
+        T::FromClause: Clone,
+    {
+        UpdateStatement {
+            from_clause: self.from_clause.clone(),
+            where_clause: &self.where_clause,
+            changes: &self.changes,
+        }
+    }
+
     /// Writes `UPDATE t SET …`.
     ///
     /// # Errors

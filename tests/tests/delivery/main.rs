@@ -5,6 +5,7 @@ mod confirmed;
 mod faults;
 mod figures;
 mod forged;
+mod owner;
 mod poison;
 mod shared;
 mod status;

@@ -76,6 +76,135 @@ fn another_auditor_takes_over_without_losing_what_the_first_one_holds() {
     );
 }
 
+fn another_auditor() -> (Auditor, MemoryQueue) {
+    let queue = MemoryQueue::new();
+    let auditor = Auditor::builder().queue(queue.clone()).build().unwrap();
+    (auditor, queue)
+}
+
+fn added_to(queue: &MemoryQueue) -> Vec<String> {
+    crate::support::added(&queue.records().unwrap())
+}
+
+#[test]
+fn what_is_chained_sees_every_event_though_another_auditor_holds_records() {
+    let app = app();
+    let conn = &mut app.pool.get().unwrap();
+    let (other, queue) = another_auditor();
+    let log = Log::default();
+    conn.transaction::<_, Error, _>(|conn| {
+        add!(conn, "first");
+        other.attach_chained(conn, Some(Box::new(log.clone())));
+        add!(conn, "second");
+        Ok(())
+    })
+    .unwrap();
+    assert!(log.has("INSERT INTO"));
+    assert_eq!(log.count("CommitTransaction"), 1);
+    add!(conn, "third");
+    assert_eq!(
+        log.count("StartQuery { query: Query { sql: \"INSERT INTO"),
+        2,
+        "{log:?}"
+    );
+    assert_eq!(added_to(&app.queue), ["first"]);
+    assert_eq!(added_to(&queue), ["second", "third"]);
+}
+
+#[test]
+fn attaching_again_keeps_what_was_chained_and_chaining_again_replaces_it() {
+    let app = app();
+    let conn = &mut app.pool.get().unwrap();
+    let (first, second) = (Log::default(), Log::default());
+    app.auditor
+        .attach_chained(conn, Some(Box::new(first.clone())));
+    app.auditor.attach(conn);
+    conn.batch_execute("SELECT 1").unwrap();
+    assert!(first.has("SELECT 1"));
+    app.auditor
+        .attach_chained(conn, Some(Box::new(second.clone())));
+    conn.batch_execute("SELECT 2").unwrap();
+    assert!(second.has("SELECT 2") && !first.has("SELECT 2"));
+    app.auditor.attach_chained(conn, None);
+    conn.batch_execute("SELECT 3").unwrap();
+    assert!(!second.has("SELECT 3"));
+    add!(conn, "ada");
+    assert_kept!(app, conn, ["ada"]);
+}
+
+#[test]
+fn another_auditor_keeps_what_was_chained() {
+    let app = app();
+    let conn = &mut app.pool.get().unwrap();
+    let log = Log::default();
+    app.auditor
+        .attach_chained(conn, Some(Box::new(log.clone())));
+    let (other, _) = another_auditor();
+    conn.transaction::<_, Error, _>(|conn| {
+        add!(conn, "first");
+        other.attach(conn);
+        add!(conn, "second");
+        Ok(())
+    })
+    .unwrap();
+    app.auditor.attach(conn);
+    assert_eq!(log.count("BeginTransaction"), 1);
+    assert_eq!(log.count("CommitTransaction"), 1);
+    conn.batch_execute("SELECT 1").unwrap();
+    assert!(log.has("SELECT 1"));
+}
+
+#[test]
+fn records_wait_for_commit_though_several_auditors_come_and_go() {
+    let app = app();
+    let conn = &mut app.pool.get().unwrap();
+    let ((second, of_second), (third, of_third)) = (another_auditor(), another_auditor());
+    conn.transaction::<_, Error, _>(|conn| {
+        add!(conn, "first");
+        second.attach(conn);
+        third.attach(conn);
+        add!(conn, "third");
+        app.auditor.attach(conn);
+        add!(conn, "first again");
+        let _: Result<(), Error> = conn.transaction(|conn| {
+            add!(conn, "undone");
+            second.attach(conn);
+            add!(conn, "undone too");
+            Err(NO)
+        });
+        add!(conn, "second");
+        assert_eq!((app.records().len(), added_to(&of_third).len()), (0, 0));
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(added_to(&app.queue), ["first", "first again"]);
+    assert_eq!(added_to(&of_second), ["second"]);
+    assert_eq!(added_to(&of_third), ["third"]);
+}
+
+#[test]
+fn another_auditor_takes_part_in_a_transaction_of_raw_sql() {
+    let app = app();
+    let conn = &mut app.pool.get().unwrap();
+    let (other, queue) = another_auditor();
+    conn.batch_execute("BEGIN").unwrap();
+    add!(conn, "first");
+    conn.batch_execute("SAVEPOINT here").unwrap();
+    other.attach(conn);
+    add!(conn, "undone");
+    conn.batch_execute("ROLLBACK TO SAVEPOINT here").unwrap();
+    add!(conn, "second");
+    assert_eq!(added_to(&queue).len(), 0);
+    conn.batch_execute("COMMIT").unwrap();
+    assert_eq!(added_to(&app.queue), ["first"]);
+    assert_eq!(added_to(&queue), ["second"]);
+    conn.batch_execute("BEGIN").unwrap();
+    app.auditor.attach(conn);
+    add!(conn, "rolled back");
+    conn.batch_execute("ROLLBACK").unwrap();
+    assert_eq!(added_to(&app.queue), ["first"]);
+}
+
 /// What it writes is no raw write to the first one's guard.
 #[test]
 fn another_auditor_takes_over_from_one_with_a_guard() {

@@ -80,16 +80,18 @@ pub(crate) fn replayed(records: &[Record]) -> BTreeMap<i32, (String, i64)> {
 }
 
 /// Sees the events of a connection.
-#[derive(Clone, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Log(Arc<Mutex<Vec<String>>>);
 
 impl Log {
     pub(crate) fn has(&self, what: &str) -> bool {
-        self.0
-            .lock()
-            .unwrap()
-            .iter()
-            .any(|line| line.contains(what))
+        self.count(what) > 0
+    }
+
+    /// In how many events that is.
+    pub(crate) fn count(&self, what: &str) -> usize {
+        let lines = self.0.lock().unwrap();
+        lines.iter().filter(|line| line.contains(what)).count()
     }
 }
 

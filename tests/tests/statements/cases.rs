@@ -4,18 +4,24 @@
 mod delete;
 #[path = "cases/errors.rs"]
 mod errors;
+#[path = "cases/generic.rs"]
+mod generic;
 #[path = "cases/insert.rs"]
 mod insert;
 #[path = "cases/replay.rs"]
 mod replay;
 #[path = "cases/returning.rs"]
 mod returning;
+#[path = "cases/shown.rs"]
+mod shown;
 #[path = "cases/tables.rs"]
 mod tables;
 #[path = "cases/unreadable.rs"]
 mod unreadable;
 #[path = "cases/update.rs"]
 mod update;
+#[path = "cases/upsert.rs"]
+mod upsert;
 #[path = "cases/writers.rs"]
 mod writers;
 
@@ -25,7 +31,7 @@ use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::r2d2::{ConnectionManager, PooledConnection};
 
-use super::{App, Conn, app};
+use super::{App, Backend, Conn, app};
 
 pub(super) type Pooled = PooledConnection<ConnectionManager<Conn>>;
 

@@ -333,3 +333,18 @@ fn several_changed_keys() {
         ]
     );
 }
+
+/// Diesel's mode that reads one row at a time; the records have to be complete before it returns.
+#[test]
+fn load_iter_row_by_row_is_audited() {
+    use diesel::pg::PgRowByRowLoadingMode;
+    let app = app();
+    let conn = &mut app.pool.get().unwrap();
+    let emails = ["ada", "bob"].map(|email| accounts::email.eq(email));
+    let insert = audited::insert_into(accounts::table).values(&emails);
+    let rows = insert
+        .load_iter::<Account, PgRowByRowLoadingMode>(conn)
+        .unwrap();
+    assert_eq!(app.records().len(), 2);
+    assert_eq!(rows.map(Result::unwrap).count(), 2);
+}

@@ -29,6 +29,9 @@ fn until_no_deadlock<T>(mut run: impl FnMut() -> QueryResult<T>) -> QueryResult<
 #[path = "cases.rs"]
 mod cases;
 
+#[path = "or_ignore_on_sqlite.rs"]
+mod or_ignore;
+
 /// Rows are paired by their key: where several get another one at once, the trail says what became
 /// of each key.
 #[test]

@@ -40,3 +40,9 @@ CREATE TABLE audit_quarantine (
     reason text NOT NULL,
     payload blob NOT NULL
 );
+
+-- Which database this is: a queue that several applications could share belongs to one of them.
+CREATE TABLE audit_identity (
+    id text NOT NULL PRIMARY KEY
+);
+INSERT INTO audit_identity VALUES (lower(hex(randomblob(16))));

@@ -47,9 +47,10 @@ impl AuditorBuilder {
                 say(&journal.warnings().unwrap_or_default());
                 let grace = self.confirm_after.unwrap_or(DEFAULT_CONFIRM_AFTER);
                 let spill_bytes = self.memory_bytes();
-                let confirmation = self.confirm.map(|(fates, judge)| Confirmation {
+                let confirmation = self.confirm.map(|(fates, judge, database)| Confirmation {
                     fates,
                     judge,
+                    database,
                     grace,
                 });
                 started(ForwardedQueue::start(
@@ -104,21 +105,28 @@ impl AuditorBuilder {
         Ok(match self.redis.take() {
             None => None,
             Some(Redis::Built(queue)) => {
+                if let Some(owner) = &self.owner {
+                    queue.name_owner(owner)?;
+                }
                 let queue: Arc<dyn Queue> = Arc::new(queue);
                 let direct = Arc::clone(&queue);
                 Some(Target::contained(queue, direct, counters, signing_key))
             }
             Some(Redis::Url(url)) => {
-                let builder = crate::RedisQueue::builder(url);
+                let mut builder = crate::RedisQueue::builder(url);
+                if let Some(owner) = self.owner.take() {
+                    builder = builder.owner(owner);
+                }
                 let builder = builder.max_record_bytes(max_record_bytes.saturating_add(GROWTH));
                 let direct = builder
                     .clone()
                     .connect_timeout(CALLERS_TIMEOUT)
                     .io_timeout(CALLERS_TIMEOUT);
-                let queue = Arc::new(builder.build()?);
+                let queue = builder.build()?;
+                let direct = direct.sharing(&queue).build()?;
                 Some(Target::contained(
-                    queue,
-                    Arc::new(direct.build()?),
+                    Arc::new(queue),
+                    Arc::new(direct),
                     counters,
                     signing_key,
                 ))

@@ -47,7 +47,7 @@ const CODES: &[(&str, bool, &str)] = &[
         "NOPERM",
         false,
         "its user may not do what the queue does: allow RPUSH, LRANGE, LTRIM, LLEN, LPOS, EVALSHA and \
-         SCRIPT LOAD on the key",
+         SCRIPT LOAD on the key, and GET and SET on the key with `:owner` behind it",
     ),
     (
         "MOVED",
@@ -141,6 +141,7 @@ fn of_answer(error: &RedisError) -> Fault {
     match known {
         Some((_, true, reason)) => Fault::away(*reason),
         Some((_, false, reason)) => Fault::wrong(*reason),
+        None if is_code(error, super::scripts::UNCLAIMED) => Fault::Unclaimed,
         None if too_many_clients(error) => Fault::away("it has as many clients as it takes"),
         None => Fault::away(format!("it answered {}", unquoted(error))),
     }

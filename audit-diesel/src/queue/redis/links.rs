@@ -1,9 +1,9 @@
-//! Connections to Redis: timed, pooled, replaced when they broke.
+//! Connections to Redis: timed, kept while they are idle, replaced when they broke. There are no
+//! threads behind them: each is made by whoever needs it.
 
-use std::convert::Infallible;
-use std::time::Duration;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-use r2d2::{ManageConnection, NopErrorHandler, Pool};
 use redis::{
     Client, Connection, ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo, RedisResult,
 };
@@ -111,7 +111,7 @@ fn malformed() -> Fault {
     )
 }
 
-/// r2d2 panics where such a wait would end after the clock does.
+/// A wait that no clock can hold is as good as one of years.
 const LONGEST_WAIT: Duration = Duration::from_secs(1 << 30);
 
 /// So often one call is made again for a process that was suspended in it.
@@ -123,19 +123,51 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// A bounded number of connections to one server.
 pub(super) struct Links {
     server: Server,
-    places: Pool<Places>,
+    size: u32,
+    places: Mutex<Places>,
+    freed: Condvar,
+}
+
+#[derive(Default)]
+struct Places {
+    taken: u32,
+    idle: Vec<Connection>,
 }
 
 impl Links {
     pub(super) fn new(server: Server, size: u32) -> Self {
-        let places = Pool::builder()
-            .max_size(size)
-            .min_idle(Some(0))
-            .test_on_check_out(false)
-            .connection_timeout(server.connect_timeout.min(LONGEST_WAIT))
-            .error_handler(Box::new(NopErrorHandler))
-            .build_unchecked(Places);
-        Self { server, places }
+        Self {
+            server,
+            size,
+            places: Mutex::default(),
+            freed: Condvar::new(),
+        }
+    }
+
+    /// A place for a connection, for which it waits as long as for a new connection.
+    fn place(&self) -> Result<Place<'_>, Fault> {
+        let started = Instant::now();
+        let mut places = self.places();
+        while places.taken >= self.size {
+            let left = self
+                .server
+                .connect_timeout
+                .saturating_sub(started.elapsed());
+            if left.is_zero() {
+                return Err(Fault::away("all of its connections are busy"));
+            }
+            let waited = self.freed.wait_timeout(places, left.min(LONGEST_WAIT));
+            places = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        places.taken += 1;
+        Ok(Place {
+            links: self,
+            connection: places.idle.pop(),
+        })
+    }
+
+    fn places(&self) -> MutexGuard<'_, Places> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// As [`run`](Self::run), for work that a server which answers may take long for.
@@ -159,9 +191,8 @@ impl Links {
         &self,
         work: impl Fn(&mut Connection) -> RedisResult<T>,
     ) -> Result<T, Fault> {
-        let free = self.places.get();
-        let mut place = free.map_err(|_| Fault::away("all of its connections are busy"))?;
-        if let Some(connection) = place.0.take() {
+        let mut place = self.place()?;
+        if let Some(connection) = place.connection.take() {
             match place.attempt(connection, &work) {
                 Err(error) if error.is_connection_dropped() || fault::is_interruption(&error) => {}
                 outcome => return outcome.map_err(|error| self.server.fault(&error)),
@@ -177,13 +208,13 @@ impl Links {
     }
 }
 
-/// A place in the pool. It connects on the caller's thread, when there is something to do: r2d2's
-/// own way retries in the background until its time-out, and tells only then, and only in words,
-/// that Redis refused.
-#[derive(Default)]
-pub(super) struct Place(Option<Connection>);
+/// The right to have one of the connections.
+struct Place<'a> {
+    links: &'a Links,
+    connection: Option<Connection>,
+}
 
-impl Place {
+impl Place<'_> {
     /// Puts the connection back only if it is known to be at the end of an answer. After an I/O
     /// error, or a panic, it may be anywhere.
     fn attempt<T>(
@@ -193,27 +224,18 @@ impl Place {
     ) -> RedisResult<T> {
         let outcome = work(&mut connection);
         if outcome.as_ref().err().is_none_or(fault::is_answer) {
-            self.0 = Some(connection);
+            self.connection = Some(connection);
         }
         outcome
     }
 }
 
-struct Places;
-
-impl ManageConnection for Places {
-    type Connection = Place;
-    type Error = Infallible;
-
-    fn connect(&self) -> Result<Place, Infallible> {
-        Ok(Place::default())
-    }
-
-    fn is_valid(&self, _: &mut Place) -> Result<(), Infallible> {
-        Ok(())
-    }
-
-    fn has_broken(&self, _: &mut Place) -> bool {
-        false
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let mut places = self.links.places();
+        places.taken -= 1;
+        places.idle.extend(self.connection.take());
+        drop(places);
+        self.links.freed.notify_one();
     }
 }

@@ -5,9 +5,15 @@ use redis::Script;
 /// One script, so that a batch is what the list held at one moment, however many pages it takes
 /// and whoever acknowledges meanwhile. Of an entry that is too long for a record it returns the
 /// beginning, the size and a digest, and nothing behind it: to acknowledge means to look at it again.
+///
+/// Nothing is returned of a list that belongs to somebody else. It gets by with five arguments: who
+/// has not logged in may send ten words, and learns from the answer to them that a password is missing.
 const PEEK: &str = r"
+if ARGV[5] ~= '' and redis.call('GET', KEYS[2]) ~= ARGV[5] then
+  return redis.error_reply('AUDITUNCLAIMED it is not the owner')
+end
 local limit, budget, from = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
-local longest, beginning = tonumber(ARGV[4]), tonumber(ARGV[5])
+local longest, beginning = tonumber(ARGV[4]), 65536
 local found, count, bytes, at = {}, 0, 0, 0
 while at < limit do
   local page = redis.call('LRANGE', KEYS[1], from + at, from + math.min(at + 32, limit) - 1)
@@ -28,6 +34,30 @@ end
 return found
 ";
 
+/// An RPUSH to a list that belongs to nobody else.
+const PUSH: &str = r"
+if redis.call('GET', KEYS[2]) ~= ARGV[1] then
+  return redis.error_reply('AUDITUNCLAIMED it is not the owner')
+end
+return redis.call('RPUSH', KEYS[1], unpack(ARGV, 2))
+";
+
+/// Makes a list somebody's that is nobody's, or that the same queue has claimed before under the
+/// name that it assumed then, and returns whose it is. A full server takes no key.
+const CLAIM: &str = r"
+local owner = redis.call('GET', KEYS[1])
+if owner and owner ~= ARGV[2] then return owner end
+local set = redis.pcall('SET', KEYS[1], ARGV[1])
+if set.err then
+  if string.find(set.err, 'OOM') then return '' end
+  return redis.error_reply(set.err)
+end
+return ARGV[1]
+";
+
+/// The code of the error of who finds that a list is not its own.
+pub(super) const UNCLAIMED: &str = "AUDITUNCLAIMED";
+
 /// Compares all of the batch, not its first payload only: after a push that timed out and was
 /// repeated the same payload stands in the list twice, and a late acknowledgement that looked at
 /// the head alone could remove what nobody has stored.
@@ -42,7 +72,7 @@ return found
 const ACK: &str = r#"
 local batch = redis.call('LRANGE', KEYS[1], 0, ARGV[1] - 1)
 if #batch ~= tonumber(ARGV[1]) then return 0 end
-local longest, beginning = tonumber(ARGV[3]), tonumber(ARGV[4])
+local longest, beginning = tonumber(ARGV[3]), 65536
 local sub = string.sub
 for i, payload in ipairs(batch) do
   if #payload > longest then
@@ -61,6 +91,8 @@ return #batch
 /// The scripts of a queue.
 pub(super) struct Scripts {
     pub(super) peek: Script,
+    pub(super) push: Script,
+    pub(super) claim: Script,
     pub(super) ack: Script,
 }
 
@@ -68,6 +100,8 @@ impl Default for Scripts {
     fn default() -> Self {
         Self {
             peek: Script::new(PEEK),
+            push: Script::new(PUSH),
+            claim: Script::new(CLAIM),
             ack: Script::new(ACK),
         }
     }

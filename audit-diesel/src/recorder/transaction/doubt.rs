@@ -13,6 +13,16 @@ pub(super) enum Doubt {
     RolledBack,
 }
 
+impl Doubt {
+    /// The same for an auditor that holds no records of the transaction.
+    pub(super) fn without_records(self) -> Self {
+        match self {
+            Self::Committed { .. } => Self::Committed { kept: 0 },
+            Self::RolledBack => Self::RolledBack,
+        }
+    }
+}
+
 impl Open {
     /// It turned out that the transaction ended before.
     pub(super) fn ended_unseen(mut self, dialect: Dialect) -> Ended {

@@ -83,6 +83,29 @@ impl Open {
         open
     }
 
+    /// The same transaction, as seen by another auditor that comes now: it holds no records yet.
+    pub(super) fn joined(&self) -> Self {
+        let savepoint = |it: &Savepoint| Savepoint {
+            name: it.name.clone(),
+            payloads: 0,
+            prepared: 0,
+            records: 0,
+            writer: it.writer,
+        };
+        Self {
+            xid: self.xid,
+            had_failure: self.had_failure,
+            savepoints: self.savepoints.iter().map(savepoint).collect(),
+            unsure_of_savepoints: self.unsure_of_savepoints,
+            aborted: self.aborted,
+            unheard: self.unheard,
+            #[cfg(feature = "sqlite")]
+            write_lock: self.write_lock,
+            doubt: self.doubt.map(Doubt::without_records),
+            ..Self::new(self.opened_by_savepoint)
+        }
+    }
+
     pub(super) fn savepoint(&mut self, name: &str) {
         self.savepoints.push(Savepoint {
             name: name.to_owned(),
@@ -173,5 +196,9 @@ impl Open {
 
 /// PostgreSQL cuts names at 63 bytes.
 fn as_postgres_cuts(name: &str) -> &str {
-    &name[..name.floor_char_boundary(63)]
+    let mut end = name.len().min(63);
+    while !name.is_char_boundary(end) {
+        end -= 1;
+    }
+    &name[..end]
 }

@@ -9,12 +9,12 @@ use diesel::pg::Pg;
 use diesel::query_builder::{AstPass, QueryFragment};
 use diesel::result::QueryResult;
 
-use super::on_conflict::{Insert, OnConflictDoNothing};
-use super::select::rendered;
-use super::{InsertReturning, InsertValues, NoConflict, RunInsert};
+use super::on_conflict::{DoNothing, InsertFragment, OnConflictDoNothing};
+use super::{InsertReturning, InsertValues, NoConflict, RunInsert, shown};
 use crate::model::{AuditedModel, AuditedRow};
 use crate::statement::ChangeStatement;
 use crate::statement::columns::{Columns, ColumnsAnd};
+use crate::statement::debug::{ShowSql, rendered};
 
 /// `INSERT INTO t … VALUES …`
 pub struct InsertRows<T: Table, V> {
@@ -68,11 +68,12 @@ where
 impl<'query, S, C, M, E, X> ChangeStatement<'query, PgConnection, M, E, X>
     for OnConflictDoNothing<S, C>
 where
-    S: Insert,
+    S: InsertFragment,
     S::Fragment: QueryFragment<Pg>,
     M: AuditedModel<Table = S::Table>,
     M: AuditedRow<Pg>,
-    InsertReturning<S::Fragment, C, ColumnsAnd<M, E>>: RunInsert<'query, PgConnection, M, E, X>,
+    InsertReturning<S::Fragment, DoNothing<C>, ColumnsAnd<M, E>>:
+        RunInsert<'query, PgConnection, M, E, X>,
 {
     fn run(self, extra: E, conn: &mut PgConnection) -> QueryResult<Vec<X>> {
         let insert = self.insert.into_fragment();
@@ -82,10 +83,48 @@ where
         }
         InsertReturning {
             insert,
-            conflict: self.target,
+            conflict: DoNothing(self.target),
             returning: ColumnsAnd::new(Columns::of::<M, PgConnection>(), extra),
             prepare: false,
         }
         .run_insert(conn)
+    }
+}
+
+impl<T, V, M> ShowSql<Pg, M> for InsertValues<T, V>
+where
+    T: Table,
+    T::FromClause: QueryFragment<Pg>,
+    V: Insertable<T> + Clone,
+    V::Values: CanInsertInSingleQuery<Pg> + QueryFragment<Pg>,
+    M: AuditedModel<Table = T> + AuditedRow<Pg>,
+{
+    fn show(&self, extra: &dyn QueryFragment<Pg>) -> QueryResult<String> {
+        let values = self.records.clone().values();
+        // Nothing is sent for no rows.
+        if values.rows_to_insert() == Some(0) {
+            return Ok(String::new());
+        }
+        let insert = InsertRows::<T, _> {
+            from_clause: self.table.from_clause(),
+            values,
+        };
+        shown::<M, Pg>(&insert, &NoConflict, extra)
+    }
+}
+
+impl<S, C, M> ShowSql<Pg, M> for OnConflictDoNothing<S, C>
+where
+    S: InsertFragment + Clone,
+    S::Fragment: QueryFragment<Pg>,
+    C: QueryFragment<Pg>,
+    M: AuditedModel<Table = S::Table> + AuditedRow<Pg>,
+{
+    fn show(&self, extra: &dyn QueryFragment<Pg>) -> QueryResult<String> {
+        let insert = self.insert.clone().into_fragment();
+        if rendered(&insert)?.starts_with("SELECT") {
+            return Ok(String::new());
+        }
+        shown::<M, Pg>(&insert, &DoNothing(&self.target), extra)
     }
 }

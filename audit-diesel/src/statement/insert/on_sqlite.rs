@@ -10,20 +10,22 @@ use diesel::dsl;
 use diesel::expression::Expression;
 use diesel::insertable::Insertable;
 use diesel::internal::derives::multiconnection::ConnectionSealed;
-use diesel::query_builder::{InsertStatement, Query, QueryFragment, QueryId};
+use diesel::query_builder::{
+    InsertOrIgnoreStatement, InsertStatement, Query, QueryFragment, QueryId,
+};
 use diesel::query_dsl::methods::ExecuteDsl;
 use diesel::query_dsl::{LoadQuery, RunQueryDsl};
 use diesel::result::{ConnectionError, ConnectionResult, QueryResult};
 use diesel::sqlite::Sqlite;
 use diesel::{QuerySource, SelectableExpression, SqliteConnection, Table};
 
-use super::on_conflict::{Insert, OnConflictDoNothing};
-use super::select::rendered;
-use super::{InsertReturning, InsertValues};
+use super::on_conflict::{DoNothing, InsertFragment, OnConflictDoNothing};
+use super::{InsertOrIgnore, InsertReturning, InsertValues, NoConflict};
 use crate::model::{AuditedModel, AuditedRow};
 use crate::recorder::own;
 use crate::relation::Write;
 use crate::statement::columns::{Columns, ColumnsAnd, RowOf};
+use crate::statement::debug::rendered;
 use crate::statement::recording::Recording;
 use crate::statement::row::Output;
 use crate::statement::row_changes::RowChange;
@@ -66,33 +68,77 @@ where
     }
 }
 
+/// Diesel's insert of rows that violate no constraint.
+type OrIgnore<T, V> = InsertOrIgnoreStatement<T, Values<T, V>>;
+
+/// Diesel would load the rows as well, but takes a skipped one among several for an error.
+impl<'query, T, V, M, E, X> ChangeStatement<'query, SqliteConnection, M, E, X>
+    for InsertValues<T, V, InsertOrIgnore>
+where
+    T: Table,
+    T::FromClause: QueryFragment<Sqlite>,
+    V: Insertable<T>,
+    M: AuditedModel<Table = T> + AuditedRow<Sqlite>,
+    X: Output,
+    E: SelectableExpression<T>,
+    for<'conn> OrIgnore<T, V>:
+        ExecuteDsl<Completing<'conn, NoConflict, ColumnsAnd<M, E>, Rows<M, X, E>>, Sqlite>,
+    for<'conn> Completing<'conn, NoConflict, ColumnsAnd<M, E>, Rows<M, X, E>>:
+        Connection<Backend = Sqlite>,
+{
+    fn run(self, extra: E, conn: &mut SqliteConnection) -> QueryResult<Vec<X>> {
+        let insert = diesel::insert_or_ignore_into(self.table).values(self.records);
+        run_completed::<_, _, M, E, X>(insert, NoConflict, extra, conn)
+    }
+}
+
 impl<'query, S, C, M, E, X> ChangeStatement<'query, SqliteConnection, M, E, X>
     for OnConflictDoNothing<S, C>
 where
-    S: Insert,
+    S: InsertFragment,
     <S::Table as QuerySource>::FromClause: QueryFragment<Sqlite>,
     M: AuditedModel<Table = S::Table> + AuditedRow<Sqlite>,
     X: Output,
     E: SelectableExpression<S::Table>,
     for<'conn> S::Fragment:
-        ExecuteDsl<Completing<'conn, C, ColumnsAnd<M, E>, Rows<M, X, E>>, Sqlite>,
-    for<'conn> Completing<'conn, C, ColumnsAnd<M, E>, Rows<M, X, E>>: Connection<Backend = Sqlite>,
+        ExecuteDsl<Completing<'conn, DoNothing<C>, ColumnsAnd<M, E>, Rows<M, X, E>>, Sqlite>,
+    for<'conn> Completing<'conn, DoNothing<C>, ColumnsAnd<M, E>, Rows<M, X, E>>:
+        Connection<Backend = Sqlite>,
 {
     fn run(self, extra: E, conn: &mut SqliteConnection) -> QueryResult<Vec<X>> {
-        relation::check::<M, _>(Write::Insert, conn)?;
-        let columns = Columns::of::<M, SqliteConnection>();
-        let rows = own(conn, |conn| {
-            let mut completing = Completing {
-                conn,
-                conflict: self.target,
-                returning: ColumnsAnd::new(columns, extra),
-                rows: Vec::new(),
-            };
-            S::Fragment::execute(self.insert.into_fragment(), &mut completing)?;
-            QueryResult::Ok(completing.rows)
-        })?;
-        record_rows::<M, X, E::SqlType>(rows, conn)
+        let insert = self.insert.into_fragment();
+        run_completed::<_, _, M, E, X>(insert, DoNothing(self.target), extra, conn)
     }
+}
+
+/// Has Diesel run the insert, with what it lacks, and records the rows.
+fn run_completed<I, C, M, E, X>(
+    insert: I,
+    conflict: C,
+    extra: E,
+    conn: &mut SqliteConnection,
+) -> QueryResult<Vec<X>>
+where
+    M: AuditedModel + AuditedRow<Sqlite>,
+    <M::Table as QuerySource>::FromClause: QueryFragment<Sqlite>,
+    X: Output,
+    E: Expression,
+    for<'conn> I: ExecuteDsl<Completing<'conn, C, ColumnsAnd<M, E>, Rows<M, X, E>>, Sqlite>,
+    for<'conn> Completing<'conn, C, ColumnsAnd<M, E>, Rows<M, X, E>>: Connection<Backend = Sqlite>,
+{
+    relation::check::<M, _>(Write::Insert, conn)?;
+    let columns = Columns::of::<M, SqliteConnection>();
+    let rows = own(conn, |conn| {
+        let mut completing = Completing {
+            conn,
+            conflict,
+            returning: ColumnsAnd::new(columns, extra),
+            rows: Vec::new(),
+        };
+        I::execute(insert, &mut completing)?;
+        QueryResult::Ok(completing.rows)
+    })?;
+    record_rows::<M, X, E::SqlType>(rows, conn)
 }
 
 /// Records inserted rows, and passes on what else they returned.

@@ -3,6 +3,7 @@ use audit_tests::app::{Account, NewAccount, accounts};
 use diesel::prelude::*;
 use diesel::result::QueryResult;
 
+use super::super::super::models::{TABLES, audit_old};
 use super::{app, app_with, count, new_trail, run};
 
 /// The ids and addresses of the inserts in the trail.
@@ -319,6 +320,67 @@ fn a_conflict_with_a_partial_index() {
     assert_eq!(insert("ada").execute(conn), Ok(1));
     assert_eq!(insert("bob").execute(conn), Ok(0));
     assert_eq!(inserted(app).len(), 1);
+}
+
+/// As Diesel's, which writes the same SQL; a second condition is added.
+#[test]
+fn a_conflict_with_a_partial_index_by_filter_target() {
+    use diesel::dsl::sql;
+    use diesel::sql_types::Bool;
+    let (app, conn) = &mut app_with(&[]);
+    run(
+        conn,
+        "CREATE UNIQUE INDEX one_owner ON accounts (role) WHERE (role = 'owner') AND (note IS NULL)",
+    );
+    let insert_as = |role: &'static str, email: &'static str| {
+        audited::insert_into(accounts::table)
+            .values((accounts::email.eq(email), accounts::role.eq(role)))
+            .on_conflict(accounts::role)
+            .filter_target(sql::<Bool>("role = 'owner'"))
+            .filter_target(accounts::note.is_null())
+            .do_nothing()
+    };
+    assert_eq!(insert_as("owner", "ada").execute(conn), Ok(1));
+    assert_eq!(insert_as("owner", "bob").execute(conn), Ok(0));
+    assert_eq!(inserted(app).len(), 1);
+    // Another constraint than the one that is named is an error, as ever.
+    insert_as("member", "ada").execute(conn).unwrap_err();
+    assert!(app.records().is_empty());
+}
+
+#[test]
+fn from_a_table_as_it_is() {
+    let (app, conn) = &mut app_with(&[]);
+    run(conn, TABLES);
+    run(
+        conn,
+        "INSERT INTO audit_old VALUES (41, 'ada'), (42, 'bob')",
+    );
+    let count = audited::insert_into(accounts::table)
+        .values(audit_old::table)
+        .into_columns((accounts::id, accounts::email))
+        .execute(conn);
+    assert_eq!(count, Ok(2));
+    assert_eq!(inserted(app), ["41 ada", "42 bob"]);
+}
+
+#[test]
+fn from_a_select_that_is_inserted() {
+    use audit_diesel::AuditedInsertDsl;
+    let (app, conn) = &mut app_with(&["ada"]);
+    let count = accounts::table
+        .select(accounts::email.concat("+"))
+        .audited_insert_into(accounts::table)
+        .into_columns(accounts::email)
+        .execute(conn);
+    assert_eq!(count, Ok(1));
+    let id: i32 = NewAccount::new("bob")
+        .audited_insert_into(accounts::table)
+        .returning(accounts::id)
+        .get_result(conn)
+        .unwrap();
+    assert_eq!(id, 3);
+    assert_eq!(inserted(app), ["2 ada+", "3 bob"]);
 }
 
 /// A conflict with another constraint than the one that is named is an error, and then no row of
