@@ -74,16 +74,6 @@ pub enum AuditError {
         /// The bound, in bytes.
         max_bytes: usize,
     },
-    /// An event is larger than a record may be. It was not recorded.
-    #[error(
-        "the event is {bytes} bytes long and a record may have {max_bytes}: it was not recorded"
-    )]
-    RecordTooLarge {
-        /// The encoded event's size.
-        bytes: usize,
-        /// The bound, in bytes.
-        max_bytes: usize,
-    },
     /// A value of an event cannot be written as JSON. It was not recorded.
     #[error("the event cannot be written as JSON: {0}")]
     Unserializable(#[source] serde_json::Error),

@@ -64,6 +64,8 @@ pub(crate) struct Recorder {
     own_statement: Arc<AtomicBool>,
     /// Set while we ask the database something that is nobody's business.
     asking: bool,
+    /// Set once it is known that the connection is about to be closed.
+    closing: bool,
     /// Set once another auditor runs the audited statements, which look raw here.
     is_retired: bool,
     /// What the guard knows about this connection.
@@ -135,6 +137,7 @@ impl Recorder {
             looks_type_up: false,
             own_statement: Arc::default(),
             asking: false,
+            closing: false,
             is_retired: false,
             watch: Watch::default(),
             raw_writes: Vec::new(),
@@ -165,6 +168,12 @@ impl Recorder {
         let recorder = Self::of(conn).ok_or(AuditError::NoAuditor)?;
         recorder.transaction.check_room()?;
         Ok(recorder)
+    }
+
+    /// The connection is about to be closed, for sure.
+    pub(crate) fn closes(&mut self) {
+        self.closing = true;
+        self.retired.iter_mut().for_each(Self::closes);
     }
 
     /// Hands the connection over to another auditor, which takes part in the open transaction from now
@@ -357,6 +366,11 @@ impl Recorder {
         }
     }
 
+    /// Whether a statement failed in the open transaction, and it may have been done all the same.
+    pub(crate) fn is_doubtfully_aborted(&self) -> bool {
+        self.transaction.is_doubtfully_aborted()
+    }
+
     /// Whether it is not known yet which server the connection is to.
     pub(crate) fn needs_server_identity(&self) -> bool {
         self.server.is_none()
@@ -416,9 +430,14 @@ impl Instrumentation for Recorder {
 }
 
 impl Drop for Recorder {
-    /// The connection closes, and the database rolls an open transaction back.
+    /// The connection closes, and the database rolls an open transaction back; or somebody has set
+    /// another instrumentation, and the transaction goes on. Nobody says which.
     fn drop(&mut self) {
-        let ended = self.transaction.closed();
+        let records = self.transaction.pending().count();
+        if records > 0 && !self.closing {
+            self.auditor.left_in_transaction(records, self.has_xid());
+        }
+        let ended = self.transaction.closed(self.closing);
         self.settle(ended);
     }
 }

@@ -8,9 +8,9 @@ use audit_diesel::{Journal, Payload, Queue};
 use uuid::Uuid;
 
 use crate::fleet::{Fleet, Role};
-use crate::proxy::{Network, Proxy};
 use crate::random::Random;
 use crate::servers::{ORPHANED_FOR_MS, Servers, append_only_file};
+use audit_tests::{Network, Proxy};
 
 /// A fault of the surroundings; processes die beside it all the time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use audit_tests::{PostgresServer, RedisServer, TestDatabase};
 use diesel::prelude::*;
 
-use crate::proxy::Proxy;
+use audit_tests::Proxy;
 
 /// The newest file that Redis writes commands to: many of them since Redis 7.
 ///

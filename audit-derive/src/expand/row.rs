@@ -1,6 +1,6 @@
 //! `AuditedRow`: how each field is read from a row that a statement returned.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::{Ident, Type, WherePredicate, parse_quote};
@@ -76,12 +76,16 @@ fn part(model: &Model<'_>, field: &Field<'_>) -> Option<FieldPart> {
     let ty = static_type(model, field.ty);
     let decided = format_ident!("{}", decided(field));
     let (bound, read) = read(model, field, column, &form);
+    let sql_type = sql_type(model, column, span);
     Some(FieldPart {
         bound: Some(bound),
         visit: quote_spanned! {span=>
             __visit(
-                &#krate::RecordedField::new::<#ty>(#name, #krate::Decided::#decided, #read)
-                    #formed_mark #renamed #key,
+                &#krate::RecordedField::new::<#ty, #sql_type>(
+                    #name,
+                    #krate::Decided::#decided,
+                    #read,
+                )#formed_mark #renamed #key,
             );
         },
     })
@@ -96,9 +100,8 @@ fn read(
 ) -> (WherePredicate, TokenStream) {
     let span = type_span(field);
     let krate = crate_at(model, span);
-    let table = &model.table;
     let private = quote_spanned!(span=> #krate::__private);
-    let sql_type = quote!(<#table::#column as #private::diesel::Expression>::SqlType);
+    let sql_type = sql_type(model, column, span);
     let ty = static_type(model, field.ty);
     let (loaded, load) = match &field.deserialize_as {
         Some(by) => {
@@ -138,6 +141,12 @@ fn read(
         }
     };
     (parse_quote!(#bound), read)
+}
+
+/// The SQL type of a column.
+fn sql_type(model: &Model<'_>, column: &Ident, span: Span) -> TokenStream {
+    let (krate, table) = (crate_at(model, span), &model.table);
+    quote!(<#table::#column as #krate::__private::diesel::Expression>::SqlType)
 }
 
 fn static_type(model: &Model<'_>, ty: &Type) -> TokenStream {

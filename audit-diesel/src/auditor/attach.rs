@@ -6,6 +6,7 @@ use diesel::connection::{Connection, Instrumentation, TransactionManager};
 use super::{AuditedBackend, Auditor, AuditorCustomizer};
 use crate::AuditError;
 use crate::connection::{AuditedConnection, RawConnection};
+use crate::log::log;
 use crate::recorder::{Recorder, own};
 
 impl Auditor {
@@ -134,6 +135,29 @@ impl Auditor {
             .pending()
             .filter_map(|payload| Record::decode(payload.as_bytes()).ok())
             .collect())
+    }
+
+    /// A pool gives a connection up, and `closes` it for sure unless somebody else takes it.
+    pub(super) fn released<C: AuditedConnection>(&self, conn: &mut C, closes: bool) {
+        match Recorder::of(conn.raw()) {
+            None => self.note_detached(),
+            Some(recorder) if closes => recorder.closes(),
+            Some(_) => {}
+        }
+    }
+
+    /// A connection has lost its auditor, and nobody knows since when.
+    fn note_detached(&self) {
+        let connections = self.shared.counters.detached();
+        if self.shared.detached_said.is_due() {
+            log!(
+                error,
+                connections,
+                "a connection of the pool had no auditor any more when it was closed: \
+                 `set_instrumentation` has taken it away, and nothing was recorded since; use \
+                 `auditor.attach_chained(&mut conn, Some(…))` to add another instrumentation"
+            );
+        }
     }
 
     /// Most trails are in the database of the audited tables: unless something better is known, the

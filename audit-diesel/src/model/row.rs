@@ -6,10 +6,23 @@ use std::any::TypeId;
 use diesel::backend::Backend;
 use diesel::deserialize::FromSqlRow;
 use diesel::row::Row;
+use diesel::sql_types::{
+    BigInt, Bool, Date, Double, Float, Integer, Nullable, Numeric, SmallInt, Time, Timestamp,
+};
 use serde::Serialize;
 use serde_json::Value;
 
 use super::Decided;
+
+/// Whether a type is one of these, or one of these that may be missing.
+macro_rules! is_one_of {
+    (ST: $($known:ty),+) => {
+        [$(TypeId::of::<$known>(), TypeId::of::<Nullable<$known>>()),+].contains(&TypeId::of::<ST>())
+    };
+    (T: $($known:ty),+) => {
+        [$(TypeId::of::<$known>(), TypeId::of::<Option<$known>>()),+].contains(&TypeId::of::<T>())
+    };
+}
 
 /// A model whose fields can be read from rows of the backend `DB`.
 ///
@@ -41,7 +54,8 @@ pub struct RecordedField<R> {
     pub(crate) decided: Decided,
     /// Its place in the key.
     pub(crate) key: Option<usize>,
-    pub(crate) shown: Shown,
+    /// Asked for where it is needed: a field is made at each visit, and most values are just read.
+    shown: fn() -> Shown,
     read: ReadField<R>,
 }
 
@@ -51,7 +65,8 @@ type ReadField<R> = fn(&R, usize, &mut Vec<u8>) -> ReadOutcome;
 /// How a value is shown where the field's type cannot read it, or cannot tell it from another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shown {
-    /// In the form that the author has chosen, and in no other: it may be there to hide something.
+    /// In the form that the author has chosen, or that the type has for serde, and in no other: it
+    /// may be there to hide something.
     AsFormed,
     /// As the database has it; the type is one of JSON.
     Json,
@@ -75,13 +90,17 @@ pub enum ReadOutcome {
 impl<R> RecordedField<R> {
     /// A field of type `T` that is recorded as what serde makes of it.
     #[doc(hidden)]
-    pub fn new<T: 'static>(column: &'static str, decided: Decided, read: ReadField<R>) -> Self {
+    pub fn new<T: 'static, ST: 'static>(
+        column: &'static str,
+        decided: Decided,
+        read: ReadField<R>,
+    ) -> Self {
         Self {
             column,
             name: column,
             decided,
             key: None,
-            shown: Shown::of::<T>(),
+            shown: Shown::of::<T, ST>,
             read,
         }
     }
@@ -94,7 +113,7 @@ impl<R> RecordedField<R> {
             name: column,
             decided: Decided::Redacted,
             key: None,
-            shown: Shown::AsFormed,
+            shown: || Shown::AsFormed,
             read: |_, _, _| ReadOutcome::Unreadable,
         }
     }
@@ -104,7 +123,7 @@ impl<R> RecordedField<R> {
     #[must_use]
     pub fn formed(self) -> Self {
         Self {
-            shown: Shown::AsFormed,
+            shown: || Shown::AsFormed,
             ..self
         }
     }
@@ -126,6 +145,11 @@ impl<R> RecordedField<R> {
         }
     }
 
+    /// How its values are shown where its type is no help.
+    pub(crate) fn shown(&self) -> Shown {
+        (self.shown)()
+    }
+
     /// Writes the value of the column at this place of the row as JSON. Where it cannot be read,
     /// nothing is written.
     ///
@@ -143,28 +167,43 @@ impl<R> RecordedField<R> {
 }
 
 impl Shown {
-    fn of<T: 'static>() -> Self {
-        let ty = TypeId::of::<T>();
-        let is_one_of = |types: &[TypeId]| types.contains(&ty);
-        if is_one_of(&[TypeId::of::<Value>(), TypeId::of::<Option<Value>>()]) {
+    /// How a value of a column of the SQL type `ST` is shown, for a field of type `T`.
+    fn of<T: 'static, ST: 'static>() -> Self {
+        if is_one_of!(T: Value) {
             Self::Json
-        } else if is_one_of(&[
-            TypeId::of::<i16>(),
-            TypeId::of::<Option<i16>>(),
-            TypeId::of::<i32>(),
-            TypeId::of::<Option<i32>>(),
-            TypeId::of::<i64>(),
-            TypeId::of::<Option<i64>>(),
-            TypeId::of::<f32>(),
-            TypeId::of::<Option<f32>>(),
-            TypeId::of::<f64>(),
-            TypeId::of::<Option<f64>>(),
-        ]) {
+        } else if is_one_of!(T: i16, i32, i64, f32, f64) {
             Self::Number
-        } else {
+        } else if is_no_text::<ST>() || !can_hold_text::<T>() {
             Self::Stored
+        } else {
+            Self::AsFormed
         }
     }
+}
+
+/// Whether values of this SQL type are numbers, times and the like, which are no free text.
+fn is_no_text<ST: 'static>() -> bool {
+    is_one_of!(ST: SmallInt, Integer, BigInt, Float, Double, Numeric, Bool, Date, Time, Timestamp)
+        || is_no_text_of_backend::<ST>()
+}
+
+fn is_no_text_of_backend<ST: 'static>() -> bool {
+    #[cfg(feature = "postgres")]
+    if is_one_of!(ST: diesel::sql_types::Timestamptz, diesel::sql_types::Uuid) {
+        return true;
+    }
+    #[cfg(feature = "sqlite")]
+    if is_one_of!(ST: diesel::sql_types::TimestamptzSqlite) {
+        return true;
+    }
+    false
+}
+
+/// Whether a value of this type may have a text in it. What has none is an enum without fields, whose
+/// texts are labels. Any other type may hide its text from serde on purpose, as one of a password
+/// does: nobody can ask the type, as there is no value of it.
+const fn can_hold_text<T>() -> bool {
+    std::mem::needs_drop::<T>() || size_of::<T>() > size_of::<i32>()
 }
 
 /// Loads the column at this place of the row.

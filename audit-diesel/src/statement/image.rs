@@ -63,7 +63,7 @@ where
         let outcome = self.read(field, at, json);
         match outcome {
             Some(ReadOutcome::Unserializable) => return Written::Unserializable,
-            Some(ReadOutcome::Written) if field.shown != Shown::Number => return Written::Value,
+            Some(ReadOutcome::Written) if field.shown() != Shown::Number => return Written::Value,
             _ => {}
         }
         self.with_stored(at, |stored| match (stored, outcome) {
@@ -76,8 +76,8 @@ where
             (Some(stored), Some(ReadOutcome::Written)) => check_number::<DB>(stored, start, json),
             // Nothing is shown of a value whose type refuses to be looked at.
             (Some(_), None) => Written::Nothing,
-            (Some(_), _) if field.shown == Shown::AsFormed => Written::Nothing,
-            (Some(stored), _) => match DB::write_text(stored, field.shown, json) {
+            (Some(_), _) if field.shown() == Shown::AsFormed => Written::Nothing,
+            (Some(stored), _) => match DB::write_text(stored, field.shown(), json) {
                 true => Written::Text,
                 false => Written::Nothing,
             },

@@ -42,9 +42,39 @@ pub(super) fn same_value(one: &[u8], other: &[u8]) -> bool {
     one.is_some() && one == read(other)
 }
 
+/// Whether a number of the database is the number `json` in more digits.
+pub(super) fn is_same_number(stored: &str, json: &[u8]) -> bool {
+    let json = std::str::from_utf8(json).unwrap_or_default();
+    match (stored.parse(), json.parse()) {
+        (Ok(stored), Ok(json)) => is_rounded(stored, json),
+        _ => false,
+    }
+}
+
+/// Whether two numbers are the same, to the digits that a number of 32 bits has.
+pub(super) fn is_rounded(one: f64, other: f64) -> bool {
+    let (short, other_short) = (one as f32, other as f32);
+    one == other || short == other_short && short.is_finite()
+}
+
 /// Whether it is a JSON number.
 pub(super) fn is_number(json: &[u8]) -> bool {
     json.first()
         .is_some_and(|b| b.is_ascii_digit() || *b == b'-')
         && serde_json::from_slice::<&RawValue>(json).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_in_more_digits_is_the_same_and_one_that_stands_for_it_is_not() {
+        assert!(is_same_number("0.1000000000000000000001", b"0.1"));
+        assert!(is_same_number("16777217", b"16777216.0"));
+        assert!(!is_same_number("1234.56", b"1000"));
+        assert!(!is_same_number("1234.56", b"0"));
+        assert!(!is_same_number("2e300", b"1e300"));
+        assert!(!is_same_number("1", b"null"));
+    }
 }

@@ -7,7 +7,7 @@ use std::marker::PhantomData;
 use audit_core::{ChangeKind, ChangesWriter, IdWriter};
 
 use super::image::{RowImage, StoredValues, Written, is_same};
-use crate::model::{Decided, RecordedField};
+use crate::model::{Decided, RecordedField, Shown};
 
 /// What happened to one row.
 #[derive(Debug)]
@@ -129,7 +129,8 @@ where
             && new.written == Written::Value
             && json[old.value.clone()] == json[new.value.clone()]
         {
-            self.write_indistinct(json[old.value.clone()].to_vec(), at, start, json);
+            let form = json[old.value.clone()].to_vec();
+            self.write_indistinct(field, &form, at, start, json);
         }
         let names = [("\"old\"", &old), ("\"new\"", &new)];
         let unreadable = names.map(|(name, side)| {
@@ -142,33 +143,47 @@ where
 
     /// The database has other values than before, and the field's type makes the same `form` of
     /// both: what the database has is written where that is the form in more digits.
-    fn write_indistinct(&self, form: Vec<u8>, at: usize, start: usize, json: &mut Vec<u8>) {
+    fn write_indistinct(
+        &self,
+        field: &RecordedField<R>,
+        form: &[u8],
+        at: usize,
+        start: usize,
+        json: &mut Vec<u8>,
+    ) {
         json.truncate(start);
-        json.extend_from_slice(b"{\"old\":");
-        let old_at = json.len();
-        let exactly = self
-            .old
-            .is_some_and(|row| write_exactly(row, &form, at, json));
-        let old = json[old_at..].to_vec();
-        json.extend_from_slice(b",\"new\":");
-        let new_at = json.len();
-        let exactly = exactly
-            && self
-                .new
-                .is_some_and(|row| write_exactly(row, &form, at, json));
-        if exactly && json[new_at..] != old {
+        if field.shown() != Shown::AsFormed && self.write_exactly(form, at, json) {
             return;
         }
         json.truncate(start);
         for part in [
             b"{\"old\":",
-            &*form,
+            form,
             b",\"new\":",
-            &*form,
+            form,
             b",\"indistinct\":true",
         ] {
             json.extend_from_slice(part);
         }
+    }
+
+    /// Writes what the database has on both sides; false where that is not the form in more digits,
+    /// or the same.
+    fn write_exactly(&self, form: &[u8], at: usize, json: &mut Vec<u8>) -> bool {
+        json.extend_from_slice(b"{\"old\":");
+        let old_at = json.len();
+        if !self
+            .old
+            .is_some_and(|row| write_exactly(row, form, at, json))
+        {
+            return false;
+        }
+        let old = old_at..json.len();
+        json.extend_from_slice(b",\"new\":");
+        let new_at = json.len();
+        self.new
+            .is_some_and(|row| write_exactly(row, form, at, json))
+            && json[new_at..] != json[old]
     }
 
     fn key_of<I: RowImage<DB, R>>(&self, row: &I) -> Key {

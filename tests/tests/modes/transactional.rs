@@ -11,9 +11,11 @@ use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::result::Error;
 
+use super::trail::history;
 use super::{App, Conn, app, plain};
 use crate::support::{
-    Note, PANICS, Payment, TABLES, assert_same, notes, oddities, payments, stored, without_queue,
+    Note, PANICS, Payment, TABLES, assert_history_of_unknown_ticket, assert_same, notes, oddities,
+    payments, stored, without_queue, write_unknown_ticket,
 };
 
 fn insert(conn: &mut Conn, email: &str) -> QueryResult<usize> {
@@ -48,6 +50,15 @@ fn a_statement_outside_of_a_transaction() {
     let changes = rows[1].changes.as_ref().unwrap();
     assert_eq!(changes["balance"]["old"], 0);
     assert_eq!(changes["balance"]["new"], 5);
+}
+
+#[test]
+fn a_row_that_its_model_cannot_read_is_in_the_history_of_its_key() {
+    let (_app, mut conn, _) = start();
+    let conn = &mut conn;
+    conn.batch_execute(TABLES).unwrap();
+    write_unknown_ticket!(conn);
+    assert_history_of_unknown_ticket!(history("tickets", 1).load(conn).unwrap());
 }
 
 #[test]

@@ -8,12 +8,16 @@ mod errors;
 mod generic;
 #[path = "cases/insert.rs"]
 mod insert;
+#[path = "cases/model_shapes.rs"]
+mod model_shapes;
 #[path = "cases/replay.rs"]
 mod replay;
 #[path = "cases/returning.rs"]
 mod returning;
 #[path = "cases/shown.rs"]
 mod shown;
+#[path = "cases/skipped.rs"]
+mod skipped;
 #[path = "cases/tables.rs"]
 mod tables;
 #[path = "cases/unreadable.rs"]

@@ -14,6 +14,9 @@ const TWINS: &str = "CREATE TABLE twins (
     balance bigint NOT NULL DEFAULT 0 CHECK (balance >= 0),
     note text)";
 
+/// The type of bytes.
+const BYTES: &str = "bytea";
+
 const EMPTY_BOTH: &str = "TRUNCATE accounts, twins RESTART IDENTITY";
 
 /// A connection without the auditor.

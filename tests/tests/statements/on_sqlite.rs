@@ -13,6 +13,9 @@ const TWINS: &str = "CREATE TABLE twins (
     balance bigint NOT NULL DEFAULT 0 CHECK (balance >= 0),
     note text)";
 
+/// The type of bytes.
+const BYTES: &str = "blob";
+
 const EMPTY_BOTH: &str = "DELETE FROM accounts; DELETE FROM twins; DELETE FROM sqlite_sequence;";
 
 /// A connection without the auditor.

@@ -3,7 +3,7 @@
 
 use std::io::Write;
 
-use audit_diesel::{Auditable, audited};
+use audit_diesel::{AuditError, Auditable, audited};
 use bigdecimal::BigDecimal;
 use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
 use diesel::deserialize::{self, FromSql, FromSqlRow};
@@ -33,6 +33,8 @@ diesel::table! {
         since -> Date,
         local -> Timestamp,
         credit -> Numeric,
+        salary -> Numeric,
+        bonus -> Numeric,
         rate -> Double,
         settings -> Jsonb,
         raw -> Json,
@@ -119,6 +121,9 @@ struct Tenant {
     since: NaiveDate,
     local: NaiveDateTime,
     credit: Rounded,
+    #[audit(with = "in_thousands")]
+    salary: Rounded,
+    bonus: Undisclosed,
     rate: f64,
     settings: Value,
     raw: Value,
@@ -135,6 +140,26 @@ struct Tenant {
     avatar: Vec<u8>,
 }
 
+/// Of a number nothing is told but that it is there.
+#[derive(Debug, Clone, PartialEq, FromSqlRow)]
+struct Undisclosed(Rounded);
+
+impl FromSql<Numeric, Pg> for Undisclosed {
+    fn from_sql(value: PgValue<'_>) -> deserialize::Result<Self> {
+        Rounded::from_sql(value).map(Self)
+    }
+}
+
+impl Serialize for Undisclosed {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u8(0)
+    }
+}
+
+fn in_thousands(salary: &Rounded) -> f64 {
+    (salary.0 / 1000.0).floor() * 1000.0
+}
+
 fn without_value(_: &Plan) -> &'static str {
     "a plan"
 }
@@ -148,6 +173,8 @@ const TABLE: &str = r#"
         since date NOT NULL DEFAULT '2026-01-01',
         "local" timestamp NOT NULL DEFAULT '2026-01-01',
         credit numeric NOT NULL DEFAULT 1,
+        salary numeric NOT NULL DEFAULT 1000,
+        bonus numeric NOT NULL DEFAULT 1000,
         rate double precision NOT NULL DEFAULT 1,
         settings jsonb NOT NULL DEFAULT '{}',
         raw json NOT NULL DEFAULT '{}',
@@ -327,6 +354,20 @@ fn a_change_that_the_models_type_does_not_tell_is_recorded_and_marked() {
     );
 }
 
+/// The form that the author chose, or the type for serde, stands for more than one number on purpose.
+#[test]
+fn a_number_that_is_recorded_in_a_form_of_its_own_is_not_shown_in_all_digits() {
+    let (app, conn) = &mut tenants();
+    assert_eq!(
+        change(app, conn, "NEW.salary := 1234.56; NEW.bonus := 42.5"),
+        r#"{"salary":{"old":1000.0,"new":1000.0,"indistinct":true},"bonus":{"old":0,"new":0,"indistinct":true}}"#
+    );
+    assert_eq!(
+        change(app, conn, "NEW.salary := 'NaN'"),
+        r#"{"salary":{"old":1000.0,"unreadable":["new"]}}"#
+    );
+}
+
 #[test]
 fn bytes_that_are_no_text_are_marked_and_not_shown() {
     let (app, conn) = &mut tenants();
@@ -485,6 +526,25 @@ fn a_row_that_a_trigger_returns_without_its_id_is_recorded_as_far_as_it_is_known
         new_trail(app),
         [r#"insert people - {"id":{"new":null},"name":{"new":"grace"}}"#]
     );
+    // Which of its rows an update was on nothing says.
+    let refused = audited::update(people::table.find(1))
+        .set(people::name.eq("eve"))
+        .execute(conn)
+        .unwrap_err();
+    assert!(
+        matches!(
+            AuditError::of(&refused),
+            Some(AuditError::KeyNotUnique { .. })
+        ),
+        "{refused:?}"
+    );
+    let names: Vec<String> = people::table
+        .select(people::name)
+        .order(people::id)
+        .load(conn)
+        .unwrap();
+    assert_eq!(names, ["ada", "grace"]);
+    assert!(new_trail(app).is_empty());
 }
 
 /// Panics where a type of the user's is loaded.

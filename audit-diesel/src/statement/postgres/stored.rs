@@ -5,7 +5,7 @@ use diesel::row::{Field, Row};
 
 use crate::model::Shown;
 use crate::statement::image::StoredValues;
-use crate::statement::json::{self, is_number, same_value, write_string};
+use crate::statement::json::{self, is_number, is_same_number, same_value, write_string};
 
 /// The numbers by which PostgreSQL knows its own types.
 mod oid {
@@ -128,8 +128,11 @@ fn write_exactly(oid: u32, bytes: &[u8], form: &[u8], json: &mut Vec<u8>) -> Opt
             }
             json.extend_from_slice(text.trim().as_bytes());
         }
-        oid::NUMERIC if is_number(form) => {
+        oid::NUMERIC => {
             let text = numeric_text(bytes).filter(|text| is_number(text.as_bytes()))?;
+            if !is_same_number(&text, form) {
+                return None;
+            }
             json.extend_from_slice(text.as_bytes());
         }
         _ => return None,

@@ -7,7 +7,7 @@ use diesel::sqlite::{Sqlite, SqliteType, SqliteValue};
 
 use crate::model::Shown;
 use crate::statement::image::StoredValues;
-use crate::statement::json::{is_number, same_value, write_string, write_text};
+use crate::statement::json::{is_rounded, is_same_number, same_value, write_string, write_text};
 
 /// A value that is not NULL.
 #[derive(Debug, Clone)]
@@ -129,7 +129,7 @@ impl StoredValues for Sqlite {
 
     fn write_exactly(stored: &Stored<'_>, form: &[u8], json: &mut Vec<u8>) -> bool {
         match stored {
-            Stored::Integer(number) if is_number(form) => {
+            Stored::Integer(number) if is_same_number(&number.to_string(), form) => {
                 json.extend_from_slice(number.to_string().as_bytes());
             }
             Stored::Text(text) if !form.starts_with(b"\"") && same_value(text, form) => {
@@ -139,9 +139,4 @@ impl StoredValues for Sqlite {
         }
         true
     }
-}
-
-/// Whether it is the same number, to the digits that a number of 32 bits has.
-fn is_rounded(number: f64, json: f64) -> bool {
-    number == json || number as f32 == json as f32
 }

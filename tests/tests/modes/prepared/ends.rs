@@ -9,8 +9,10 @@ use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::result::Error;
 
-use super::setup::{Conn, Setup, insert, recorded};
-use crate::support::{TABLES, notes, payments};
+use super::setup::{Conn, Setup, insert, recorded, trail};
+use crate::support::{
+    TABLES, assert_history_of_unknown_ticket, notes, payments, write_unknown_ticket,
+};
 
 const NO: Error = Error::RollbackTransaction;
 
@@ -30,6 +32,17 @@ fn a_statement_outside_of_a_transaction() {
     insert(conn, "grace").unwrap();
     assert_eq!(setup.prepared(), 0, "released at COMMIT");
     setup.assert_trail(&auditor, &["ada", "grace"]);
+}
+
+#[test]
+fn a_row_that_its_model_cannot_read_is_in_the_history_of_its_key() {
+    let setup = Setup::new();
+    let auditor = setup.auditor();
+    let conn = &mut setup.connection(&auditor);
+    conn.batch_execute(TABLES).unwrap();
+    write_unknown_ticket!(conn);
+    setup.consume(&auditor);
+    assert_history_of_unknown_ticket!(trail::history("tickets", 1).load(conn).unwrap());
 }
 
 #[test]

@@ -155,14 +155,15 @@ fn tables_without_system_columns() {
         ALTER VIEW accounts ALTER id SET DEFAULT nextval('accounts_id_seq'),
             ALTER role SET DEFAULT 'member', ALTER balance SET DEFAULT 0,
             ALTER updated_at SET DEFAULT now()";
-    for shape in [PARTITIONED, VIEW] {
+    // An update of a view is refused: nothing says that its rows have keys of their own.
+    for (shape, kept) in [(PARTITIONED, 5), (VIEW, 2)] {
         let steps = &[Update(2), savepoint("a"), Insert, Update(0), Delete(1)];
         let programs = vec![
             program(steps, &["ROLLBACK TO a; COMMIT"]),
             program(steps, &["COMMIT"]),
         ];
         let crash = crash_on(Some(shape), programs);
-        assert_eq!(crash.kept.len(), 2 + 5, "{:?}", crash.kept);
+        assert_eq!(crash.kept.len(), 2 + kept, "{:?}", crash.kept);
     }
 }
 

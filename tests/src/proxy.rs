@@ -2,8 +2,8 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// How the network is.
@@ -21,8 +21,61 @@ pub enum Network {
     Orphaning = 4,
 }
 
+/// An answer that the network makes up, as a pooler does that loses its server.
+#[derive(Debug, Clone)]
+pub struct Forgery {
+    /// The text of the query, sent by PostgreSQL's simple protocol, that is answered so.
+    pub query: &'static str,
+    /// What the server gets instead, if anything; its own answer is swallowed.
+    pub forwarded: Option<&'static str>,
+    /// The SQLSTATE of the answer.
+    pub sqlstate: &'static str,
+}
+
+impl Forgery {
+    /// Whether this is what a client sends, and what the server gets of it.
+    fn of(&self, request: &[u8]) -> Option<Vec<u8>> {
+        let is_it = request == simple_query(self.query);
+        is_it.then(|| self.forwarded.map_or_else(Vec::new, simple_query))
+    }
+
+    fn answer(&self) -> Vec<u8> {
+        let fields = format!(
+            "SERROR\0VERROR\0C{}\0Mthe network says so\0\0",
+            self.sqlstate
+        );
+        let mut answer = message(b'E', fields.as_bytes());
+        answer.extend(message(b'Z', b"I"));
+        answer
+    }
+}
+
+fn simple_query(text: &str) -> Vec<u8> {
+    message(b'Q', format!("{text}\0").as_bytes())
+}
+
+fn message(kind: u8, body: &[u8]) -> Vec<u8> {
+    let mut message = vec![kind];
+    message.extend((body.len() as u32 + 4).to_be_bytes());
+    message.extend(body);
+    message
+}
+
+/// Whether the last thing that is answered is that the server is ready again.
+fn is_ready(answer: &[u8]) -> bool {
+    matches!(answer, [.., b'Z', 0, 0, 0, 5, _])
+}
+
+/// A forgery that waits for its query, and the one that waits for the server's answer.
+#[derive(Default)]
+struct Forging {
+    armed: Option<Forgery>,
+    swallowing: Option<Forgery>,
+}
+
 struct Shared {
     port: u16,
+    forging: Mutex<Forging>,
     network: AtomicU8,
     /// Counts the times that all connections were closed.
     generation: AtomicU64,
@@ -46,6 +99,7 @@ impl Proxy {
         let port = listener.local_addr().expect("its address").port();
         let shared = Arc::new(Shared {
             port: server_port,
+            forging: Mutex::default(),
             network: AtomicU8::new(Network::Up as u8),
             generation: AtomicU64::new(0),
             cut_after: AtomicI64::new(-1),
@@ -74,6 +128,11 @@ impl Proxy {
         self.shared.cut_after.store(-1, Ordering::SeqCst);
         self.shared.generation.fetch_add(1, Ordering::SeqCst);
         self.set(Network::Up);
+    }
+
+    /// Answers the next such query so, once.
+    pub fn forge(&self, forgery: Forgery) {
+        self.shared.forging.lock().expect("the lock").armed = Some(forgery);
     }
 
     /// Cuts one connection after so many more bytes of answers.
@@ -151,6 +210,16 @@ impl Shared {
                 }
                 Err(_) => break,
             };
+            let forged = match answers {
+                true => self.swallow(&buffer[..read]),
+                false => self.forge(&buffer[..read], &from),
+            };
+            if let Some(bytes) = forged {
+                if to.write_all(&bytes).is_err() {
+                    break;
+                }
+                continue;
+            }
             let passed = if answers { self.passed(read) } else { read };
             if to.write_all(&buffer[..passed]).is_err() || passed < read {
                 break;
@@ -161,6 +230,29 @@ impl Shared {
         }
         let _ = from.shutdown(Shutdown::Both);
         let _ = to.shutdown(Shutdown::Both);
+    }
+
+    /// What the server gets instead of a request, where that is answered by the network.
+    fn forge(&self, request: &[u8], mut client: &TcpStream) -> Option<Vec<u8>> {
+        let mut forging = self.forging.lock().expect("the lock");
+        let forwarded = forging.armed.as_ref()?.of(request)?;
+        let forgery = forging.armed.take()?;
+        match forwarded.is_empty() {
+            true => drop(client.write_all(&forgery.answer())),
+            false => forging.swallowing = Some(forgery),
+        }
+        Some(forwarded)
+    }
+
+    /// What the client gets instead of an answer, where one is made up.
+    fn swallow(&self, answer: &[u8]) -> Option<Vec<u8>> {
+        let mut forging = self.forging.lock().expect("the lock");
+        let forgery = forging.swallowing.as_ref()?.answer();
+        if !is_ready(answer) {
+            return Some(Vec::new());
+        }
+        forging.swallowing = None;
+        Some(forgery)
     }
 
     /// How many bytes of an answer pass.
