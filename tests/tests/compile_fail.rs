@@ -37,6 +37,7 @@ fn messages() {
         "schema_models",
         "schema_columns",
         "statements",
+        "contexts",
         "connections",
         "not_yet",
         "aggregates",
