@@ -64,6 +64,11 @@ impl Changes {
         serde_json::from_str::<FieldsInOrder>(&self.0).map_or_else(|_| Vec::new(), |f| f.0)
     }
 
+    /// Of which nothing is said.
+    pub(crate) fn none() -> Self {
+        Self("{}".to_owned())
+    }
+
     pub(crate) fn from_raw(raw: Box<RawValue>) -> Self {
         Self(Box::<str>::from(raw).into())
     }

@@ -12,6 +12,7 @@ pub use captured::CapturedContext;
 pub use scope::{ContextGuard, ScopeOutput};
 pub use wrap::Wrap;
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -19,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::secret::{Extra, mask_text, mask_word};
+use crate::storable::{self, recorded_id, recorded_kind, short};
 
 /// Who makes the changes, and from where.
 ///
@@ -213,11 +215,48 @@ impl AuditContext {
         *self.fields == Fields::default()
     }
 
+    /// This context, with every text in it as it can be stored.
+    pub(crate) fn storable(&self) -> Self {
+        self.with_texts(
+            |kind| recorded_kind(kind).into_owned(),
+            |id| recorded_id(id).into_owned(),
+        )
+    }
+
+    /// This context, with texts that are as short as they can be.
+    pub(crate) fn shortest(&self) -> Self {
+        self.with_texts(short, short)
+    }
+
+    fn with_texts(&self, kind: impl Fn(&str) -> String, id: impl Fn(&str) -> String) -> Self {
+        let mut fields = (*self.fields).clone();
+        if let Some(actor) = &mut fields.actor {
+            *actor = Actor::new(kind(actor.kind()), id(actor.id()));
+        }
+        if let Some(source) = &mut fields.source {
+            *source = Source::from(Cow::Owned(kind(source.as_str())));
+        }
+        let ids = [
+            &mut fields.organization,
+            &mut fields.project,
+            &mut fields.api_key_id,
+            &mut fields.oauth_client_id,
+            &mut fields.request_id,
+        ];
+        for text in ids.into_iter().flatten() {
+            *text = id(text);
+        }
+        fields.extra = Extra(storable::extra(&fields.extra.0));
+        Self {
+            fields: Arc::new(fields),
+        }
+    }
+
     /// This context, with the size of `extra` in its place where that is more than `max_bytes`.
     pub(crate) fn with_extra_within(mut self, max_bytes: usize) -> Self {
         let bytes = serde_json::to_vec(self.extra()).map_or(0, |json| json.len());
         if bytes > max_bytes {
-            Arc::make_mut(&mut self.fields).extra = Extra(crate::wire::omitted(bytes));
+            storable::fit(&mut Arc::make_mut(&mut self.fields).extra.0, max_bytes);
         }
         self
     }

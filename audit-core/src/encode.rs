@@ -1,11 +1,14 @@
 //! Writes records in the form in which they travel.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 use uuid::fmt::Hyphenated;
 
 use crate::record::micros_now;
+use crate::storable::{self, is_ordinary, is_ordinary_extra, recorded_id, recorded_kind};
 use crate::wire::WIRE_VERSION;
 use crate::{
     AuditContext, Auditable, ChangeKind, ChangesWriter, Outcome, Payload, Record, TransactionRef,
@@ -80,23 +83,21 @@ impl ChangeEncoder {
     ) -> Option<Payload> {
         self.changes.begin(row.kind);
         write(&mut self.changes);
-        let changes = self.changes.end()?;
+        let changes = storable_json(self.changes.end()?);
         if self.context_json.is_empty() {
-            // Texts and JSON values always serialise.
-            self.context_json =
-                serde_json::to_vec(&self.context).unwrap_or_else(|_| b"{}".to_vec());
+            self.context_json = context_json(&self.context);
         }
         let resource_id = resource_id();
         let parts = Parts {
             id: self.ids.next(),
             occurred_at: row.micros.unwrap_or_else(micros_now),
-            action: row.kind.as_str(),
-            resource_type: Some(row.resource_type),
-            resource_id: resource_id.as_deref(),
+            action: Cow::Borrowed(row.kind.as_str()),
+            resource_type: Some(recorded_kind(row.resource_type)),
+            resource_id: resource_id.as_deref().map(recorded_id),
             outcome: Outcome::Success,
             context: &self.context_json,
             transaction: Some(place()),
-            changes: Some(changes),
+            changes: Some(&changes),
             extra: row.extra,
             unsettled: None,
         };
@@ -104,6 +105,27 @@ impl ChangeEncoder {
         self.record.reserve(USUAL_BYTES);
         parts.write(&mut self.record).ok()?;
         Some(Payload::from(&*self.record))
+    }
+}
+
+/// The context as it can be stored. Texts and JSON values always serialise.
+fn context_json(context: &AuditContext) -> Vec<u8> {
+    let json = |context: &AuditContext| serde_json::to_vec(context).unwrap_or(b"{}".to_vec());
+    let as_it_is = json(context);
+    match as_it_is.len() <= SHORT_CONTEXT && is_ordinary(&as_it_is) {
+        true => as_it_is,
+        false => json(&context.storable()),
+    }
+}
+
+/// A context of fewer bytes has no text in it that is too long.
+const SHORT_CONTEXT: usize = 256;
+
+/// The changes of a row as they can be stored.
+fn storable_json(json: &[u8]) -> Cow<'_, [u8]> {
+    match is_ordinary(json) {
+        true => Cow::Borrowed(json),
+        false => Cow::Owned(storable::mended(json)),
     }
 }
 
@@ -143,26 +165,54 @@ impl Ids {
 }
 
 impl Record {
-    /// The record as it travels.
+    /// The record as it travels, with all that comes from outside in a form that can be stored.
     ///
     /// # Errors
     ///
     /// When a value in `extra` cannot be serialised; changes are serialised already.
     pub fn encode(&self) -> Result<Payload, serde_json::Error> {
-        let context = serde_json::to_vec(&self.context)?;
-        let parts = Parts {
+        let changes = self.changes.as_ref();
+        let changes = changes.map(|it| storable_json(it.as_json().as_bytes()));
+        let mended = (!is_ordinary_extra(&self.extra)).then(|| storable::extra(&self.extra));
+        Self::encode_parts(Parts {
+            action: recorded_kind(&self.action),
+            resource_type: self.resource_type.as_deref().map(recorded_kind),
+            resource_id: self.resource_id.as_deref().map(recorded_id),
+            context: &context_json(&self.context),
+            changes: changes.as_deref(),
+            extra: mended.as_ref().or(Some(&self.extra)),
+            ..self.parts()
+        })
+    }
+
+    /// As [`encode`](Self::encode), of a record that was decoded: it has that form already, and what
+    /// is written in another form must not be so twice.
+    pub(crate) fn encode_as_it_is(&self) -> Result<Payload, serde_json::Error> {
+        Self::encode_parts(Parts {
+            context: &serde_json::to_vec(&self.context)?,
+            ..self.parts()
+        })
+    }
+
+    /// What the record says, without its context.
+    fn parts(&self) -> Parts<'_> {
+        Parts {
             id: self.id,
             occurred_at: self.occurred_at,
-            action: &self.action,
-            resource_type: self.resource_type.as_deref(),
-            resource_id: self.resource_id.as_deref(),
+            action: Cow::Borrowed(&self.action),
+            resource_type: self.resource_type.as_deref().map(Cow::Borrowed),
+            resource_id: self.resource_id.as_deref().map(Cow::Borrowed),
             outcome: self.outcome,
-            context: &context,
+            context: b"{}",
             transaction: self.transaction,
             changes: self.changes.as_ref().map(|it| it.as_json().as_bytes()),
-            extra: Some(&self.extra).filter(|extra| !extra.is_empty()),
+            extra: Some(&self.extra),
             unsettled: self.unsettled.as_ref(),
-        };
+        }
+    }
+
+    fn encode_parts(mut parts: Parts<'_>) -> Result<Payload, serde_json::Error> {
+        parts.extra = parts.extra.filter(|extra| !extra.is_empty());
         let mut record = Vec::with_capacity(USUAL_BYTES);
         parts.write(&mut record)?;
         Ok(Payload::from(&*record))
@@ -173,9 +223,9 @@ impl Record {
 struct Parts<'a> {
     id: Uuid,
     occurred_at: i64,
-    action: &'a str,
-    resource_type: Option<&'a str>,
-    resource_id: Option<&'a str>,
+    action: Cow<'a, str>,
+    resource_type: Option<Cow<'a, str>>,
+    resource_id: Option<Cow<'a, str>>,
     outcome: Outcome,
     /// JSON.
     context: &'a [u8],
@@ -197,9 +247,9 @@ impl Parts<'_> {
         out.extend_from_slice(b",\"occurred_at\":");
         value(out, &self.occurred_at)?;
         out.extend_from_slice(b",\"action\":");
-        value(out, self.action)?;
-        optional(out, b",\"resource_type\":", self.resource_type)?;
-        optional(out, b",\"resource_id\":", self.resource_id)?;
+        value(out, &*self.action)?;
+        optional(out, b",\"resource_type\":", self.resource_type.as_deref())?;
+        optional(out, b",\"resource_id\":", self.resource_id.as_deref())?;
         out.extend_from_slice(b",\"outcome\":");
         value(out, self.outcome.as_str())?;
         out.extend_from_slice(b",\"context\":");

@@ -15,6 +15,7 @@ mod queue;
 mod record;
 mod secret;
 mod signature;
+mod storable;
 mod wire;
 
 pub use auditable::{AuditFields, Auditable, IdWriter};
@@ -33,4 +34,5 @@ pub use queue::{
 pub use record::{Outcome, Record, TransactionRef, Unsettled};
 pub use secret::{EXTRA_SECRET_WORDS, SECRET_WORDS, looks_secret, names_one_of, names_secret};
 pub use signature::{KeyError, SignatureError, SigningKey};
+pub use storable::{recorded_id, recorded_kind};
 pub use wire::{DecodeError, WIRE_VERSION};

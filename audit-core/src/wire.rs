@@ -7,6 +7,9 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 use uuid::fmt::Hyphenated;
 
+use serde_json::Map;
+
+use crate::storable::{fit, short};
 use crate::{Changes, Payload, Record, Unsettled};
 
 /// The version of the format that this crate writes, and the newest that it reads.
@@ -63,23 +66,57 @@ impl Record {
 
     /// Replaces values so that the record fits `max_bytes`, leaving `{"omitted_bytes":n}` where a
     /// value stood. Which fields changed stays readable; nothing is cut without saying so.
+    ///
+    /// Where that does not do, because there are very many fields or the bound is very small, all
+    /// changes and details go, and then texts are cut. A record of about 1,000 bytes is left of any.
     #[must_use]
     pub fn shrunk_to(mut self, max_bytes: usize) -> Self {
+        self = self.with_small_values(max_bytes);
+        if self.encoded_bytes() <= max_bytes {
+            return self;
+        }
+        let changes = self.changes.as_ref().map_or(0, |it| it.as_json().len());
+        self.changes = self.changes.map(|_| Changes::none());
+        self.extra = match changes {
+            0 => Map::new(),
+            bytes => omitted(bytes),
+        };
+        self.context = self.context.with_extra_within(0);
+        if self.encoded_bytes() <= max_bytes {
+            return self;
+        }
+        self.action = short(&self.action);
+        self.resource_type = self.resource_type.as_deref().map(short);
+        self.resource_id = self.resource_id.as_deref().map(short);
+        self.context = self.context.shortest();
+        self
+    }
+
+    fn encoded_bytes(&self) -> usize {
+        self.encode_as_it_is()
+            .map_or(0, |payload| payload.as_bytes().len())
+    }
+
+    fn with_small_values(mut self, max_bytes: usize) -> Self {
         // Half is left to everything that is no value.
         let budget = max_bytes / 2;
         if let Some(changes) = self.changes.take() {
             self.changes = Some(shrink_changes(changes, budget));
         }
-        let extra_bytes = serde_json::to_vec(&self.extra).map_or(0, |json| json.len());
-        if extra_bytes > budget / 2 {
-            self.extra = omitted(extra_bytes);
-        }
+        fit(&mut self.extra, budget / 2);
         self.context = self.context.with_extra_within(budget / 4);
         self
     }
 }
 
 impl Payload {
+    /// The payload's record [with fewer values](Record::shrunk_to), or none where it is no record.
+    #[must_use]
+    pub fn shrunk_to(&self, max_bytes: usize) -> Option<Self> {
+        let record = Record::decode(self.as_bytes()).ok()?;
+        record.shrunk_to(max_bytes).encode_as_it_is().ok()
+    }
+
     /// Marks the payload's record as [`Unsettled`], without decoding it.
     #[must_use]
     pub fn unsettled(&self, unsettled: &Unsettled) -> Self {

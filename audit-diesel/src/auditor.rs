@@ -61,6 +61,8 @@ struct Shared {
     settings: Settings,
     counters: Counters,
     losses_said: Seldom,
+    left_said: Seldom,
+    detached_said: Seldom,
     /// How often a prepared statement was found to return other types than it did.
     stale_plans: AtomicU32,
 }
@@ -103,6 +105,8 @@ impl Auditor {
                 settings,
                 counters: Counters::new(delivery),
                 losses_said: Seldom::default(),
+                left_said: Seldom::default(),
+                detached_said: Seldom::default(),
                 stale_plans: AtomicU32::new(0),
             }),
         }

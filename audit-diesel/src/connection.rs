@@ -7,8 +7,14 @@ mod postgres;
 mod sqlite;
 #[cfg(feature = "sqlite")]
 mod sqlite_version;
+#[cfg(feature = "sqlite")]
+mod turns;
 
 pub(crate) use atomic::within_savepoint;
+#[cfg(feature = "sqlite")]
+pub(crate) use sqlite::{busy_timeout, turns_of};
+#[cfg(feature = "sqlite")]
+pub(crate) use turns::{ConsumerTurn, OpenTurn, Turns};
 
 use diesel::Connection;
 use diesel::connection::LoadConnection;
@@ -73,6 +79,11 @@ pub trait RawConnection: LoadConnection<Backend: AuditedBackend> + 'static {
     /// Whether the database counts what the triggers of a view write.
     #[doc(hidden)]
     const COUNTS_ROWS_OF_VIEWS: bool;
+
+    /// Prepares the connection for a consumer that writes to the same database, once an auditor is
+    /// attached.
+    #[doc(hidden)]
+    fn attached(&mut self) {}
 
     /// Runs an audited statement: what it changes is recorded before another connection can change
     /// the same rows, so that times follow the order of commits.

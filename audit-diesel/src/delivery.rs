@@ -65,8 +65,7 @@ pub enum Delivery {
     /// There is no gap, and neither a queue nor a consumer; but a record that cannot be stored
     /// makes its statement fail, with [`AuditError`], and the transaction with it: PostgreSQL
     /// takes nothing more of it but ROLLBACK; SQLite undoes the statement, and the rest can be
-    /// committed. Values that the database has no form for are such a reason, as U+0000 and
-    /// numbers beyond `numeric` are for PostgreSQL's `jsonb`.
+    /// committed.
     Transactional,
 }
 
@@ -198,12 +197,9 @@ where
             let recorder = Recorder::of(conn).ok_or(AuditError::NoAuditor)?;
             recorder.record_event(record, xid)
         }
-        Delivery::Prepared => {
-            // Too large is refused, before anything is opened.
-            recorder.auditor().encode_event_record(record.clone())?;
-            conn.run_with_records(|conn| Ok(prepare_event(conn, record)?))
-                .map_err(AuditError::out_of)
-        }
+        Delivery::Prepared => conn
+            .run_with_records(|conn| Ok(prepare_event(conn, record)?))
+            .map_err(AuditError::out_of),
         Delivery::Transactional => {
             let payload = recorder.number_event(record)?;
             store(conn, &[payload])
@@ -230,6 +226,12 @@ fn store<C: RawConnection>(conn: &mut C, payloads: &[Payload]) -> Result<(), Aud
 fn not_stored(error: Error) -> AuditError {
     let reason = error.to_string();
     match error {
+        // In another language the next one says it as well.
+        Error::DatabaseError(DatabaseErrorKind::Unknown, _)
+            if reason.starts_with("permission denied") =>
+        {
+            AuditError::TrailForbidden { reason }
+        }
         Error::DatabaseError(DatabaseErrorKind::Unknown, _) if reason.contains("audit_logs") => {
             AuditError::TrailUnusable { reason }
         }

@@ -6,6 +6,9 @@ pub mod guarantees {}
 #[doc = include_str!("../docs/nobody-forgets.md")]
 pub mod nobody_forgets {}
 
+#[doc = include_str!("../docs/roles.md")]
+pub mod roles {}
+
 #[doc = include_str!("../docs/relations.md")]
 pub mod relations {}
 

@@ -74,16 +74,6 @@ pub enum AuditError {
         /// The bound, in bytes.
         max_bytes: usize,
     },
-    /// An event is larger than a record may be. It was not recorded.
-    #[error(
-        "the event is {bytes} bytes long and a record may have {max_bytes}: it was not recorded"
-    )]
-    RecordTooLarge {
-        /// The encoded event's size.
-        bytes: usize,
-        /// The bound, in bytes.
-        max_bytes: usize,
-    },
     /// A value of an event cannot be written as JSON. It was not recorded.
     #[error("the event cannot be written as JSON: {0}")]
     Unserializable(#[source] serde_json::Error),
@@ -133,6 +123,16 @@ pub enum AuditError {
          `sqlite::MIGRATIONS`, in this database, and let its user insert into `audit_logs`"
     )]
     TrailUnusable {
+        /// What the database said.
+        reason: String,
+    },
+    /// The role of the connection may not insert into `audit_logs`, so its change is not kept either.
+    #[error(
+        "the audit record could not be stored ({reason}), so its change is not kept either: the \
+         connection's role needs INSERT on `audit_logs`; let the owner run `GRANT INSERT ON audit_logs \
+         TO` this role"
+    )]
+    TrailForbidden {
         /// What the database said.
         reason: String,
     },

@@ -1,5 +1,5 @@
-//! Named points where a process of the chaos suite ends itself, so that each place between two
-//! durable steps is hit on purpose and not by luck. Without the feature `failpoints` they are
+//! Named points where a process of the chaos suite ends itself, or panics, so that each place between
+//! two durable steps is hit on purpose and not by luck. Without the feature `failpoints` they are
 //! nothing.
 
 /// A point that a process may end at: a name, or who passes and a name.
@@ -24,31 +24,51 @@ mod armed {
     use std::time::Duration;
 
     /// `name:n` ends the process when it passes the point for the nth time.
-    const VARIABLE: &str = "AUDIT_FAILPOINT";
+    const ENDS: &str = "AUDIT_FAILPOINT";
+
+    /// `name:n` panics each nth time that the point is passed, as a library that is called there may.
+    const PANICS: &str = "AUDIT_PANICPOINT";
 
     struct Armed {
         name: String,
-        left: AtomicU64,
+        nth: u64,
+        passed: AtomicU64,
     }
 
     /// Passes a point.
     pub(crate) fn pass(name: &str) {
-        static ARMED: OnceLock<Option<Armed>> = OnceLock::new();
-        let Some(armed) = ARMED.get_or_init(read) else {
-            return;
-        };
-        if armed.name == name && armed.left.fetch_sub(1, Ordering::SeqCst) == 1 {
+        static ENDING: OnceLock<Option<Armed>> = OnceLock::new();
+        static PANICKING: OnceLock<Option<Armed>> = OnceLock::new();
+        let nth = |armed: &Option<Armed>| armed.as_ref().is_some_and(|it| it.is_nth(name));
+        if nth(ENDING.get_or_init(|| read(ENDS))) {
             end();
+        }
+        if nth(PANICKING.get_or_init(|| read(PANICS))) {
+            panic_here(name);
         }
     }
 
-    fn read() -> Option<Armed> {
-        let text = std::env::var(VARIABLE).ok()?;
-        let (name, passes) = text.rsplit_once(':')?;
+    impl Armed {
+        /// Whether the point is passed for the nth time, the 2nth, and so on.
+        fn is_nth(&self, name: &str) -> bool {
+            self.name == name
+                && (self.passed.fetch_add(1, Ordering::SeqCst) + 1).is_multiple_of(self.nth)
+        }
+    }
+
+    fn read(variable: &str) -> Option<Armed> {
+        let text = std::env::var(variable).ok()?;
+        let (name, nth) = text.rsplit_once(':')?;
         Some(Armed {
             name: name.to_owned(),
-            left: AtomicU64::new(passes.parse().ok()?),
+            nth: nth.parse().ok()?,
+            passed: AtomicU64::new(0),
         })
+    }
+
+    #[expect(clippy::panic, reason = "the suite asks for it")]
+    fn panic_here(name: &str) {
+        panic!("the chaos suite asked for a panic at {name}");
     }
 
     /// A span of time that the suite shortens, in milliseconds: its processes live for moments.

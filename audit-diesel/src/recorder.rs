@@ -25,6 +25,8 @@ use diesel::connection::{Connection, Instrumentation, InstrumentationEvent};
 
 use crate::AuditError;
 use crate::auditor::Auditor;
+#[cfg(feature = "sqlite")]
+use crate::connection::{OpenTurn, Turns};
 use crate::exempt::Exempt;
 use crate::guard::{RawWrite, Watch};
 use crate::panics;
@@ -62,6 +64,8 @@ pub(crate) struct Recorder {
     own_statement: Arc<AtomicBool>,
     /// Set while we ask the database something that is nobody's business.
     asking: bool,
+    /// Set once it is known that the connection is about to be closed.
+    closing: bool,
     /// Set once another auditor runs the audited statements, which look raw here.
     is_retired: bool,
     /// What the guard knows about this connection.
@@ -79,6 +83,18 @@ pub(crate) struct Recorder {
     relations: Relations,
     /// Where a statement that failed can be tried again from.
     retry_point: Option<RetryPoint>,
+    /// Who writes when, where a consumer may write to the same file.
+    #[cfg(feature = "sqlite")]
+    turns: FileTurns,
+}
+
+/// What the open transaction has to do with those of a consumer in the same file.
+#[cfg(feature = "sqlite")]
+#[derive(Default)]
+struct FileTurns {
+    turns: Option<Arc<Turns>>,
+    /// The turn of the transaction that is open, or about to begin.
+    open: Option<OpenTurn>,
 }
 
 /// Says that the queries that run are ours, until it is dropped, by a panic too.
@@ -121,6 +137,7 @@ impl Recorder {
             looks_type_up: false,
             own_statement: Arc::default(),
             asking: false,
+            closing: false,
             is_retired: false,
             watch: Watch::default(),
             raw_writes: Vec::new(),
@@ -130,6 +147,8 @@ impl Recorder {
             prepared_forms: PreparedForms::default(),
             relations: Relations::default(),
             retry_point: None,
+            #[cfg(feature = "sqlite")]
+            turns: FileTurns::default(),
         }
     }
 
@@ -149,6 +168,12 @@ impl Recorder {
         let recorder = Self::of(conn).ok_or(AuditError::NoAuditor)?;
         recorder.transaction.check_room()?;
         Ok(recorder)
+    }
+
+    /// The connection is about to be closed, for sure.
+    pub(crate) fn closes(&mut self) {
+        self.closing = true;
+        self.retired.iter_mut().for_each(Self::closes);
     }
 
     /// Hands the connection over to another auditor, which takes part in the open transaction from now
@@ -221,6 +246,32 @@ impl Recorder {
     /// The number of the record that comes next in the transaction.
     pub(crate) fn next_place(&self) -> u32 {
         self.transaction.next_place()
+    }
+
+    /// Has the connection's transactions take turns with a consumer's, or not.
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn set_turns(&mut self, turns: Option<Arc<Turns>>) -> Option<Arc<Turns>> {
+        std::mem::replace(&mut self.turns.turns, turns)
+    }
+
+    /// Waits for its turn where a transaction is about to begin, and gives it up where none is open.
+    #[cfg(feature = "sqlite")]
+    fn take_turns(&mut self, event: &InstrumentationEvent<'_>) {
+        if self.turns.turns.is_none() && self.turns.open.is_none() {
+            return;
+        }
+        let is_open = self.transaction.is_open();
+        match event {
+            InstrumentationEvent::StartQuery { .. } if !is_open => {
+                let begins =
+                    |control: &Control| matches!(control, Control::Begin | Control::Savepoint(_));
+                if self.turns.open.is_none() && self.running.iter().any(begins) {
+                    self.turns.open = self.turns.turns.as_ref().map(Turns::begin);
+                }
+            }
+            InstrumentationEvent::FinishQuery { .. } if !is_open => self.turns.open = None,
+            _ => {}
+        }
     }
 
     /// The records that wait for COMMIT.
@@ -315,6 +366,11 @@ impl Recorder {
         }
     }
 
+    /// Whether a statement failed in the open transaction, and it may have been done all the same.
+    pub(crate) fn is_doubtfully_aborted(&self) -> bool {
+        self.transaction.is_doubtfully_aborted()
+    }
+
     /// Whether it is not known yet which server the connection is to.
     pub(crate) fn needs_server_identity(&self) -> bool {
         self.server.is_none()
@@ -366,15 +422,22 @@ impl Instrumentation for Recorder {
             return;
         }
         self.observe(&event);
+        #[cfg(feature = "sqlite")]
+        self.take_turns(&event);
         self.pass_to_retired(&event);
         self.pass_on(event);
     }
 }
 
 impl Drop for Recorder {
-    /// The connection closes, and the database rolls an open transaction back.
+    /// The connection closes, and the database rolls an open transaction back; or somebody has set
+    /// another instrumentation, and the transaction goes on. Nobody says which.
     fn drop(&mut self) {
-        let ended = self.transaction.closed();
+        let records = self.transaction.pending().count();
+        if records > 0 && !self.closing {
+            self.auditor.left_in_transaction(records, self.has_xid());
+        }
+        let ended = self.transaction.closed(self.closing);
         self.settle(ended);
     }
 }

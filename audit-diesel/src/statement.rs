@@ -50,7 +50,7 @@ use crate::Delivery;
 use crate::connection::{AuditedConnection, RawConnection};
 use crate::delivery;
 use crate::model::AuditedModel;
-use crate::recorder::Recorder;
+use crate::recorder::{Recorder, own};
 
 /// A statement whose changes are recorded when it runs.
 ///
@@ -199,6 +199,11 @@ where
         Delivery::AfterCommit => conn.run_statement(run),
         Delivery::Prepared | Delivery::Transactional => conn.run_with_records(run),
     };
+    if result.is_err() && Recorder::of(conn).is_some_and(|r| r.is_doubtfully_aborted()) {
+        // What answered may be a pooler, and the statement may have been done: without a record,
+        // this transaction must not be committed. An aborted one has long refused everything.
+        own(conn, C::spoil_transaction);
+    }
     if let Some(recorder) = Recorder::of(conn) {
         recorder.statement_ended(result.is_err());
         recorder.go_on_with_panic();

@@ -8,9 +8,9 @@ use audit_diesel::{Journal, Payload, Queue};
 use uuid::Uuid;
 
 use crate::fleet::{Fleet, Role};
-use crate::proxy::{Network, Proxy};
 use crate::random::Random;
-use crate::servers::{Servers, append_only_file};
+use crate::servers::{ORPHANED_FOR_MS, Servers, append_only_file};
+use audit_tests::{Network, Proxy};
 
 /// A fault of the surroundings; processes die beside it all the time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,11 +35,14 @@ pub enum Fault {
     PushedThreeTimes,
     ShiftedClock,
     Poison,
+    RefusingTable,
+    SkewedDatabase,
+    OrphanedLock,
 }
 
 use Fault::*;
 
-const ALL: [Fault; 20] = [
+const ALL: [Fault; 23] = [
     KillWriter,
     KillConsumer,
     StopWriter,
@@ -60,6 +63,9 @@ const ALL: [Fault; 20] = [
     PushedThreeTimes,
     ShiftedClock,
     Poison,
+    RefusingTable,
+    SkewedDatabase,
+    OrphanedLock,
 ];
 
 /// The faults of a round, each with its own numbers.
@@ -88,6 +94,15 @@ pub fn schedule(random: &mut Random, wipes: bool) -> Vec<Fault> {
 /// Longer than any time-out that the processes are set up with.
 const LONG: Duration = Duration::from_millis(3_500);
 const SHORT: Duration = Duration::from_millis(900);
+
+/// A network between the processes and a server.
+#[derive(Debug, Clone, Copy)]
+enum Way {
+    ToRedis,
+    ToPostgres,
+    /// The consumers' own way to PostgreSQL.
+    ToStore,
+}
 
 /// Where a fault happens.
 pub struct Scene<'a> {
@@ -152,6 +167,9 @@ impl Scene<'_> {
             CutReply => self.cut(),
             PushedThreeTimes => self.push_again(),
             Poison => self.poison(),
+            RefusingTable => self.refusing_table(),
+            SkewedDatabase => self.skewed_database(),
+            OrphanedLock => self.orphaned_lock(),
             ShiftedClock => {
                 let ahead = self.random.one_in(2);
                 self.fleet.shift_next(if ahead { 3_600 } else { -3_600 });
@@ -212,47 +230,105 @@ impl Scene<'_> {
     }
 
     fn missing_table(&mut self) {
-        let url = self.servers.postgres.url();
-        let (server, _) = url.rsplit_once('/').expect("URL/database");
-        let url = format!("{server}/{}", self.database);
-        let rename = |from: &str, to: &str| {
-            let sql = format!("ALTER TABLE {from} RENAME TO {to}");
-            let conn = diesel::Connection::establish(&url);
-            conn.is_ok_and(|mut conn: diesel::PgConnection| {
-                diesel::RunQueryDsl::execute(diesel::sql_query(sql), &mut conn).is_ok()
-            })
-        };
-        if rename("audit_logs", "audit_logs_away") {
+        self.for_a_while(
+            "ALTER TABLE audit_logs RENAME TO audit_logs_away",
+            "ALTER TABLE audit_logs_away RENAME TO audit_logs",
+        );
+    }
+
+    /// A table that refuses each record, as where a partition is missing or a constraint was added.
+    fn refusing_table(&mut self) {
+        let (breaks, mends) = *self.random.choose(&[
+            (
+                "ALTER TABLE audit_logs ADD CONSTRAINT chaos CHECK (false) NOT VALID",
+                "ALTER TABLE audit_logs DROP CONSTRAINT chaos",
+            ),
+            (
+                "CREATE TRIGGER chaos BEFORE INSERT ON audit_logs \
+                 FOR EACH ROW EXECUTE FUNCTION refuse()",
+                "DROP TRIGGER chaos ON audit_logs",
+            ),
+            (
+                "ALTER TABLE audit_logs ADD COLUMN chaos text, \
+                 ADD CONSTRAINT chaos CHECK (chaos IS NOT NULL) NOT VALID",
+                "ALTER TABLE audit_logs DROP COLUMN chaos",
+            ),
+        ]);
+        self.for_a_while(breaks, mends);
+    }
+
+    /// Changes the database, and changes it back.
+    fn for_a_while(&mut self, breaks: &str, mends: &str) {
+        if self.changed(breaks) {
             self.pass(SHORT);
-            while !rename("audit_logs_away", "audit_logs") {
+            while !self.changed(mends) {
                 self.pass(Duration::from_millis(20));
             }
         }
     }
 
-    fn proxy(&mut self) -> bool {
-        self.random.one_in(2)
+    fn changed(&self, sql: &str) -> bool {
+        let url = self.servers.postgres.url();
+        let (server, _) = url.rsplit_once('/').expect("URL/database");
+        let url = format!("{server}/{}", self.database);
+        let conn = diesel::Connection::establish(&url);
+        conn.is_ok_and(|mut conn: diesel::PgConnection| {
+            diesel::RunQueryDsl::execute(diesel::sql_query(sql), &mut conn).is_ok()
+        })
     }
 
-    fn at(&self, postgres: bool) -> &Proxy {
-        match postgres {
-            true => &self.servers.to_postgres,
-            false => &self.servers.to_redis,
+    /// PostgreSQL's clock is an hour ahead of everybody's, or behind.
+    fn skewed_database(&mut self) {
+        let seconds = if self.random.one_in(2) { 3_600 } else { -3_600 };
+        let Some(library) = crate::round::faketime() else {
+            return;
+        };
+        let postgres = &mut self.servers.postgres;
+        postgres.stop_immediately();
+        postgres.restart_with_clock(&library, seconds);
+        self.pass(2 * SHORT);
+        self.servers.postgres.stop_immediately();
+        self.servers.postgres.restart();
+    }
+
+    /// The hosts of consumers vanish, one of them with a bit of luck while it stores a batch.
+    fn orphaned_lock(&mut self) {
+        self.servers.to_store.set(Network::Orphaning);
+        for _ in 0..6 {
+            self.fleet.kill_one(Role::Consumer, self.random);
+            let pause = self.random.within(50..300);
+            self.pass(Duration::from_millis(pause));
+        }
+        self.servers.to_store.set(Network::Up);
+        self.pass(Duration::from_millis(ORPHANED_FOR_MS));
+    }
+
+    fn way(&mut self) -> Way {
+        *self
+            .random
+            .choose(&[Way::ToRedis, Way::ToPostgres, Way::ToStore])
+    }
+
+    fn at(&self, way: Way) -> &Proxy {
+        match way {
+            Way::ToRedis => &self.servers.to_redis,
+            Way::ToPostgres => &self.servers.to_postgres,
+            Way::ToStore => &self.servers.to_store,
         }
     }
 
     fn network(&mut self, network: Network, time: Duration) {
-        let postgres = self.proxy();
-        self.at(postgres).set(network);
+        let way = self.way();
+        self.at(way).set(network);
         self.pass(time);
-        self.at(postgres).heal();
+        self.at(way).heal();
     }
 
     fn cut(&mut self) {
-        let postgres = self.proxy();
+        let way = self.way();
         for _ in 0..6 {
             let bytes = self.random.within(1..4_000);
-            self.at(postgres).cut_after(bytes);
+            self.at(way).cut_after(bytes);
             self.pass(Duration::from_millis(80));
         }
     }

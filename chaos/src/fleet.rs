@@ -14,7 +14,7 @@ use audit_tests::{TestDatabase, send_signal};
 
 use crate::random::Random;
 use crate::servers::Servers;
-use points::{CONSUMER_POINTS, Points, WRITER_POINTS};
+use points::{CONSUMER_PANICS, CONSUMER_POINTS, Points, WRITER_PANICS, WRITER_POINTS};
 
 /// What a process of the fleet does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,7 +61,7 @@ impl Config {
                 servers.key.clone(),
             ],
             writer: vec!["--journal".to_owned(), journal.to_owned()],
-            consumer: Vec::new(),
+            consumer: vec!["--postgres".to_owned(), servers.store_url(database)],
             faketime: None,
         }
     }
@@ -92,6 +92,8 @@ pub struct Fleet {
     pub kills: BTreeMap<&'static str, u64>,
     /// Processes with a shifted clock.
     pub shifted: u64,
+    /// Processes in which something panics now and then.
+    pub panicking: u64,
     /// What went wrong with the processes themselves.
     pub problems: Vec<String>,
     shift_next: Option<i64>,
@@ -114,6 +116,7 @@ impl Fleet {
             fates: HashMap::new(),
             kills: BTreeMap::new(),
             shifted: 0,
+            panicking: 0,
             problems: Vec::new(),
             shift_next: None,
         }
@@ -211,10 +214,13 @@ impl Fleet {
         // Who is to die at a point gets the time to come there.
         let most_ms = if at_random { 2_500 } else { 7_000 };
         let lives = Duration::from_millis(random.within(most_ms / 8..most_ms));
-        let (kind, args) = match place.role {
-            Role::Writer => ("writer", &self.config.writer),
-            Role::Consumer => ("consumer", &self.config.consumer),
+        let (kind, args, panics) = match place.role {
+            Role::Writer => ("writer", &self.config.writer, WRITER_PANICS),
+            Role::Consumer => ("consumer", &self.config.consumer, CONSUMER_PANICS),
         };
+        let panics_at = *random.choose(panics);
+        let panics_each = random.within(2..panics_at.1 + 2);
+        let panics = random.one_in(4);
         let name = format!("{kind}{number}.{}", place.incarnation);
         place.incarnation += 1;
         let mut command = Command::new(std::env::current_exe().expect("this program"));
@@ -233,6 +239,11 @@ impl Fleet {
         let point = (deadly && !at_random).then_some(point);
         if let Some(point) = point {
             command.env("AUDIT_FAILPOINT", format!("{point}:{passes}"));
+        }
+        if deadly && panics {
+            let (name, _) = panics_at;
+            command.env("AUDIT_PANICPOINT", format!("{name}:{panics_each}"));
+            self.panicking += 1;
         }
         if let (Some(seconds), Some(library)) = (self.shift_next.take(), &self.config.faketime) {
             command

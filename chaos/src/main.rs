@@ -14,7 +14,6 @@ mod fleet;
 mod mode;
 mod oracle;
 mod outcomes;
-mod proxy;
 mod random;
 mod report;
 mod round;

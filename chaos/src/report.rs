@@ -150,6 +150,7 @@ fn print(total: &Result) {
         row(&format!("{fault:?}"), count);
     }
     row("processes with a shifted clock", total.shifted);
+    row("processes in which something panics", total.panicking);
     heading("write", "times");
     row("kept by the database", v.kept);
     row("recorded", v.recorded);

@@ -66,6 +66,7 @@ pub struct Result {
     pub schedule: Vec<Fault>,
     pub problems: Vec<String>,
     pub shifted: u64,
+    pub panicking: u64,
     pub drained_in: Duration,
     pub stopped_in: Duration,
 }
@@ -86,6 +87,7 @@ impl Result {
             *self.faults.entry(fault).or_default() += count;
         }
         self.shifted += other.shifted;
+        self.panicking += other.panicking;
         self.problems.extend(other.problems);
         self.drained_in = self.drained_in.max(other.drained_in);
         self.stopped_in = self.stopped_in.max(other.stopped_in);
@@ -176,6 +178,7 @@ pub fn play(plan: &Plan, servers: &mut Servers) -> Result {
     assert!(verdict.adds_up(), "the oracle cannot count: {verdict:?}");
     result.kills = std::mem::take(&mut fleet.kills);
     result.shifted = fleet.shifted;
+    result.panicking = fleet.panicking;
     result.problems = std::mem::take(&mut fleet.problems);
     if plan.keep {
         eprintln!("kept: {}", folder.path().display());

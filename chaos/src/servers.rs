@@ -6,7 +6,7 @@ use std::time::Duration;
 use audit_tests::{PostgresServer, RedisServer, TestDatabase};
 use diesel::prelude::*;
 
-use crate::proxy::Proxy;
+use audit_tests::Proxy;
 
 /// The newest file that Redis writes commands to: many of them since Redis 7.
 ///
@@ -23,11 +23,23 @@ pub fn append_only_file(redis: &RedisServer) -> PathBuf {
     newest.unwrap_or_else(|| redis.folder().join("appendonly.aof"))
 }
 
+/// How long the lock of a consumer stays whose host has vanished, in milliseconds.
+pub const ORPHANED_FOR_MS: u64 = 4_000;
+
+fn url_through(proxy: &Proxy, database: &TestDatabase) -> String {
+    let url = database.url();
+    let (_, name) = url.rsplit_once('/').expect("URL/database");
+    let port = proxy.port();
+    format!("postgres://postgres@127.0.0.1:{port}/{name}?connect_timeout=2")
+}
+
 /// PostgreSQL and Redis, and the way to them.
 pub struct Servers {
     pub postgres: PostgresServer,
     pub redis: RedisServer,
     pub to_postgres: Proxy,
+    /// The consumers' way to PostgreSQL.
+    pub to_store: Proxy,
     pub to_redis: Proxy,
     /// The key of the list.
     pub key: String,
@@ -41,6 +53,7 @@ impl Servers {
         let redis = RedisServer::start(&["--appendonly", "yes", "--appendfsync", "always"]);
         Self {
             to_postgres: Proxy::start(postgres.port()),
+            to_store: Proxy::start(postgres.port()),
             to_redis: Proxy::start(redis.port()),
             postgres,
             redis,
@@ -64,10 +77,14 @@ impl Servers {
 
     /// The database as the processes reach it.
     pub fn postgres_url(&self, database: &TestDatabase) -> String {
-        let url = database.url();
-        let (_, name) = url.rsplit_once('/').expect("URL/database");
-        let port = self.to_postgres.port();
-        format!("postgres://postgres@127.0.0.1:{port}/{name}?connect_timeout=2")
+        url_through(&self.to_postgres, database)
+    }
+
+    /// The database as the consumers reach it. A transaction of theirs that nobody ends is ended by
+    /// the server: sooner than the library would have it, so that a round sees the end.
+    pub fn store_url(&self, database: &TestDatabase) -> String {
+        let url = url_through(&self.to_store, database);
+        format!("{url}&options=-c%20idle_in_transaction_session_timeout%3D{ORPHANED_FOR_MS}")
     }
 
     /// Redis as the processes reach it.

@@ -17,6 +17,8 @@ pub struct PostgresServer {
     port: u16,
     user: Option<User>,
     small: Option<(SmallDisk, OnSmallDisk)>,
+    /// The library that shifts its clock, and by how many seconds.
+    clock: Option<(PathBuf, i64)>,
     folder: tempfile::TempDir,
 }
 
@@ -68,6 +70,7 @@ impl PostgresServer {
             port: 0,
             user,
             small,
+            clock: None,
             folder,
         };
         postgres.initdb();
@@ -120,6 +123,12 @@ impl PostgresServer {
         if self.small.is_some() {
             // A checkpoint would make room.
             command.args(["-c", "checkpoint_timeout=1d", "-c", "max_wal_size=1GB"]);
+        }
+        if let Some((library, seconds)) = &self.clock {
+            command
+                .env("LD_PRELOAD", library)
+                .env("FAKETIME", format!("{seconds:+}s"))
+                .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
         }
         // The eighth line is the server's own word on its state.
         self.server.start(&mut command, || {
@@ -216,13 +225,28 @@ impl PostgresServer {
         self.restart();
     }
 
+    /// As [`restart`](Self::restart), with a clock that libfaketime, at this path, shifts by so many
+    /// seconds until it is started again.
+    ///
+    /// # Panics
+    ///
+    /// When it does not start.
+    pub fn restart_with_clock(&mut self, faketime: &Path, seconds: i64) {
+        self.launch_again(Some((faketime.to_owned(), seconds)));
+    }
+
     /// Starts it again on the same port with the same data, and waits until it is ready.
     ///
     /// # Panics
     ///
     /// When it does not start.
     pub fn restart(&mut self) {
+        self.launch_again(None);
+    }
+
+    fn launch_again(&mut self, clock: Option<(PathBuf, i64)>) {
         self.stop();
+        self.clock = clock;
         let log = &self.server.log.clone();
         // After a kill the old server's processes hold its memory until they notice.
         let started = (0..50).any(|_| self.launch());

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use crate::secret::name::{names_one_of, names_secret_detail};
 use crate::secret::pairs::{MASK, mask_pairs};
 use crate::secret::text::{has_private_key, looks_secret};
+use crate::storable;
 
 /// Details that were added by hand. `Debug` shows their keys only: which words say secret may
 /// not be known before they are recorded.
@@ -23,7 +24,9 @@ impl Extra {
     /// Adds a detail, masked where its key, or one inside it, says secret, and where a text looks
     /// like one.
     pub(crate) fn add(&mut self, key: impl Into<String>, value: impl Into<Value>) {
-        add_masked(&mut self.0, key.into(), value.into());
+        // Before anything looks into it, which a value that is nested too deep would not survive.
+        let (key, value) = storable::detail(key.into(), value.into());
+        add_masked(&mut self.0, key, value);
     }
 
     /// Masks by further words.

@@ -6,6 +6,7 @@ use diesel::connection::{Connection, Instrumentation, TransactionManager};
 use super::{AuditedBackend, Auditor, AuditorCustomizer};
 use crate::AuditError;
 use crate::connection::{AuditedConnection, RawConnection};
+use crate::log::log;
 use crate::recorder::{Recorder, own};
 
 impl Auditor {
@@ -16,6 +17,10 @@ impl Auditor {
     /// itself; to keep that, use [`attach_chained`](Self::attach_chained). Attaching again to the
     /// same connection changes nothing. Inside a transaction that Diesel opened it joins that one; a
     /// transaction that raw SQL opened before cannot be seen: attach first.
+    ///
+    /// A SQLite connection that waits for no lock (`busy_timeout` is 0, which is SQLite's default) is made
+    /// to wait for up to 5 s: a consumer may be writing to the same file. Set it to anything else
+    /// before, or after, to have that instead.
     ///
     /// Where another auditor is attached, this one takes its place, and what that one passed events on
     /// to. Records of the open transaction stay with the auditor that they are of.
@@ -89,6 +94,7 @@ impl Auditor {
         if let Err(error) = conn.check_supported() {
             tracing::error!(%error, "audited statements will fail on this connection");
         }
+        conn.attached();
         if depth == 0 {
             learn_server(conn);
             self.learn_database(conn);
@@ -129,6 +135,29 @@ impl Auditor {
             .pending()
             .filter_map(|payload| Record::decode(payload.as_bytes()).ok())
             .collect())
+    }
+
+    /// A pool gives a connection up, and `closes` it for sure unless somebody else takes it.
+    pub(super) fn released<C: AuditedConnection>(&self, conn: &mut C, closes: bool) {
+        match Recorder::of(conn.raw()) {
+            None => self.note_detached(),
+            Some(recorder) if closes => recorder.closes(),
+            Some(_) => {}
+        }
+    }
+
+    /// A connection has lost its auditor, and nobody knows since when.
+    fn note_detached(&self) {
+        let connections = self.shared.counters.detached();
+        if self.shared.detached_said.is_due() {
+            log!(
+                error,
+                connections,
+                "a connection of the pool had no auditor any more when it was closed: \
+                 `set_instrumentation` has taken it away, and nothing was recorded since; use \
+                 `auditor.attach_chained(&mut conn, Some(…))` to add another instrumentation"
+            );
+        }
     }
 
     /// Most trails are in the database of the audited tables: unless something better is known, the

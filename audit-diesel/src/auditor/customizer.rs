@@ -48,7 +48,8 @@ where
         Ok(())
     }
 
-    fn on_release(&self, conn: C) {
+    fn on_release(&self, mut conn: C) {
+        self.auditor.released(&mut conn, self.chained.is_none());
         if let Some(chained) = &self.chained {
             chained.on_release(conn);
         }

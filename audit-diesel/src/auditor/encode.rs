@@ -12,8 +12,8 @@ impl Auditor {
         ChangeEncoder::new(context, &self.shared.settings.secret_words)
     }
 
-    /// Encodes the record of a change.
-    pub(crate) fn encode_change(&self, mut record: Record) -> Result<Payload, AuditError> {
+    /// Encodes a record.
+    pub(crate) fn encode(&self, mut record: Record) -> Result<Payload, AuditError> {
         self.mask_extra(&mut record);
         let payload = record.encode().map_err(AuditError::Unserializable)?;
         Ok(self.fitting(payload))
@@ -40,30 +40,18 @@ impl Auditor {
             max_bytes,
             "a record is too large: its values are replaced by their sizes"
         );
-        record.shrunk_to(max_bytes).encode().unwrap_or(payload)
+        payload.shrunk_to(max_bytes).unwrap_or(payload)
     }
 
-    /// As [`encode_change`](Self::encode_change), where the change may not fail any more.
-    pub(crate) fn encode_change_or_count(&self, record: Record) -> Option<Payload> {
+    /// As [`encode`](Self::encode), where the change may not fail any more.
+    pub(crate) fn encode_or_count(&self, record: Record) -> Option<Payload> {
         let (id, what) = (record.id, record.resource_type.clone());
-        let payload = self.encode_change(record).ok();
+        let payload = self.encode(record).ok();
         if payload.is_none() {
             self.shared.counters.failed(1);
             log!(error, record = %id, resource = what.as_deref(), "a record cannot be written as JSON and is lost");
         }
         payload
-    }
-
-    /// Encodes the record of an event, which is refused where it is too large.
-    pub(crate) fn encode_event_record(&self, mut record: Record) -> Result<Payload, AuditError> {
-        self.mask_extra(&mut record);
-        let payload = record.encode().map_err(AuditError::Unserializable)?;
-        let bytes = payload.as_bytes().len();
-        let max_bytes = self.shared.settings.max_record_bytes;
-        if bytes > max_bytes {
-            return Err(AuditError::RecordTooLarge { bytes, max_bytes });
-        }
-        Ok(payload)
     }
 
     fn mask_extra(&self, record: &mut Record) {

@@ -13,7 +13,7 @@ impl Auditor {
     ///
     /// # Errors
     ///
-    /// When it is too large or not JSON, when a context is required and there is none, and when
+    /// When a context is required and there is none, and when
     /// the queue does not take it: then it is not recorded. [`AuditError::NoQueue`] where the
     /// auditor has none.
     pub fn record(&self, event: AuditEvent) -> Result<(), AuditError> {
@@ -53,6 +53,6 @@ impl Auditor {
     }
 
     fn encode_event(&self, event: AuditEvent) -> Result<Payload, AuditError> {
-        self.encode_event_record(Record::from_event(event, self.context()?))
+        self.encode(Record::from_event(event, self.context()?))
     }
 }

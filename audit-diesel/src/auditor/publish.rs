@@ -11,6 +11,9 @@ use crate::failpoint::failpoint;
 use crate::log::log;
 use crate::panics;
 
+/// What a signature takes at most.
+const SIGNATURE_BYTES: usize = 256;
+
 impl Auditor {
     /// Hands records over whose change the database has kept. It must not fail the user's
     /// operation, so a queue that refuses is counted and said aloud.
@@ -26,11 +29,30 @@ impl Auditor {
                     self.publish(payload);
                 }
             }
+            Err(QueueError::TooLarge { max_bytes, .. }) => self.publish_shrunk(payloads, max_bytes),
             Ok(()) => {
                 self.shared.counters.published(payloads.len());
                 failpoint!("publish.done");
             }
             Err(error) => self.lost(payloads.len(), &error),
+        }
+    }
+
+    /// Hands over what is left of one record where the queue takes only so many bytes.
+    fn publish_shrunk(&self, payloads: &[Payload], max_bytes: usize) {
+        self.shared.counters.oversized();
+        let signature = match &self.shared.settings.signing_key {
+            Some(_) => SIGNATURE_BYTES,
+            None => 0,
+        };
+        let room = max_bytes.saturating_sub(signature);
+        let shrunk: Vec<_> = payloads
+            .iter()
+            .map(|it| it.shrunk_to(room).unwrap_or_else(|| it.clone()))
+            .collect();
+        match self.shared.queue.push(&self.signed(&shrunk)) {
+            Ok(()) => self.shared.counters.published(shrunk.len()),
+            Err(error) => self.lost(shrunk.len(), &error),
         }
     }
 
@@ -59,6 +81,29 @@ impl Auditor {
     /// Counts records whose change was rolled back.
     pub(crate) fn discarded(&self, records: usize) {
         self.shared.counters.discarded(records);
+    }
+
+    /// Counts records that travel with the question whether their transaction was committed.
+    pub(crate) fn doubted(&self, records: usize) {
+        self.shared.counters.in_doubt(records);
+    }
+
+    /// Says that a connection was closed, or got another instrumentation, inside of a transaction
+    /// with so many records.
+    pub(crate) fn left_in_transaction(&self, records: usize, can_be_asked: bool) {
+        if !self.shared.left_said.is_due() {
+            return;
+        }
+        let what = match can_be_asked {
+            true => "whoever stores them asks the database what became of it",
+            false => "they are dropped, as a connection that closes rolls back",
+        };
+        log!(
+            warn,
+            records,
+            "a connection was closed inside of a transaction that has audit records, or \
+             `set_instrumentation` has taken the auditor from it: {what}"
+        );
     }
 
     /// Hands prepared records on whose transaction is committed. Where that fails, they are found

@@ -15,6 +15,14 @@ pub struct AuditorStats {
     pub failed: u64,
     /// Records whose transaction was rolled back.
     pub discarded: u64,
+    /// Records whose transaction may have been committed or rolled back, as far as this side was
+    /// told: the connection was lost, a pooler answered in the database's place, or another
+    /// instrumentation was set meanwhile. They travel, and PostgreSQL is asked before they are
+    /// stored.
+    pub in_doubt: u64,
+    /// Connections of a pool that had lost their auditor when they were closed:
+    /// `set_instrumentation` was called on them, where `attach_chained` should have been.
+    pub detached: u64,
     /// Statements and events that ran without an actor in force.
     pub without_actor: u64,
     /// Records whose values were replaced by their sizes.
@@ -73,6 +81,8 @@ pub(super) struct Counters {
     published: AtomicU64,
     failed: AtomicU64,
     discarded: AtomicU64,
+    in_doubt: AtomicU64,
+    detached: AtomicU64,
     without_actor: AtomicU64,
     oversized: AtomicU64,
     unaudited_writes: AtomicU64,
@@ -100,6 +110,15 @@ impl Counters {
         self.discarded.fetch_add(records as u64, Relaxed);
     }
 
+    pub(super) fn in_doubt(&self, records: usize) {
+        self.in_doubt.fetch_add(records as u64, Relaxed);
+    }
+
+    /// Says how many those are by now.
+    pub(super) fn detached(&self) -> u64 {
+        self.detached.fetch_add(1, Relaxed) + 1
+    }
+
     pub(super) fn without_actor(&self) {
         self.without_actor.fetch_add(1, Relaxed);
     }
@@ -117,6 +136,8 @@ impl Counters {
             published: self.published.load(Relaxed),
             failed: self.failed.load(Relaxed),
             discarded: self.discarded.load(Relaxed),
+            in_doubt: self.in_doubt.load(Relaxed),
+            detached: self.detached.load(Relaxed),
             without_actor: self.without_actor.load(Relaxed),
             oversized: self.oversized.load(Relaxed),
             unaudited_writes: self.unaudited_writes.load(Relaxed),

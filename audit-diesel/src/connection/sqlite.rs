@@ -1,15 +1,21 @@
 //! SQLite: a statement outside of a transaction gets one, and its changes are recorded while the
 //! database is still locked against other writers.
 
+use std::sync::Arc;
+
+use diesel::connection::SimpleConnection;
 use diesel::dsl::sql;
-use diesel::query_dsl::RunQueryDsl;
+use diesel::prelude::*;
 use diesel::result::{Error, QueryResult};
-use diesel::sql_types::{Nullable, Text};
+use diesel::sql_query;
+use diesel::sql_types::{Integer, Nullable, Text};
 use diesel::sqlite::SqliteConnection;
 
 use super::atomic::{in_transaction, uncaught, within_savepoint};
-use super::{AuditedConnection, EntriesToStore, RawConnection, RelationFacts, sqlite_version};
-use crate::recorder::Recorder;
+use super::{
+    AuditedConnection, EntriesToStore, RawConnection, RelationFacts, Turns, sqlite_version,
+};
+use crate::recorder::{Recorder, own};
 use crate::statement;
 use crate::store::sqlite::insert;
 
@@ -23,6 +29,15 @@ impl AuditedConnection for SqliteConnection {
 
 impl RawConnection for SqliteConnection {
     const COUNTS_ROWS_OF_VIEWS: bool = false;
+
+    fn attached(&mut self) {
+        // A setting that cannot be read is left as it is.
+        let _ = own(self, wait_for_locks);
+        let turns = own(self, turns_of).unwrap_or_default();
+        if let Some(recorder) = Recorder::of(self) {
+            recorder.set_turns(turns);
+        }
+    }
 
     fn run_statement<T>(
         &mut self,
@@ -98,4 +113,43 @@ fn in_own_transaction<T>(
             panics.turned_into_errors(|| run(conn))
         })
     })
+}
+
+#[derive(QueryableByName)]
+struct BusyTimeout {
+    #[diesel(sql_type = Integer)]
+    timeout: i32,
+}
+
+/// Without a time to wait, SQLite fails at once where somebody else is writing, and a consumer is such
+/// a somebody. One that is set already is left as it is.
+fn wait_for_locks(conn: &mut SqliteConnection) -> QueryResult<()> {
+    match busy_timeout(conn)? {
+        0 => conn.batch_execute("PRAGMA busy_timeout = 5000"),
+        _ => Ok(()),
+    }
+}
+
+/// How long the connection waits for a lock, in milliseconds.
+pub(crate) fn busy_timeout(conn: &mut SqliteConnection) -> QueryResult<i32> {
+    let busy: BusyTimeout = sql_query("PRAGMA busy_timeout").get_result(conn)?;
+    Ok(busy.timeout)
+}
+
+#[derive(QueryableByName)]
+struct AttachedFile {
+    #[diesel(sql_type = Text)]
+    name: String,
+    #[diesel(sql_type = Nullable<Text>)]
+    file: Option<String>,
+}
+
+/// The turns at the connection's file.
+pub(crate) fn turns_of(conn: &mut SqliteConnection) -> QueryResult<Option<Arc<Turns>>> {
+    // Not `pragma_database_list`: as a table it would have the schema read first, which takes a lock.
+    let files: Vec<AttachedFile> = sql_query("PRAGMA database_list").load(conn)?;
+    let main = files.into_iter().find(|file| file.name == "main");
+    Ok(Turns::at(
+        &main.and_then(|main| main.file).unwrap_or_default(),
+    ))
 }

@@ -36,7 +36,8 @@ impl<C: AuditStore> ConsumerBuilder<C> {
         }
     }
 
-    /// Sets how many records one transaction stores at most; 1,000 unless said, up to 10,000.
+    /// Sets how many records one transaction stores at most; 1,000 unless said, up to 10,000. On
+    /// SQLite it is 200 at most, as nobody else can write meanwhile.
     pub fn batch_size(mut self, records: usize) -> Self {
         self.batch_size = records;
         self
@@ -92,7 +93,7 @@ impl<C: AuditStore> ConsumerBuilder<C> {
         }
         let settings = Settings {
             name: "audit-consumer",
-            batch_size: self.batch_size,
+            batch_size: self.batch_size.min(C::LARGEST_BATCH),
             interval: self.interval,
             stand_by: STAND_BY.min(self.interval),
             longest_backoff: LONGEST_BACKOFF,

@@ -61,11 +61,12 @@ impl<C: AuditStore> Database<C> {
         if conn.was_closed(&problem) {
             return Undelivered::Cut(problem);
         }
-        if TableRefusesAll::is_why(error) {
-            return Undelivered::Unusable(problem);
-        }
+        // Without a right every row is refused.
         if let Ok(Some(missing)) = conn.missing_right(self.needs) {
             return Undelivered::Unusable(format!("{missing} ({problem})"));
+        }
+        if TableRefusesAll::is_why(error) {
+            return Undelivered::Unusable(problem);
         }
         // What fails may be this session's fault, by its settings or by where it leads.
         conn.give_up();

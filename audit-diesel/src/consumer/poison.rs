@@ -52,7 +52,7 @@ pub(super) fn isolate<C: Backend>(
     let delivery = conn.batch(|conn| {
         // Whoever has the lock may still be storing it, over a connection that ended here only.
         if !conn.try_lock(lock)? {
-            return Ok(Delivery::StandBy);
+            return Ok(Delivery::StandBy(conn.at_work(lock)?));
         }
         let is_stored = match EntryToStore::read(&refused.payload) {
             Ok(entry) => {

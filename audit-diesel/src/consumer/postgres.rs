@@ -1,5 +1,6 @@
 //! Storing in PostgreSQL.
 
+mod begin;
 mod rights;
 
 use ::uuid::Uuid;
@@ -7,12 +8,13 @@ use audit_core::Warning;
 use chrono::{DateTime, Utc};
 use diesel::PgConnection;
 use diesel::connection::{AnsiTransactionManager, SimpleConnection, TransactionManager};
-use diesel::dsl::{exists, sql};
+use diesel::dsl::sql;
 use diesel::prelude::*;
 use diesel::r2d2::R2D2Connection;
 use diesel::result::{DatabaseErrorInformation, DatabaseErrorKind, Error, QueryResult};
 use diesel::sql_types::{Array, BigInt, Binary, Bool, Integer, Nullable, Text};
 
+use self::begin::BeginStoring;
 use super::probe::dropped;
 use super::refusal::is_outage;
 use super::rights::{MissingRight, Right, TO_STORE};
@@ -20,8 +22,7 @@ use super::store::{AuditStore, Backend, Begun, Stored, TransactionStatus};
 use super::{ConsumerError, store::missing_migration};
 use crate::connection::RawConnection;
 use crate::postgres::{
-    HAS_DECLARED_TYPES, NewAuditLog, NewQuarantined, ROWS_A_STATEMENT, audit_logs,
-    audit_quarantine, insert_again,
+    NewAuditLog, NewQuarantined, ROWS_A_STATEMENT, audit_logs, audit_quarantine, insert_again,
 };
 use crate::store::{AuditLog, EntryToStore, Refused};
 
@@ -30,7 +31,6 @@ const COVERT_BYTES: usize = 4 << 10;
 
 #[diesel::declare_sql_function]
 extern "SQL" {
-    fn pg_try_advisory_xact_lock(key: BigInt) -> Bool;
     fn txid_status(xid: BigInt) -> Nullable<Text>;
 }
 
@@ -99,35 +99,47 @@ impl Backend for PgConnection {
         self.is_broken() && !problem.contains("timed out")
     }
 
+    /// What others commit meanwhile has to be seen, whatever the server's default is.
     fn batch<T>(&mut self, run: impl FnOnce(&mut Self) -> QueryResult<T>) -> QueryResult<T> {
-        self.transaction(run)
+        let status = AnsiTransactionManager::transaction_manager_status_mut(self);
+        // As in a test's transaction.
+        let is_nested = matches!(status.transaction_depth(), Ok(Some(_)));
+        match is_nested {
+            true => self.transaction(run),
+            false => self.build_transaction().read_committed().run(run),
+        }
     }
 
     fn try_lock(&mut self, key: i64) -> QueryResult<bool> {
-        diesel::select(pg_try_advisory_xact_lock(key)).get_result(self)
+        Ok(self.begin(key, None)?.is_locked)
     }
 
-    /// In one round trip. Each record is looked for by itself, so that the statement's plan does
-    /// not depend on the table's size.
     fn begin(&mut self, key: i64, records: Option<[Uuid; 2]>) -> QueryResult<Begun> {
-        let is_locked = pg_try_advisory_xact_lock(key);
-        let is_as_declared = sql::<Bool>(HAS_DECLARED_TYPES);
-        let (is_locked, is_as_declared, is_redelivered) = match records {
-            Some(records) => {
-                let [first, last] = records.map(|id| exists(audit_logs::table.find(id)));
-                diesel::select((is_locked, is_as_declared, first.or(last))).get_result(self)?
-            }
-            None => {
-                let (is_locked, is_as_declared) =
-                    diesel::select((is_locked, is_as_declared)).get_result(self)?;
-                (is_locked, is_as_declared, false)
-            }
-        };
+        let begin = BeginStoring { lock: key, records };
+        let (_, is_locked, is_as_declared, is_redelivered) =
+            begin.get_result::<(i64, bool, bool, bool)>(self)?;
         Ok(Begun {
             is_locked,
             is_redelivered,
             is_as_declared,
         })
+    }
+
+    fn at_work(&mut self, key: i64) -> QueryResult<Option<String>> {
+        let holder = sql::<Integer>(
+            "(SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1 AND granted \
+             AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) \
+             AND (classid::bigint << 32) | objid::bigint = ",
+        )
+        .bind::<BigInt, _>(key)
+        .sql(" LIMIT 1)");
+        let pid: Option<i32> = diesel::select(holder.nullable()).get_result(self)?;
+        Ok(pid.map(|pid| {
+            format!(
+                "the consumer of PostgreSQL's backend {pid} (it may be frozen, or its host gone: \
+                 `SELECT pg_terminate_backend({pid})` ends it)"
+            )
+        }))
     }
 
     fn insert_new(&mut self, entries: &[&EntryToStore]) -> QueryResult<usize> {

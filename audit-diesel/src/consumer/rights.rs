@@ -4,6 +4,10 @@ use super::ConsumerError;
 
 /// A right on a table.
 #[derive(Debug, Clone, Copy)]
+#[cfg_attr(
+    not(feature = "postgres"),
+    expect(dead_code, reason = "SQLite has no roles")
+)]
 pub(crate) struct Right {
     pub(crate) privilege: &'static str,
     pub(crate) table: &'static str,

@@ -1,5 +1,7 @@
 //! Storing in SQLite.
 
+mod in_turn;
+
 use audit_core::Warning;
 use chrono::{DateTime, Utc};
 use diesel::SqliteConnection;
@@ -7,6 +9,7 @@ use diesel::prelude::*;
 use diesel::result::{Error, QueryResult};
 use uuid::Uuid;
 
+use self::in_turn::in_turn;
 use super::probe::dropped;
 use super::rights::{MissingRight, Right};
 use super::store::{AuditStore, Backend, Begun, Stored, TransactionStatus};
@@ -19,6 +22,9 @@ impl AuditStore for SqliteConnection {}
 
 #[expect(private_interfaces, reason = "nobody outside can name it")]
 impl Backend for SqliteConnection {
+    /// Others cannot write meanwhile.
+    const LARGEST_BATCH: usize = 200;
+
     fn check_tables(&mut self) -> Result<(), ConsumerError> {
         audit_logs::table
             .select(AuditLog::as_select())
@@ -49,9 +55,8 @@ impl Backend for SqliteConnection {
         false
     }
 
-    /// Takes the write lock at once: SQLite lets one transaction write at a time.
     fn batch<T>(&mut self, run: impl FnOnce(&mut Self) -> QueryResult<T>) -> QueryResult<T> {
-        self.immediate_transaction(run)
+        in_turn(self, run)
     }
 
     /// SQLite lets one write at a time by itself.
@@ -66,6 +71,10 @@ impl Backend for SqliteConnection {
             is_redelivered: false,
             is_as_declared: true,
         })
+    }
+
+    fn at_work(&mut self, _: i64) -> QueryResult<Option<String>> {
+        Ok(None)
     }
 
     fn insert_new(&mut self, entries: &[&EntryToStore]) -> QueryResult<usize> {

@@ -31,6 +31,9 @@ pub trait AuditStore: Backend + R2D2Connection + 'static {}
 /// this crate, and so keeps [`AuditStore`] closed.
 #[expect(private_interfaces, reason = "nobody outside can name it")]
 pub trait Backend: Connection {
+    /// How many records a transaction stores at most.
+    const LARGEST_BATCH: usize = usize::MAX;
+
     /// Says which table the migrations did not make, or which right is missing.
     fn check_tables(&mut self) -> Result<(), ConsumerError>;
 
@@ -49,11 +52,15 @@ pub trait Backend: Connection {
     /// Runs a batch in a transaction that may write.
     fn batch<T>(&mut self, run: impl FnOnce(&mut Self) -> QueryResult<T>) -> QueryResult<T>;
 
-    /// Lets one consumer of a queue work at a time; `false` where another one does.
+    /// Lets one consumer of a queue work at a time; `false` where another one does. What it may cost
+    /// the others when this one vanishes is bounded as well.
     fn try_lock(&mut self, key: i64) -> QueryResult<bool>;
 
     /// As [`try_lock`](Self::try_lock), and looks for two records that may be stored already.
     fn begin(&mut self, key: i64, records: Option<[Uuid; 2]>) -> QueryResult<Begun>;
+
+    /// Who has the lock, in words, with what can be done about it.
+    fn at_work(&mut self, key: i64) -> QueryResult<Option<String>>;
 
     /// Inserts new rows the fastest way, into a table that [is as declared](Begun::is_as_declared); a
     /// row that is there already is an error.
@@ -311,7 +318,7 @@ fn transaction<C: Backend>(
     let delivery = conn.batch(|conn| {
         let begun = beginning.run(conn)?;
         if !begun.is_locked {
-            return Ok(Delivery::StandBy);
+            return Ok(Delivery::StandBy(conn.at_work(beginning.lock)?));
         }
         failpoint!("store.begun");
         let mut storing = Storing {

@@ -2,12 +2,14 @@
 //! forwarder are both this.
 
 mod ahead;
+mod batch_limit;
 mod drain;
 mod isolate;
 mod outage;
 mod run;
 mod shared;
 mod sink;
+mod stand_by;
 mod suspicion;
 
 use std::sync::{Arc, Mutex, PoisonError};

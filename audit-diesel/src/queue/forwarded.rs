@@ -271,7 +271,7 @@ impl Sink for Carried {
     fn deliver(&mut self, payloads: &[Payload], (): ()) -> Result<Delivery, Undelivered> {
         // What was read before it took over may have been carried by another process meanwhile.
         if !self.carrier.was_it().map_err(|error| error.to_string())? {
-            return Ok(Delivery::StandBy);
+            return Ok(Delivery::StandBy(None));
         }
         if let Some(owner) = &mut self.owner
             && owner.is_learnt().map_err(|error| error.to_string())?
@@ -292,7 +292,7 @@ impl Sink for Carried {
 
     fn set_aside(&mut self, payload: &Payload, reason: &str) -> Result<Delivery, Undelivered> {
         if !self.carrier.was_it().map_err(|error| error.to_string())? {
-            return Ok(Delivery::StandBy);
+            return Ok(Delivery::StandBy(None));
         }
         self.forward.set_aside(payload, reason)
     }

@@ -7,7 +7,7 @@ use diesel::result::Error;
 
 use super::control::{self, Control};
 use super::retry_point::RetryPoint;
-use super::transaction::Answer;
+use super::transaction::{Answer, Ended};
 use super::{Dialect, Recorder};
 #[cfg(feature = "failpoints")]
 use crate::failpoint::failpoint;
@@ -28,7 +28,7 @@ impl Recorder {
                 }
             }
             InstrumentationEvent::FinishQuery { error, .. } => {
-                let answer = Answer::from(*error);
+                let answer = Answer::of(*error, self.transaction.dialect());
                 if std::mem::take(&mut self.looks_type_up) {
                     return self.finished(&[], answer, WasRun::No);
                 }
@@ -138,12 +138,16 @@ impl Recorder {
     fn batch_failed(&mut self, mut controls: &[Control], answer: Answer, was_run: WasRun) {
         // What it begins with was done, as far as that cannot be what failed.
         while let [first, rest @ ..] = controls
-            && (answer, was_run) == (Answer::Refused, WasRun::Surely)
+            && answer.is_error()
+            && was_run == WasRun::Surely
         {
             match self.transaction.foreseen(first) {
                 Some(true) => {
                     let ended = self.transaction.controlled(first, Answer::Done);
-                    self.settle(ended);
+                    self.settle(match answer {
+                        Answer::Refused => ended,
+                        _ => ended.map(Ended::unproven),
+                    });
                     controls = rest;
                 }
                 // That is what failed, and the rest was not run.
@@ -151,7 +155,7 @@ impl Recorder {
                 None => break,
             }
         }
-        let perhaps_run = answer == Answer::Refused && was_run != WasRun::No;
+        let perhaps_run = answer.is_error() && was_run != WasRun::No;
         let ended = self.transaction.batch_failed(controls, answer, perhaps_run);
         self.settle(ended);
     }

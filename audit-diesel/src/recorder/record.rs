@@ -17,7 +17,7 @@ impl Recorder {
     /// Encodes a record that stands in the place that comes next.
     pub(crate) fn number(&self, mut record: Record) -> Result<Payload, AuditError> {
         record.transaction = Some(self.place());
-        self.auditor.encode_change(record)
+        self.auditor.encode(record)
     }
 
     /// The place of a record that comes now.
@@ -56,7 +56,7 @@ impl Recorder {
         let mut payloads = Vec::new();
         for mut record in records {
             record.transaction = Some(place);
-            payloads.extend(self.auditor.encode_change_or_count(record));
+            payloads.extend(self.auditor.encode_or_count(record));
             place.seq = place.seq.saturating_add(1);
         }
         // The transaction may be full; the trace is in it all the same.
@@ -71,7 +71,7 @@ impl Recorder {
     ) -> Result<(), AuditError> {
         self.retry_point = None;
         record.transaction = Some(self.place());
-        let payload = self.auditor.encode_event_record(record)?;
+        let payload = self.auditor.encode(record)?;
         self.transaction.note_xid(xid);
         if let Some(payloads) = self.transaction.keep(vec![payload]) {
             self.auditor.publish(&payloads);
@@ -90,7 +90,7 @@ impl Recorder {
     pub(crate) fn number_event(&mut self, mut record: Record) -> Result<Payload, AuditError> {
         self.retry_point = None;
         record.transaction = Some(self.place());
-        let payload = self.auditor.encode_event_record(record)?;
+        let payload = self.auditor.encode(record)?;
         self.transaction.pass(1);
         Ok(payload)
     }

@@ -92,9 +92,9 @@ impl Relations {
         } else if is(&["begin", "start"]) {
             self.names_at_begin = self.names;
             self.has_local_names = false;
-        } else if is(&["rollback", "abort"]) && !has_word(statement, "to") {
-            self.names = self.names_at_begin;
-        } else if is(&["commit", "end"]) && std::mem::take(&mut self.has_local_names) {
+        } else if (is(&["rollback", "abort"]) && !has_word(statement, "to"))
+            || (is(&["commit", "end"]) && std::mem::take(&mut self.has_local_names))
+        {
             self.names = self.names_at_begin;
         }
     }

@@ -56,6 +56,7 @@ impl Recorder {
     fn publish_unsettled(&self, payloads: &[Payload], xid: Option<i64>) {
         match xid {
             Some(xid) => {
+                self.auditor.doubted(payloads.len());
                 let origin = self.server.clone();
                 let mark = Unsettled { xid, origin };
                 let marked: Vec<_> = payloads.iter().map(|p| p.unsettled(&mark)).collect();

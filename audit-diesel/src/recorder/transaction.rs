@@ -32,6 +32,9 @@ pub(super) struct TransactionBuffer {
     dialect: Dialect,
     max_bytes: usize,
     open: Option<Open>,
+    /// The transaction whose COMMIT was answered by an error that proves nothing: it may still be
+    /// open.
+    perhaps_open: Option<i64>,
 }
 
 impl TransactionBuffer {
@@ -41,6 +44,7 @@ impl TransactionBuffer {
             dialect,
             max_bytes,
             open: (depth > 0).then(|| Open::of_depth(depth)),
+            perhaps_open: None,
         }
     }
 
@@ -51,6 +55,7 @@ impl TransactionBuffer {
             dialect: self.dialect,
             max_bytes,
             open: self.open.as_ref().map(Open::joined),
+            perhaps_open: self.perhaps_open,
         }
     }
 
@@ -143,6 +148,13 @@ impl TransactionBuffer {
             open.prepared.extend(payloads);
             open.stale_from = None;
         }
+    }
+
+    /// Whether the open transaction is aborted as far as this side was told, and by nothing that
+    /// proves it.
+    pub(super) fn is_doubtfully_aborted(&self) -> bool {
+        let aborted = |open: &Open| open.aborted && !open.aborted_surely;
+        self.open.as_ref().is_some_and(aborted)
     }
 
     /// Refuses further records where the transaction holds more than it may.

@@ -214,16 +214,24 @@ macro_rules! audit_tables {
             resource_id: impl ToString,
         ) -> AuditLogQuery<'a> {
             all()
-                .filter(audit_logs::resource_type.eq(resource_type))
-                .filter(audit_logs::resource_id.eq(resource_id.to_string()))
+                .filter(audit_logs::resource_type.eq(audit_core::recorded_kind(resource_type)))
+                .filter(
+                    audit_logs::resource_id
+                        .eq(audit_core::recorded_id(&resource_id.to_string()).into_owned()),
+                )
                 .order((audit_logs::occurred_at.asc(), audit_logs::id.asc()))
         }
 
         /// What one actor did, latest first.
         pub fn by_actor<'a>(actor: &audit_core::Actor) -> AuditLogQuery<'a> {
             all()
-                .filter(audit_logs::actor_type.eq(actor.kind().to_owned()))
-                .filter(audit_logs::actor_id.eq(actor.id().to_owned()))
+                .filter(
+                    audit_logs::actor_type
+                        .eq(audit_core::recorded_kind(actor.kind()).into_owned()),
+                )
+                .filter(
+                    audit_logs::actor_id.eq(audit_core::recorded_id(actor.id()).into_owned()),
+                )
                 .order((audit_logs::occurred_at.desc(), audit_logs::id.desc()))
         }
 
@@ -233,7 +241,7 @@ macro_rules! audit_tables {
             since: chrono::DateTime<chrono::Utc>,
         ) -> AuditLogQuery<'_> {
             all()
-                .filter(audit_logs::organization.eq(organization))
+                .filter(audit_logs::organization.eq(audit_core::recorded_id(organization)))
                 .filter(audit_logs::occurred_at.ge(since))
                 .order((audit_logs::occurred_at.asc(), audit_logs::id.asc()))
         }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::args::Args;
 use crate::fleet::{Config, Fleet};
-use crate::proxy::Network;
 use crate::servers::Servers;
+use audit_tests::Network;
 
 use super::line;
 

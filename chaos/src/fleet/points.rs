@@ -69,6 +69,28 @@ pub const AROUND_PREPARED_COMMIT: Points = &[
     ("audit-reconciler.delivered", 2),
 ];
 
+/// Points of a writer that lie in what it calls: a queue, or the journal's file. A panic there must
+/// harm no caller and lose no record.
+pub const WRITER_PANICS: Points = &[
+    ("journal.before-write", 30),
+    ("journal.written", 30),
+    ("redis.before-push", 8),
+    ("redis.pushed", 8),
+    ("audit-forwarder.peeked", 8),
+    ("audit-forwarder.delivered", 8),
+    ("audit-confirmer.peeked", 4),
+    ("audit-confirmer.delivered", 4),
+];
+
+/// As [`WRITER_PANICS`], for a consumer.
+pub const CONSUMER_PANICS: Points = &[
+    ("audit-consumer.peeked", 8),
+    ("store.begun", 8),
+    ("store.before-commit", 8),
+    ("store.committed", 8),
+    ("audit-consumer.delivered", 8),
+];
+
 /// Points that a consumer passes.
 pub const CONSUMER_POINTS: Points = &[
     ("audit-consumer.peeked", 12),

@@ -6,6 +6,8 @@
 )]
 
 mod bad_days;
+mod beside_writers;
+mod frozen;
 mod full_disk;
 mod locked;
 mod on_postgres;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use audit_diesel::{AuditContext, Consumer, MemoryQueue, Payload, Queue, Record};
 use audit_tests::app::postgres::app;
-use audit_tests::{Call, Hooked, PgPool, PostgresServer, TestDatabase, flush_fails, pg_pool};
+use audit_tests::{Call, Hooked, LONG, PgPool, PostgresServer, TestDatabase, flush_fails, pg_pool};
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel_migrations::MigrationHarness;
@@ -58,25 +58,21 @@ fn a_read_only_database_is_waited_for() {
         "ALTER DATABASE {name} SET default_transaction_read_only = on"
     ));
     let pool = pg_pool(&url);
-    let consumer = Consumer::builder(std::sync::Arc::new(queue.clone()), pool).interval(NEVER);
-    let consumer = consumer.spawn().unwrap();
+    let consumer = Consumer::builder(std::sync::Arc::new(queue.clone()), pool.clone());
+    let consumer = consumer.interval(NEVER).spawn().unwrap();
     queue.push(&payloads(20)).unwrap();
     queue.push(&[Payload::from(b"?".to_vec())]).unwrap();
     fails(&consumer, "read-only");
-    // The consumer's sessions keep the setting that they began with.
+    let kept = pool;
+    drop((0..5).map(|_| kept.get().unwrap()).collect::<Vec<_>>());
+    // The pool's sessions keep the setting that they began with, as after a switch-over.
     sql(&format!(
         "ALTER DATABASE {name} RESET default_transaction_read_only"
     ));
-    terminate_others(&app.guard);
+    assert_eq!(kept.state().idle_connections, 5);
     consumer.flush().unwrap();
     assert_eq!(stored(&app), names(20));
     assert_eq!(quarantined(&app).len(), 1);
-}
-
-fn terminate_others(database: &TestDatabase) {
-    let sql = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-               WHERE datname = current_database() AND pid <> pg_backend_pid()";
-    database.connection().batch_execute(sql).unwrap();
 }
 
 /// Statement and lock time-outs have no kind of their own in Diesel.
@@ -99,6 +95,41 @@ fn time_outs_quarantine_nothing() {
         locker.batch_execute("COMMIT").unwrap();
         consumer.flush().unwrap();
         assert_eq!(stored(&app), names(20));
+    }
+}
+
+/// What does not go through at once, for a limit of time, of memory or of anything else, goes through
+/// in parts, and whole batches come back when they do.
+#[test]
+fn what_is_too_much_at_once_is_stored_in_smaller_batches() {
+    let slow = "CREATE FUNCTION limited() RETURNS trigger LANGUAGE plpgsql AS
+             'BEGIN PERFORM pg_sleep(0.004); RETURN NEW; END';
+         CREATE TRIGGER limited BEFORE INSERT ON audit_logs FOR EACH ROW
+             EXECUTE FUNCTION limited();";
+    let narrow = "CREATE FUNCTION limited() RETURNS trigger LANGUAGE plpgsql AS
+             'BEGIN IF (SELECT count(*) FROM rows) > 30 THEN
+                  RAISE ''out of memory'' USING ERRCODE = ''53200''; END IF; RETURN NULL; END';
+         CREATE TRIGGER limited AFTER INSERT ON audit_logs REFERENCING NEW TABLE AS rows
+             FOR EACH STATEMENT EXECUTE FUNCTION limited();";
+    for limit in [slow, narrow] {
+        let app = app();
+        let queue = MemoryQueue::new();
+        let url = format!("{}?options=-c%20statement_timeout%3D500", app.guard.url());
+        let consumer = Consumer::builder(std::sync::Arc::new(queue.clone()), pg_pool(&url));
+        let consumer = consumer.interval(NEVER).spawn().unwrap();
+        let sql = |sql: &str| app.guard.connection().batch_execute(sql).unwrap();
+        sql(limit);
+        queue.push(&payloads(1_000)).unwrap();
+        consumer.flush_within(LONG).unwrap();
+        assert_eq!(stored(&app), names(1_000));
+        sql("DROP TRIGGER limited ON audit_logs");
+        queue.push(&payloads(20_000)).unwrap();
+        consumer.flush_within(LONG).unwrap();
+        let batches = consumer.stats().batches;
+        queue.push(&payloads(2_000)).unwrap();
+        consumer.flush_within(LONG).unwrap();
+        assert_eq!(consumer.stats().batches, batches + 2);
+        assert_eq!(consumer.stats().quarantined, 0);
     }
 }
 

@@ -98,7 +98,7 @@ fn a_pool_to_confirm_in_that_may_not_read_the_trail_is_named() {
         failing(&auditor.stats(), "audit-confirmer").is_some()
     });
     let reason = failing(&auditor.stats(), "audit-confirmer").unwrap();
-    assert!(reason.contains("audit_logs"), "{reason}");
+    assert!(reason.contains("needs SELECT on audit_logs"), "{reason}");
     assert_eq!(in_journal(&auditor), 5, "none is taken for confirmed");
     let said = warnings(&auditor);
     assert!(

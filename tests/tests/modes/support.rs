@@ -47,13 +47,10 @@ pub(crate) struct Oddity {
 }
 
 pub(crate) const PANICS: i32 = 1;
-/// Recorded as a number that `jsonb` does not take.
-pub(crate) const HUGE: i32 = 2;
 
-fn odd(kind: &i32) -> Box<serde_json::value::RawValue> {
+fn odd(kind: &i32) -> i32 {
     assert_ne!(*kind, PANICS, "the user's code");
-    let json = if *kind == HUGE { "1e400000" } else { "0" };
-    serde_json::value::RawValue::from_string(json.to_owned()).unwrap()
+    *kind
 }
 
 /// An auditor that has neither Redis nor a journal.

@@ -149,11 +149,13 @@ fn lost_during_commit_and_rolled_back() {
 #[test]
 fn lost_during_commit_and_committed() {
     let mut server = PostgresServer::start();
-    let app = app_on(TestDatabase::on(&server.url()));
-    let mut conn = without_answer_to_commit(&mut server, &app);
-    // A crash does this too, and would have ended the connection.
-    conn.batch_execute("SELECT pg_stat_reset_shared('bgwriter')")
+    // A crash does this too, and was before the connection.
+    Conn::establish(&server.url())
+        .unwrap()
+        .batch_execute("SELECT pg_stat_reset_shared('bgwriter')")
         .unwrap();
+    let app = app_on(TestDatabase::on(&server.url()));
+    let conn = without_answer_to_commit(&mut server, &app);
     commit_and_lose(&app, conn, |conn| {
         conn.transaction(|conn| insert(conn, "ada"))
     });

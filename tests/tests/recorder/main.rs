@@ -12,4 +12,5 @@ mod on_sqlite;
 mod only_postgres;
 mod only_sqlite;
 mod support;
+mod unproven;
 mod without_answer;

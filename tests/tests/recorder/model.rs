@@ -9,7 +9,7 @@ use diesel::prelude::*;
 use proptest::prelude::*;
 
 use super::{App, Conn, app};
-use crate::support::replayed;
+use crate::support::{replayed, settled};
 
 type Manager = <Conn as Connection>::TransactionManager;
 
@@ -142,8 +142,7 @@ fn check(app: &App, steps: &[Step], keep: bool) {
         .into_iter()
         .map(|(id, email, balance)| (id, (email, balance)))
         .collect();
-    let records = app.records();
-    assert!(records.iter().all(|record| record.unsettled.is_none()));
+    let records = settled!(app, &mut app.pool.get().unwrap());
     assert_eq!(replayed(&records), table);
 }
 

@@ -9,7 +9,7 @@ use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::result::Error;
 
-use crate::support::{add, assert_kept};
+use crate::support::{add, assert_kept, settled};
 
 /// A row that cannot be shown, after many that can: those are sent.
 const FAILS_LATE: &str = "
@@ -116,7 +116,7 @@ fn a_transaction_that_cannot_be_prepared() {
     add!(conn, "gone");
     conn.batch_execute("PREPARE TRANSACTION 'x'").unwrap_err();
     add!(conn, "a");
-    assert_eq!(app.records().len(), 1);
+    assert_eq!(settled!(app, conn).len(), 1);
     conn.batch_execute("BEGIN").unwrap();
     add!(conn, "gone too");
     conn.batch_execute("ROLLBACK").unwrap();

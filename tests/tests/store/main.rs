@@ -8,3 +8,4 @@
 mod indexes;
 mod on_postgres;
 mod on_sqlite;
+mod roles;

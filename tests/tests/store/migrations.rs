@@ -74,6 +74,40 @@ fn they_go_down_and_up_again() {
 }
 
 #[test]
+fn a_trail_that_has_rows_is_not_reverted() {
+    for (fill, empty) in [
+        (
+            "INSERT INTO audit_logs (id, occurred_at, action, outcome)
+             VALUES ('018f0000-0000-7000-8000-000000000000', '2026-01-01', 'a', 'success')",
+            "DELETE FROM audit_logs",
+        ),
+        (
+            "INSERT INTO audit_quarantine (id, reason, payload)
+             VALUES ('018f0000-0000-7000-8000-000000000000', 'r', '')",
+            "DELETE FROM audit_quarantine",
+        ),
+    ] {
+        let app = app();
+        let conn = &mut app.pool.get().unwrap();
+        conn.batch_execute(fill).unwrap();
+        let error = conn.revert_migration(&ours()).unwrap_err().to_string();
+        assert!(error.contains("the audit trail has rows"), "{error}");
+        let rows = |conn: &mut Conn| -> i64 {
+            let logs: i64 = audit_logs::table.count().get_result(conn).unwrap();
+            logs + audit_quarantine::table
+                .count()
+                .get_result::<i64>(conn)
+                .unwrap()
+        };
+        assert_eq!(rows(conn), 1);
+        // As it was: nothing of the attempt is left.
+        conn.batch_execute(empty).unwrap();
+        conn.revert_migration(&ours()).unwrap();
+        assert!(!exists(conn, "audit_logs") && !exists(conn, "audit_quarantine"));
+    }
+}
+
+#[test]
 fn the_tables_are_as_diesel_declares_them() {
     let app = app();
     let conn = &mut app.pool.get().unwrap();

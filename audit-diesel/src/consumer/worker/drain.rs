@@ -1,6 +1,6 @@
 //! A pass over the queue: batch after batch, peeked, delivered and only then acknowledged.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use audit_core::{Batch, Payload, QueueError};
 
@@ -57,7 +57,7 @@ impl<S: Sink> Run<S> {
             if stop || (carry.was_small && self.rest()) {
                 return Ok(Pass::Stopped);
             }
-            let end = match self.suspicion.limit() {
+            let end = match self.limit() {
                 Some(limit) => self.deliver_few(limit)?,
                 None => self.step(&mut carry)?,
             };
@@ -65,6 +65,12 @@ impl<S: Sink> Run<S> {
                 return Ok(end);
             }
         }
+    }
+
+    /// How many payloads to take at once, where that is fewer than usual.
+    fn limit(&self) -> Option<usize> {
+        let limits = [self.suspicion.limit(), self.batch_limit.limit()];
+        limits.into_iter().flatten().min()
     }
 
     /// Lets payloads gather, unless somebody waits for them. Says whether to end.
@@ -93,11 +99,13 @@ impl<S: Sink> Run<S> {
         self.settled(carry, outcome.acknowledged, &batch)?;
         let delivery = outcome.delivery;
         let tally = match delivery.map_err(|error| self.suspect(&batch.payloads, error))? {
-            Delivery::StandBy => return Ok(Some(Pass::Waiting)),
+            Delivery::StandBy(at_work) => return Ok(Some(self.stands_by(&batch, at_work))),
             Delivery::Done(tally) => tally,
         };
+        self.stand_by.ended();
         failpoint!(self.shared.settings.name, "delivered");
         self.suspicion = Suspicion::default();
+        self.batch_limit.delivered(self.shared.settings.batch_size);
         let put_off = tally.put_off.len();
         let all_wait = put_off == batch.len();
         carry.was_small = self.is_small(&batch.payloads);
@@ -109,6 +117,13 @@ impl<S: Sink> Run<S> {
             return Ok(Some(Pass::Waiting));
         }
         Ok(None)
+    }
+
+    pub(super) fn stands_by(&mut self, batch: &Batch, at_work: Option<String>) -> Pass {
+        if let Some(first) = batch.payloads.first() {
+            self.stand_by.seen(Instant::now(), first, at_work);
+        }
+        Pass::Waiting
     }
 
     fn is_small(&self, payloads: &[Payload]) -> bool {

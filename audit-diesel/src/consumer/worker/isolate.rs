@@ -40,12 +40,16 @@ impl<S: Sink> Run<S> {
                 delivered.map_err(|error| self.suspect(&batch.payloads, error))?
             }
         };
-        let Delivery::Done(tally) = delivery else {
-            return Ok(Some(Pass::Waiting));
+        let tally = match delivery {
+            Delivery::Done(tally) => tally,
+            Delivery::StandBy(at_work) => return Ok(Some(self.stands_by(&batch, at_work))),
         };
+        self.stand_by.ended();
         self.acknowledge(&batch, &tally)?;
         self.suspicion.delivered(batch.len(), usual);
-        Ok(None)
+        self.batch_limit.delivered(usual);
+        let all_wait = tally.put_off.len() == batch.len();
+        Ok(all_wait.then_some(Pass::Waiting))
     }
 
     fn deliver_unprepared(&mut self, payloads: &[Payload]) -> Result<Delivery, Undelivered> {
@@ -54,6 +58,10 @@ impl<S: Sink> Run<S> {
 
     /// Payloads were not delivered: one of them may be why.
     pub(super) fn suspect(&mut self, payloads: &[Payload], error: Undelivered) -> String {
+        self.needs_somebody = matches!(error, Undelivered::Unusable(_));
+        if let Undelivered::Failed(_) | Undelivered::Unusable(_) = error {
+            self.batch_limit.failed(payloads.len());
+        }
         if let Undelivered::Cut(_) = error {
             let before = self.suspicion.limit();
             self.suspicion.cut(payloads);

@@ -7,11 +7,12 @@ use super::super::backoff;
 use super::super::checks::Checks;
 use super::super::flush::Flushes;
 use super::Sink;
+use super::batch_limit::BatchLimit;
 use super::drain::Pass;
 use super::outage::Outage;
 use super::shared::Shared;
+use super::stand_by::StandBy;
 use super::suspicion::Suspicion;
-
 use crate::log::log;
 use crate::panics;
 
@@ -21,6 +22,9 @@ const STAND_BY_FOR_FLUSH: Duration = Duration::from_millis(20);
 /// long one.
 const BACKOFF_FOR_FLUSH: Duration = Duration::from_millis(500);
 
+/// As after so many failures is waited at most while batches become smaller.
+const FAILURES_WHILE_SHRINKING: u32 = 2;
+
 /// What the thread owns.
 pub(super) struct Run<S> {
     pub(super) shared: Arc<Shared>,
@@ -29,6 +33,10 @@ pub(super) struct Run<S> {
     begun: bool,
     pub(super) failures: u32,
     pub(super) suspicion: Suspicion,
+    pub(super) batch_limit: BatchLimit,
+    pub(super) stand_by: StandBy,
+    /// Whether what has failed cannot be over by itself.
+    pub(super) needs_somebody: bool,
     outage: Outage,
     checks: Checks,
     pub(super) flushes: Flushes,
@@ -44,6 +52,9 @@ impl<S: Sink> Run<S> {
             begun: false,
             failures: 0,
             suspicion: Suspicion::default(),
+            batch_limit: BatchLimit::default(),
+            stand_by: StandBy::default(),
+            needs_somebody: false,
             outage: Outage::default(),
             checks: Checks::default(),
             flushes: Flushes::default(),
@@ -65,7 +76,7 @@ impl<S: Sink> Run<S> {
             let pause = match pass {
                 Ok(Ok(Pass::Stopped)) => return,
                 Ok(Ok(Pass::Empty)) => self.succeeded(self.shared.settings.interval),
-                Ok(Ok(Pass::Waiting)) => self.succeeded(self.stand_by()),
+                Ok(Ok(Pass::Waiting)) => self.waits(),
                 Ok(Err(problem)) => self.failed(problem, false),
                 Err(panic) => self.failed(panic, true),
             };
@@ -106,6 +117,21 @@ impl<S: Sink> Run<S> {
         }
     }
 
+    /// What is left has to wait. Where another worker keeps it from being delivered for long, that is
+    /// as good as a failure.
+    fn waits(&mut self) -> Duration {
+        let pause = self.stand_by();
+        let Some(problem) = self.stand_by.problem(Instant::now()) else {
+            return self.succeeded(pause);
+        };
+        if self.outage.failed(Instant::now()).is_some() {
+            let worker = self.shared.settings.name;
+            log!(warn, worker, problem, "another worker is at it for long");
+        }
+        self.shared.lock().stats.note_failure(problem);
+        pause
+    }
+
     fn failed(&mut self, problem: String, panicked: bool) -> Duration {
         self.failures = self.failures.saturating_add(1);
         let worker = self.shared.settings.name;
@@ -113,6 +139,14 @@ impl<S: Sink> Run<S> {
             let seconds = lasts.as_secs();
             if panicked {
                 log!(error, worker, problem, seconds, "panicked; it goes on");
+            } else if self.needs_somebody {
+                log!(
+                    error,
+                    worker,
+                    problem,
+                    seconds,
+                    "cannot deliver audit records until somebody mends this"
+                );
             } else {
                 log!(
                     warn,
@@ -127,7 +161,12 @@ impl<S: Sink> Run<S> {
         stats.outages += u64::from(!panicked);
         stats.panics += u64::from(panicked);
         stats.note_failure(problem);
-        backoff::delay(self.failures, self.shared.settings.longest_backoff)
+        // It is not known yet whether a smaller batch goes through.
+        let failures = match self.batch_limit.is_shrinking() {
+            true => self.failures.min(FAILURES_WHILE_SHRINKING),
+            false => self.failures,
+        };
+        backoff::delay(failures, self.shared.settings.longest_backoff)
     }
 
     fn stand_by(&self) -> Duration {

@@ -49,8 +49,8 @@ pub(crate) trait Sink: Send + 'static {
 pub(crate) enum Delivery {
     /// It is delivered, and can be acknowledged.
     Done(Tally),
-    /// Another worker is at it.
-    StandBy,
+    /// Another worker is at it; who that is, where it is known.
+    StandBy(Option<String>),
 }
 
 /// Why a batch is not delivered.

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use audit_core::{Payload, Record, SigningKey};
+use audit_core::{Payload, SigningKey};
 
 use crate::log::log;
 
@@ -55,8 +55,7 @@ impl Fit {
     }
 
     fn shrunk(&self, payload: &Payload, max_bytes: usize) -> Option<Payload> {
-        let record = Record::decode(payload.as_bytes()).ok()?;
-        let mut shrunk = record.shrunk_to(max_bytes).encode().ok()?;
+        let mut shrunk = payload.shrunk_to(max_bytes)?;
         // What was not signed, or wrongly, does not become genuine here.
         if let Some(key) = &self.signing_key
             && SigningKey::verify(std::slice::from_ref(key), payload).is_ok()

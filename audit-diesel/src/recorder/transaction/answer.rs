@@ -1,6 +1,6 @@
 //! How a query was answered, and what follows for the transaction.
 
-use diesel::result::Error;
+use diesel::result::{DatabaseErrorKind, Error};
 
 use super::doubt::Doubt;
 use super::open::Open;
@@ -12,8 +12,11 @@ use crate::recorder::control::Control;
 pub(in crate::recorder) enum Answer {
     /// The database did it.
     Done,
-    /// The database refused it.
+    /// The database refused it, for a reason that only its own rules give.
     Refused,
+    /// An error that did not have to come from the database, such as that of a pooler between: most
+    /// likely it was refused, and it may have been done.
+    Unproven,
     /// The connection was lost: it may have been done.
     Lost,
     /// An error on this side; what the database did is not known from it.
@@ -22,20 +25,47 @@ pub(in crate::recorder) enum Answer {
 
 const EMPTY_QUERY: &str = "Received an empty query";
 
-/// How a failed query left the transaction.
-impl From<Option<&Error>> for Answer {
-    fn from(error: Option<&Error>) -> Self {
-        use diesel::result::DatabaseErrorKind::{ClosedConnection, UnableToSendCommand};
+impl Answer {
+    /// How a query was answered that failed with this, or with nothing.
+    pub(in crate::recorder) fn of(error: Option<&Error>, dialect: Dialect) -> Self {
+        use DatabaseErrorKind::{ClosedConnection, UnableToSendCommand};
         match error {
             None => Self::Done,
             Some(Error::DatabaseError(ClosedConnection | UnableToSendCommand, _)) => Self::Lost,
             // Diesel's own error for a query without a statement in it.
             Some(Error::DatabaseError(_, info)) if info.message() == EMPTY_QUERY => Self::Local,
-            Some(Error::DatabaseError(..)) => Self::Refused,
+            Some(Error::DatabaseError(kind, _)) if is_proof(kind, dialect) => Self::Refused,
+            Some(Error::DatabaseError(..)) => Self::Unproven,
             // Such an error arose on this side, before or after the database did its part.
             Some(_) => Self::Local,
         }
     }
+
+    /// Whether the query failed, as far as this side was told.
+    pub(in crate::recorder) fn is_error(self) -> bool {
+        matches!(self, Self::Refused | Self::Unproven)
+    }
+}
+
+/// Whether only the database itself can have answered so. Nothing is between SQLite and us; between
+/// PostgreSQL and us there may be a pooler or a load balancer, and those do not check constraints and
+/// do not order transactions. Diesel keeps the SQLSTATE of no other error.
+fn is_proof(kind: &DatabaseErrorKind, dialect: Dialect) -> bool {
+    use DatabaseErrorKind::{
+        CheckViolation, ExclusionViolation, ForeignKeyViolation, NotNullViolation,
+        RestrictViolation, SerializationFailure, UniqueViolation,
+    };
+    let is_of_rules = matches!(
+        kind,
+        UniqueViolation
+            | ForeignKeyViolation
+            | NotNullViolation
+            | CheckViolation
+            | RestrictViolation
+            | ExclusionViolation
+            | SerializationFailure
+    );
+    is_of_rules || dialect == Dialect::Sqlite
 }
 
 impl Open {
@@ -123,14 +153,14 @@ impl TransactionBuffer {
         let open = self.open.as_mut()?;
         open.had_failure |= answer != Answer::Done;
         match (self.dialect, answer) {
-            (Dialect::Postgres, Answer::Refused) => open.aborted = true,
+            (Dialect::Postgres, Answer::Refused) => open.abort(true),
+            (Dialect::Postgres, Answer::Unproven) => open.abort(false),
             // An aborted transaction answers nothing, so it is not aborted (any more).
             (Dialect::Postgres, Answer::Done) if open.doubt.is_some() => {
                 return self.ended_unseen();
             }
             (Dialect::Postgres, Answer::Done) => {
-                open.aborted = false;
-                open.unheard = false;
+                open.usable();
             }
             // For a query that loads rows Diesel says `Done` also where it failed.
             (Dialect::Sqlite, _) if !own => self.doubt(),
@@ -210,7 +240,7 @@ impl TransactionBuffer {
                 return open.map(|open| Ended::InDoubt(open.run_to_commit(controls, dialect)));
             }
             Answer::Lost => return None,
-            Answer::Refused | Answer::Done => open.aborted = true,
+            Answer::Refused | Answer::Unproven | Answer::Done => open.abort(false),
         }
         if commits {
             open.doubt = Some(Doubt::Committed { kept });

@@ -72,6 +72,7 @@ impl TransactionBuffer {
     /// The database says that no transaction is open.
     pub(in crate::recorder) fn ended_unseen(&mut self) -> Option<Ended> {
         let dialect = self.dialect;
-        self.open.take().map(|open| open.ended_unseen(dialect))
+        let open = self.open.take()?;
+        Some(open.ended_unseen(dialect).unproven())
     }
 }

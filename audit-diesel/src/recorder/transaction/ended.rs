@@ -26,6 +26,16 @@ pub(in crate::recorder) struct Undone {
     pub(in crate::recorder) prepared_from: Option<u32>,
 }
 
+impl Ended {
+    /// The same, where a rollback is not proven: the database is asked, where it can be.
+    pub(in crate::recorder) fn unproven(self) -> Self {
+        match self {
+            Self::RolledBack(open) if open.xid.is_some() => Self::InDoubt(open),
+            other => other,
+        }
+    }
+}
+
 impl TransactionBuffer {
     /// A query with transaction control was answered.
     pub(in crate::recorder) fn controlled(
@@ -42,13 +52,18 @@ impl TransactionBuffer {
             Control::Prepare if matches!(answer, Answer::Done | Answer::Lost) => {
                 self.open.take().map(Ended::InDoubt)
             }
-            Control::Prepare if answer == Answer::Refused => {
+            Control::Prepare if answer.is_error() => {
                 // It ends the transaction where it fails, unless it could not be read.
                 let ended = self.answered(answer, false);
                 self.doubt();
                 ended
             }
-            _ if answer != Answer::Done => self.answered(answer, false),
+            _ if answer != Answer::Done => {
+                if answer == Answer::Unproven {
+                    self.unproven_savepoint(control);
+                }
+                self.answered(answer, false)
+            }
             Control::Begin => self.begin(),
             Control::Savepoint(name) => {
                 let outermost = self.dialect == Dialect::Sqlite;
@@ -74,13 +89,16 @@ impl TransactionBuffer {
         }
     }
 
-    /// The connection is gone, and with it an open transaction; or only the recorder is, and the
-    /// database has to be asked where it can be.
-    pub(in crate::recorder) fn closed(&mut self) -> Option<Ended> {
-        if let Some(open) = &mut self.open {
-            open.had_failure = true;
-        }
-        self.ended_unseen()
+    /// The connection is gone for sure, and with it an open transaction; or perhaps only the
+    /// recorder is, and the database has to be asked where it can be.
+    pub(in crate::recorder) fn closed(&mut self, surely: bool) -> Option<Ended> {
+        let mut open = self.open.take()?;
+        open.had_failure = true;
+        let ended = open.ended_unseen(self.dialect);
+        Some(match surely {
+            true => ended,
+            false => ended.unproven(),
+        })
     }
 
     fn begin(&mut self) -> Option<Ended> {
@@ -108,8 +126,14 @@ impl TransactionBuffer {
         Some(match answer {
             Answer::Lost | Answer::Local => Ended::InDoubt(open),
             Answer::Refused => Ended::RolledBack(open),
+            Answer::Unproven => {
+                // Where it did not reach the database, the transaction is still open.
+                self.perhaps_open = open.xid;
+                Ended::RolledBack(open).unproven()
+            }
             Answer::Done if self.dialect == Dialect::Sqlite => Ended::Committed(open),
-            Answer::Done if open.aborted => open.ended_unseen(self.dialect),
+            Answer::Done if open.aborted_surely => open.ended_unseen(self.dialect),
+            Answer::Done if open.aborted => open.ended_unseen(self.dialect).unproven(),
             Answer::Done if open.unheard => Ended::InDoubt(open),
             Answer::Done => Ended::Committed(open),
         })
@@ -121,7 +145,25 @@ impl TransactionBuffer {
         if answer == Answer::Done && self.dialect == Dialect::Sqlite {
             return Some(Ended::RolledBack(open));
         }
-        Some(open.ended_unseen(self.dialect))
+        let ended = open.ended_unseen(self.dialect);
+        Some(match answer {
+            Answer::Done => ended,
+            _ => ended.unproven(),
+        })
+    }
+
+    /// The savepoint may have been set or released all the same. To take one that is not there for
+    /// one that is loses no record; in a transaction that is aborted there is no new one.
+    fn unproven_savepoint(&mut self, control: &Control) {
+        let Some(open) = self.open.as_mut().filter(|open| !open.aborted) else {
+            return;
+        };
+        match control {
+            Control::Savepoint(name) => open.savepoint(name),
+            Control::Release(_) | Control::RollbackTo(_) => {}
+            _ => return,
+        }
+        open.unsure_of_savepoints = true;
     }
 
     fn release(&mut self, name: &str) -> Option<Ended> {

@@ -27,6 +27,8 @@ pub(in crate::recorder) struct Open {
     pub(super) unsure_of_savepoints: bool,
     /// PostgreSQL refuses everything until a rollback, and turns COMMIT into one.
     pub(super) aborted: bool,
+    /// And that is sure: the database itself has said so.
+    pub(super) aborted_surely: bool,
     /// What was asked last may have failed since it was answered.
     pub(super) unheard: bool,
     /// SQLite: opened by a savepoint, so releasing that one commits.
@@ -65,6 +67,7 @@ impl Open {
             savepoints: Vec::new(),
             unsure_of_savepoints: false,
             aborted: false,
+            aborted_surely: false,
             unheard: false,
             opened_by_savepoint,
             #[cfg(feature = "sqlite")]
@@ -83,6 +86,19 @@ impl Open {
         open
     }
 
+    /// Something failed in it, and so it is aborted, as far as is known.
+    pub(super) fn abort(&mut self, surely: bool) {
+        self.aborted = true;
+        self.aborted_surely |= surely;
+    }
+
+    /// It is not aborted, or not any more.
+    pub(super) fn usable(&mut self) {
+        self.aborted = false;
+        self.aborted_surely = false;
+        self.unheard = false;
+    }
+
     /// The same transaction, as seen by another auditor that comes now: it holds no records yet.
     pub(super) fn joined(&self) -> Self {
         let savepoint = |it: &Savepoint| Savepoint {
@@ -98,6 +114,7 @@ impl Open {
             savepoints: self.savepoints.iter().map(savepoint).collect(),
             unsure_of_savepoints: self.unsure_of_savepoints,
             aborted: self.aborted,
+            aborted_surely: self.aborted_surely,
             unheard: self.unheard,
             #[cfg(feature = "sqlite")]
             write_lock: self.write_lock,
@@ -156,8 +173,7 @@ impl Open {
 
     /// Drops what was recorded since the savepoint, which stays in force.
     pub(super) fn rollback_to(&mut self, name: &str, dialect: Dialect) -> Option<Undone> {
-        self.aborted = false;
-        self.unheard = false;
+        self.usable();
         self.doubt = None;
         let at = self
             .find(name, dialect)
@@ -196,5 +212,9 @@ impl Open {
 
 /// PostgreSQL cuts names at 63 bytes.
 fn as_postgres_cuts(name: &str) -> &str {
-    &name[..name.floor_char_boundary(63)]
+    let mut end = name.len().min(63);
+    while !name.is_char_boundary(end) {
+        end -= 1;
+    }
+    &name[..end]
 }

@@ -2,7 +2,7 @@
 
 use audit_core::{Payload, TransactionRef};
 
-use super::{Dialect, TransactionBuffer};
+use super::{Dialect, Open, TransactionBuffer};
 
 impl TransactionBuffer {
     /// The place of the record that comes next, once the statement that is about to run has
@@ -27,6 +27,10 @@ impl TransactionBuffer {
 
     /// Notes the database's id of the open transaction.
     pub(in crate::recorder) fn note_xid(&mut self, xid: Option<i64>) {
+        if xid.is_some() && self.open.is_none() && xid == self.perhaps_open {
+            // Its COMMIT did not reach the database: what is written now belongs to it as well.
+            self.open = Some(Open::of_depth(1));
+        }
         if let Some(open) = &mut self.open {
             open.xid = open.xid.or(xid);
         }
