@@ -64,6 +64,7 @@
 //! |---|---|
 //! | `postgres`, `sqlite` | the databases that the application's tables and `audit_logs` are in, as for Diesel; at least one |
 //! | `redis` | the queue in a Redis list |
+//! | `redis-tls` | the same, also over TLS: `rediss://` |
 //! | `journal` | the queue in a SQLite file |
 //! | `bundled` | on by default: where SQLite is used, its own build is linked; without, the system's `libsqlite3`, 3.35 or later |
 

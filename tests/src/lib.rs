@@ -5,6 +5,7 @@
 //! `cargo test`, each test process starts its own.
 
 pub mod app;
+mod certificates;
 mod database;
 pub mod foreign_schema;
 mod guard;
@@ -15,6 +16,7 @@ mod redis;
 mod server;
 mod small_disk;
 
+pub use certificates::{Authority, Certificate};
 pub use database::{PgPool, TestDatabase, TestRole, pg_pool};
 pub use hooked::{Call, Hooked};
 pub use postgres::{OnSmallDisk, PostgresServer};

@@ -2,13 +2,14 @@
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use uuid::Uuid;
 
+use crate::certificates::{Authority, Certificate};
 use crate::server::{Server, find_program, folder, free_port};
 
 /// A key of its own on the Redis that all tests share.
@@ -72,6 +73,7 @@ fn connect(url: &str) -> redis::Connection {
 pub struct RedisServer {
     server: Server,
     port: u16,
+    with_tls: bool,
     args: Vec<String>,
     folder: tempfile::TempDir,
 }
@@ -84,11 +86,47 @@ impl RedisServer {
     ///
     /// When it does not start.
     pub fn start(args: &[&str]) -> Self {
+        Self::start_in(folder(None), false, args)
+    }
+
+    /// As [`start`](Self::start), with TLS only: with this certificate, and with clients' certificates
+    /// of this authority where it is to ask for them.
+    ///
+    /// # Panics
+    ///
+    /// When it does not start.
+    pub fn start_with_tls(own: &Certificate, clients: Option<&Authority>, args: &[&str]) -> Self {
         let folder = folder(None);
+        let write = |name: &str, pem: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, pem).expect("a file");
+            path.display().to_string()
+        };
+        let certificate = write("own.pem", &own.pem);
+        let key = write("own.key", &own.key);
+        let authority = clients.map(|authority| write("clients.pem", authority.pem()));
+        let mut all = vec!["--tls-cert-file", &certificate, "--tls-key-file", &key];
+        match &authority {
+            Some(file) => all.extend(["--tls-auth-clients", "yes", "--tls-ca-cert-file", file]),
+            // It does not start without any authority, and asks nobody.
+            None => all.extend([
+                "--tls-auth-clients",
+                "no",
+                "--tls-ca-cert-file",
+                &certificate,
+            ]),
+        }
+        all.extend(args);
+        Self::start_in(folder, true, &all)
+    }
+
+    fn start_in(folder: tempfile::TempDir, with_tls: bool, args: &[&str]) -> Self {
+        let args = args.iter().map(|arg| arg.to_string()).collect();
         let mut redis = Self {
             server: Server::new(folder.path()),
             port: 0,
-            args: args.iter().map(|arg| arg.to_string()).collect(),
+            with_tls,
+            args,
             folder,
         };
         // Somebody may take the port between our look and the server's.
@@ -101,11 +139,16 @@ impl RedisServer {
     }
 
     fn launch(&mut self) -> bool {
-        let socket = self.folder.path().join("redis.sock");
+        let socket = self.socket();
         let _ = std::fs::remove_file(&socket);
         let mut command = Command::new(find_program("redis-server", &[]));
+        let port = self.port.to_string();
+        match self.with_tls {
+            true => command.args(["--port", "0", "--tls-port", &port]),
+            false => command.args(["--port", &port]),
+        };
         command
-            .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1"])
+            .args(["--bind", "127.0.0.1"])
             .args(["--save", "", "--daemonize", "no", "--unixsocket"])
             .arg(&socket)
             .arg("--dir")
@@ -116,7 +159,12 @@ impl RedisServer {
 
     /// The URL without a password.
     pub fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}/", self.port)
+        let scheme = if self.with_tls { "rediss" } else { "redis" };
+        format!("{scheme}://127.0.0.1:{}/", self.port)
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.folder.path().join("redis.sock")
     }
 
     /// The port.
@@ -131,7 +179,10 @@ impl RedisServer {
 
     /// A connection to look with, as long as no password is asked for.
     pub fn connection(&self) -> redis::Connection {
-        connect(&self.url())
+        match self.with_tls {
+            true => connect(&format!("unix://{}", self.socket().display())),
+            false => connect(&self.url()),
+        }
     }
 
     /// Ends the server as an operator would.

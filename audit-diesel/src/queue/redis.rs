@@ -7,6 +7,11 @@ mod links;
 mod owner;
 mod reading;
 mod scripts;
+#[cfg(feature = "redis-tls")]
+mod tls;
+#[cfg(not(feature = "redis-tls"))]
+#[path = "redis/no_tls.rs"]
+mod tls;
 
 use std::fmt;
 use std::sync::Arc;
@@ -22,6 +27,7 @@ use crate::failpoint::failpoint;
 use links::{Links, Server};
 use owner::Ownership;
 use scripts::Scripts;
+use tls::Tls;
 
 /// What one RPUSH carries at most, so that a call stays well within its time-out and within what
 /// Redis buffers for a client.
@@ -83,6 +89,11 @@ struct Inner {
 impl RedisQueue {
     /// A queue at `redis://[user:password@]host[:port][/database]`, or at
     /// `unix:///path/to/socket`. Special characters of a password have to be percent-encoded.
+    ///
+    /// With the feature `redis-tls`, `rediss://` speaks TLS. The server's certificate is always
+    /// checked: by the system's authorities, or by those that were given to
+    #[cfg_attr(feature = "redis-tls", doc = "[`tls_ca`](RedisQueueBuilder::tls_ca).")]
+    #[cfg_attr(not(feature = "redis-tls"), doc = "`tls_ca`.")]
     pub fn builder(url: impl Into<String>) -> RedisQueueBuilder {
         RedisQueueBuilder {
             url: url.into(),
@@ -91,6 +102,7 @@ impl RedisQueue {
             io_timeout: Duration::from_secs(2),
             max_record_bytes: MAX_RECORD_BYTES,
             pool_size: 8,
+            tls: Tls::default(),
             owner: None,
             ownership: None,
         }
@@ -419,13 +431,14 @@ pub struct RedisQueueBuilder {
     io_timeout: Duration,
     max_record_bytes: usize,
     pool_size: u32,
+    tls: Tls,
     owner: Option<String>,
     /// Of another queue of the same list.
     ownership: Option<Arc<Ownership>>,
 }
 
 impl fmt::Debug for RedisQueueBuilder {
-    /// Leaves out the URL, which may hold a password.
+    /// Leaves out the URL, which may hold a password, and what was given for TLS.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisQueueBuilder")
             .field("key", &self.key)
@@ -487,15 +500,62 @@ impl RedisQueueBuilder {
         self
     }
 
+    /// The authorities whose certificates a server may have, instead of the system's: the text of a
+    /// PEM file with one or several certificates. For a URL that begins with `rediss://`.
+    ///
+    /// The system's authorities have to be readable all the same. A certificate that is renewed by the
+    /// same authority needs no restart of the application.
+    ///
+    /// ```no_run
+    /// use audit_diesel::RedisQueue;
+    ///
+    /// let queue = RedisQueue::builder("rediss://redis.example.org/")
+    ///     .tls_ca(std::fs::read("/etc/redis/ca.pem")?)
+    ///     .tls_client_certificate(
+    ///         std::fs::read("/etc/app/redis.pem")?,
+    ///         std::fs::read("/etc/app/redis.key")?,
+    ///     )
+    ///     .build()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[cfg(feature = "redis-tls")]
+    pub fn tls_ca(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.tls.ca = Some(pem.into());
+        self
+    }
+
+    /// What is shown to a server that asks its clients for certificates: the texts of two PEM files,
+    /// a certificate (with those between it and the authority behind it) and its private key, which
+    /// is not encrypted. For an example see [`tls_ca`](Self::tls_ca).
+    #[cfg(feature = "redis-tls")]
+    pub fn tls_client_certificate(
+        mut self,
+        certificate_pem: impl Into<Vec<u8>>,
+        key_pem: impl Into<Vec<u8>>,
+    ) -> Self {
+        self.tls.identity = Some(tls::Identity {
+            certificate: certificate_pem.into(),
+            key: key_pem.into(),
+        });
+        self
+    }
+
     /// The queue. Nothing is connected yet: an application starts without Redis.
     ///
     /// # Errors
     ///
-    /// [`QueueError::Misconfigured`] where the URL or a setting cannot be right. It does not show
-    /// the URL.
+    /// [`QueueError::Misconfigured`] where the URL or a setting cannot be right: also where the URL
+    /// asks for TLS without the feature `redis-tls`, a PEM cannot be read, or a key belongs to another
+    /// certificate. It shows neither the URL nor anything of a PEM.
+    ///
+    /// With TLS, rustls' provider `ring` is installed for the process where there is none. An
+    /// application that wants another one installs it before.
     pub fn build(self) -> Result<RedisQueue, QueueError> {
         self.check()
-            .and_then(|()| Server::parse(&self.url, self.connect_timeout, self.io_timeout))
+            .and_then(|()| {
+                let Self { url, tls, .. } = &self;
+                Server::parse(url, tls, self.connect_timeout, self.io_timeout)
+            })
             .map(|server| self.connect_later(server))
             .map_err(|fault| fault.of(format!("the Redis list {}", self.key)))
     }

@@ -5,11 +5,13 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use redis::{
-    Client, Connection, ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo, RedisResult,
+    Client, Connection, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo,
+    RedisResult,
 };
 
 use super::Fault;
 use super::fault;
+use super::tls::{self, Tls};
 
 /// Where Redis is and how to log in.
 pub(super) struct Server {
@@ -24,14 +26,14 @@ pub(super) struct Server {
 impl Server {
     pub(super) fn parse(
         url: &str,
+        tls: &Tls,
         connect_timeout: Duration,
         io_timeout: Duration,
     ) -> Result<Self, Fault> {
-        let info = parse_url(url)?;
+        let info = parse_url(url, cfg!(feature = "redis-tls"))?;
         let login = info.redis_settings().clone();
         let anonymous = RedisConnectionInfo::default().set_skip_set_lib_name();
-        let client = Client::open(info.set_redis_settings(anonymous))
-            .map_err(|error| fault::of(&error, io_timeout))?;
+        let client = tls.client(info.set_redis_settings(anonymous))?;
         Ok(Self {
             client,
             login,
@@ -53,16 +55,31 @@ impl Server {
         let mut connection = self
             .client
             .get_connection_with_timeout(self.connect_timeout)
-            .map_err(|error| fault::of(&error, self.connect_timeout))?;
-        self.log_in(&mut connection)?;
-        Ok(connection)
-    }
-
-    fn log_in(&self, connection: &mut Connection) -> Result<(), Fault> {
+            .map_err(|error| tls::fault(&error, self.connect_timeout))?;
         let timed = connection
             .set_read_timeout(Some(self.io_timeout))
             .and_then(|()| connection.set_write_timeout(Some(self.io_timeout)));
         timed.map_err(|error| self.fault(&error))?;
+        self.shake_hands(&mut connection)?;
+        self.log_in(&mut connection)?;
+        Ok(connection)
+    }
+
+    /// redis-rs sets TLS up with the first command, and a server may refuse us after its first
+    /// answer. A command of its own tells that from errors of what comes later.
+    fn shake_hands(&self, connection: &mut Connection) -> Result<(), Fault> {
+        let address = self.client.get_connection_info().addr();
+        if !matches!(address, ConnectionAddr::TcpTls { .. }) {
+            return Ok(());
+        }
+        match redis::cmd("PING").exec(connection) {
+            // It asks for the log-in first, or its user may not do that.
+            Err(error) if fault::is_answer(&error) => Ok(()),
+            answered => answered.map_err(|error| tls::fault_of_handshake(&error, self.io_timeout)),
+        }
+    }
+
+    fn log_in(&self, connection: &mut Connection) -> Result<(), Fault> {
         if let Some(password) = self.login.password() {
             let mut auth = redis::cmd("AUTH");
             if let Some(user) = self.login.username() {
@@ -86,28 +103,39 @@ impl Server {
     }
 }
 
-fn parse_url(url: &str) -> Result<ConnectionInfo, Fault> {
-    let tls = url.starts_with("rediss:") || url.starts_with("valkeys:");
+/// `with_tls` is whether this build can speak it.
+fn parse_url(url: &str, with_tls: bool) -> Result<ConnectionInfo, Fault> {
+    if asks_for_tls(url) {
+        if !with_tls {
+            return Err(Fault::wrong(
+                "its URL asks for TLS: enable the feature `redis-tls` of audit-diesel in your \
+                 Cargo.toml",
+            ));
+        }
+        if url.ends_with("#insecure") {
+            return Err(Fault::wrong(
+                "its URL ends with #insecure, and certificates are always checked: leave that out, \
+                 and give the certificate of the server's authority to `.tls_ca(pem)`",
+            ));
+        }
+    }
     // An unescaped `#` cuts the password short, and what is left of it would count as the host.
-    if url.contains('#') && !tls {
+    if url.contains('#') {
         return Err(malformed());
     }
-    url.into_connection_info().map_err(|_| {
-        if tls {
-            Fault::wrong(
-                "its URL asks for TLS, or is malformed: for TLS enable the feature `tls-rustls` \
-                 of the crate `redis` in your Cargo.toml",
-            )
-        } else {
-            malformed()
-        }
-    })
+    url.into_connection_info().map_err(|_| malformed())
+}
+
+fn asks_for_tls(url: &str) -> bool {
+    let scheme = url.trim_start().split(':').next().unwrap_or_default();
+    let asks = |tls: &&str| scheme.eq_ignore_ascii_case(tls);
+    ["rediss", "valkeys"].iter().any(asks)
 }
 
 fn malformed() -> Fault {
     Fault::wrong(
-        "its URL is malformed: it has to be redis://[user:password@]host[:port][/database], with \
-         special characters of the password percent-encoded",
+        "its URL is malformed: it has to be redis://[user:password@]host[:port][/database], or \
+         rediss:// for TLS, with special characters of the password percent-encoded",
     )
 }
 
@@ -237,5 +265,30 @@ impl Drop for Place<'_> {
         places.idle.extend(self.connection.take());
         drop(places);
         self.links.freed.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_the_feature_the_error_names_it() {
+        for url in [
+            "rediss://ada:s3cr3t@127.0.0.1/",
+            "REDISS://127.0.0.1",
+            "valkeys://127.0.0.1/#insecure",
+            "rediss:",
+        ] {
+            let refused = parse_url(url, false);
+            let names_it = |reason: &str| {
+                reason.contains("`redis-tls` of audit-diesel") && !reason.contains("s3cr3t")
+            };
+            assert!(
+                matches!(&refused, Err(Fault::Wrong(reason)) if names_it(reason)),
+                "{refused:?}"
+            );
+        }
+        assert!(parse_url("redis://rediss/", false).is_ok());
     }
 }
