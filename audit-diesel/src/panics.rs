@@ -146,6 +146,7 @@ impl Queue for ContainedQueue {
 }
 
 #[cfg(test)]
+#[expect(clippy::panic, reason = "tests")]
 mod tests {
     use std::panic::panic_any;
 

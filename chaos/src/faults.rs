@@ -98,10 +98,10 @@ const SHORT: Duration = Duration::from_millis(900);
 /// A network between the processes and a server.
 #[derive(Debug, Clone, Copy)]
 enum Way {
-    ToRedis,
-    ToPostgres,
+    Redis,
+    Postgres,
     /// The consumers' own way to PostgreSQL.
-    ToStore,
+    Store,
 }
 
 /// Where a fault happens.
@@ -304,16 +304,14 @@ impl Scene<'_> {
     }
 
     fn way(&mut self) -> Way {
-        *self
-            .random
-            .choose(&[Way::ToRedis, Way::ToPostgres, Way::ToStore])
+        *self.random.choose(&[Way::Redis, Way::Postgres, Way::Store])
     }
 
     fn at(&self, way: Way) -> &Proxy {
         match way {
-            Way::ToRedis => &self.servers.to_redis,
-            Way::ToPostgres => &self.servers.to_postgres,
-            Way::ToStore => &self.servers.to_store,
+            Way::Redis => &self.servers.to_redis,
+            Way::Postgres => &self.servers.to_postgres,
+            Way::Store => &self.servers.to_store,
         }
     }
 

@@ -159,6 +159,7 @@ impl Drop for ConsumerTurn {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
     use std::thread;
