@@ -10,6 +10,10 @@ fn row_text(text: &str) -> String {
     text[..text.floor_char_boundary(1_800)].to_owned()
 }
 
+fn unaudited(app: &App) -> Conn {
+    app.guard.connection()
+}
+
 fn prepared(app: &App) -> Auditor {
     Auditor::builder()
         .journal(std::env::temp_dir().join(format!("any-input-{}.db", uuid::Uuid::now_v7())))
