@@ -78,7 +78,10 @@ fn bounded(text: &str, max_bytes: usize) -> Cow<'_, str> {
         return escaped;
     }
     let digest = Uuid::new_v5(&DIGEST, text.as_bytes()).simple();
-    let end = escaped.floor_char_boundary(max_bytes);
+    let mut end = max_bytes;
+    while !escaped.is_char_boundary(end) {
+        end -= 1;
+    }
     Cow::Owned(format!("{}…#{digest}", &escaped[..end]))
 }
 

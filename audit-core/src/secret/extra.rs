@@ -197,6 +197,7 @@ fn names_inside(value: &Value, words: &[&str]) -> bool {
 }
 
 #[cfg(test)]
+#[expect(clippy::expect_used, reason = "tests")]
 mod tests {
     use serde_json::{Value, json};
 
@@ -349,7 +350,8 @@ mod tests {
             deep = json!({"a": [deep]});
         }
         let masked = with("deep", deep).to_string();
-        assert!(!masked.contains("s3cret") && masked.contains("redacted"));
+        // It is left out from some depth on.
+        assert!(!masked.contains("s3cret") && masked.contains("too_deep"));
     }
 
     #[test]
