@@ -78,9 +78,10 @@ fn bounded(text: &str, max_bytes: usize) -> Cow<'_, str> {
         return escaped;
     }
     let digest = Uuid::new_v5(&DIGEST, text.as_bytes()).simple();
-    // A letter has four bytes at most. (`floor_char_boundary` is of a later Rust than we promise.)
-    let is_boundary = |end: &usize| escaped.is_char_boundary(*end);
-    let end = (0..=max_bytes).rev().find(is_boundary).unwrap_or(0);
+    let mut end = max_bytes;
+    while !escaped.is_char_boundary(end) {
+        end -= 1;
+    }
     Cow::Owned(format!("{}…#{digest}", &escaped[..end]))
 }
 

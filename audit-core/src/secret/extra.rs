@@ -350,7 +350,8 @@ mod tests {
             deep = json!({"a": [deep]});
         }
         let masked = with("deep", deep).to_string();
-        assert!(!masked.contains("s3cret") && masked.contains("redacted"));
+        // It is left out from some depth on.
+        assert!(!masked.contains("s3cret") && masked.contains("too_deep"));
     }
 
     #[test]
