@@ -4,7 +4,9 @@ use std::fmt::Write;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use audit_diesel::{Auditor, Consumer, Journal, Queue, RedisQueue, Warning};
+use audit_diesel::{
+    Actor, AuditContext, AuditEvent, Auditor, Consumer, Journal, Queue, RedisQueue, Warning,
+};
 use audit_tests::app::postgres::{App, app};
 use audit_tests::{LONG, RedisServer, wait_until};
 use diesel::connection::SimpleConnection;
@@ -211,9 +213,9 @@ fn each_is_said_once_and_a_start_waits_for_nothing() {
     // Later looks at the same server say nothing new.
     wait_until("the warning", LONG, || count(&name) == 1);
     for round in 0..20 {
-        auditor
-            .record(audit_diesel::AuditEvent::new(format!("n.{round}")))
-            .unwrap();
+        let context = AuditContext::new(Actor::user("1"));
+        let recorded = context.scope(|| auditor.record(AuditEvent::new(format!("n.{round}"))));
+        recorded.unwrap();
         consumers[round % 2].flush().unwrap();
     }
     assert_eq!(count(&name), 1);

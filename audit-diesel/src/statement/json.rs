@@ -58,6 +58,7 @@ pub(super) fn is_rounded(one: f64, other: f64) -> bool {
 }
 
 /// Whether it is a JSON number.
+#[cfg(feature = "postgres")]
 pub(super) fn is_number(json: &[u8]) -> bool {
     json.first()
         .is_some_and(|b| b.is_ascii_digit() || *b == b'-')

@@ -19,6 +19,10 @@ pub(super) enum RowChange<O, N> {
     },
     Delete(O),
     /// An update of which nobody knows what the row was before.
+    #[cfg_attr(
+        not(feature = "sqlite"),
+        expect(dead_code, reason = "PostgreSQL returns both rows of an update")
+    )]
     Unpaired(N),
 }
 

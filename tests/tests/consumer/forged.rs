@@ -113,10 +113,13 @@ fn a_row_that_came_another_way_contradicts_nobody() {
     let genuine = payload("n.0");
     queue.push(std::slice::from_ref(&genuine)).unwrap();
     consumer.flush().unwrap();
-    diesel::update(audit_logs::table)
-        .set(audit_logs::digest.eq(None::<Vec<u8>>))
-        .execute(&mut app.pool.get().unwrap())
-        .unwrap();
+    let conn = &mut *app.pool.get().unwrap();
+    audit_diesel::exempt(conn, "an import without digests", |conn| {
+        diesel::update(audit_logs::table)
+            .set(audit_logs::digest.eq(None::<Vec<u8>>))
+            .execute(conn)
+    })
+    .unwrap();
     queue.push(&[genuine]).unwrap();
     consumer.flush().unwrap();
     let stats = consumer.stats();

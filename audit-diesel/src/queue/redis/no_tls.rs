@@ -8,7 +8,7 @@ use super::{Fault, fault};
 
 /// Nothing can be given for TLS.
 #[derive(Clone, Default)]
-pub(super) struct Tls;
+pub(super) struct Tls {}
 
 impl Tls {
     pub(super) fn client(&self, info: ConnectionInfo) -> Result<Client, Fault> {
