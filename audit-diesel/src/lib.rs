@@ -1,6 +1,6 @@
 //! Audit logs for Diesel: who changed which field of which row, from what to what.
 //!
-//! Derive [`Auditable`] on a model, write [`audited::update`] where `diesel::update` stood, and
+//! Derive [`Auditable`] on a model, write [`audited::update`](fn@audited::update) where `diesel::update` stood, and
 //! every change ends up in the table `audit_logs`:
 //!
 //! ```
@@ -136,7 +136,8 @@ pub use store::{AuditLog, QuarantinedRecord};
 /// stands first wins: the compiler only warns of that where they come from other crates, and a crate
 /// cannot make it more. `#![deny(ambiguous_glob_imports)]` in the application makes it an error.
 ///
-/// [`dsl`] has the types of the statements by name, and [`statement`] what they are made of.
+/// [`audited::dsl`](mod@crate::audited::dsl) has the types of the statements by name, and
+/// [`audited::statement`](mod@crate::audited::statement) what they are made of.
 pub mod audited {
     pub use crate::statement::dsl;
     #[cfg(feature = "sqlite")]

@@ -167,7 +167,7 @@ where
     C: QueryFragment<Sqlite>,
     M: AuditedModel<Table = T> + AuditedRow<Sqlite>,
 {
-    /// The update itself; [`SelectOld`] is a select with the same WHERE.
+    /// The update itself; `SelectOld` is a select with the same WHERE.
     fn show(&self, extra: &dyn QueryFragment<Sqlite>) -> QueryResult<String> {
         rendered(&UpdateReturning {
             update: Rc::new(self.borrowed()),
