@@ -1,7 +1,7 @@
 //! A wrong URL, or one that nobody answers at, is said in plain words, soon, and without passwords.
 
 #![cfg(feature = "servers")]
-#![allow(clippy::unwrap_used, reason = "a test fails by it")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by it")]
 
 use std::process::Command;
 use std::time::{Duration, Instant};
