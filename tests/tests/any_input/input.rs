@@ -21,8 +21,8 @@ pub(crate) struct Thing {
     pub(crate) doc: String,
 }
 
-fn raw(doc: &String) -> Box<RawValue> {
-    RawValue::from_string(doc.clone()).unwrap()
+fn raw(doc: &str) -> Box<RawValue> {
+    RawValue::from_string(doc.to_owned()).unwrap()
 }
 
 pub(crate) fn text() -> impl Strategy<Value = String> {

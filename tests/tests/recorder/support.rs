@@ -35,16 +35,20 @@ macro_rules! assert_kept {
 
 /// The records whose transaction was committed: of those in doubt, PostgreSQL says so.
 macro_rules! settled {
-    ($app:expr, $conn:expr) => {{
-        let mut is_committed = |xid: i64| -> bool {
-            let status = format!("txid_status({xid}) = 'committed'");
-            let status = diesel::dsl::sql::<diesel::sql_types::Bool>(&status);
-            diesel::select(status).get_result($conn).unwrap()
-        };
-        let mut records = $app.records();
-        records.retain(|it| it.unsettled.as_ref().is_none_or(|it| is_committed(it.xid)));
-        records
-    }};
+    ($app:expr, $conn:expr) => {
+        match &mut *$conn {
+            conn => {
+                let mut is_committed = |xid: i64| -> bool {
+                    let status = format!("txid_status({xid}) = 'committed'");
+                    let status = diesel::dsl::sql::<diesel::sql_types::Bool>(&status);
+                    diesel::select(status).get_result(conn).unwrap()
+                };
+                let mut records = $app.records();
+                records.retain(|it| it.unsettled.as_ref().is_none_or(|it| is_committed(it.xid)));
+                records
+            }
+        }
+    };
 }
 
 pub(crate) use {add, assert_kept, settled};

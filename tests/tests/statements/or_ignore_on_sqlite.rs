@@ -78,7 +78,8 @@ fn rows_that_violate_any_constraint_are_skipped_as_by_diesel() {
 fn an_insert_or_ignore_of_nothing_inserts_nothing() {
     let (_, app) = two_apps();
     let conn = &mut app.pool.get().unwrap();
-    let none = vec![accounts::email.eq("x"); 0];
+    let mut none = vec![accounts::email.eq("x")];
+    none.clear();
     let insert = audited::insert_or_ignore_into(accounts::table).values(&none);
     assert_eq!(insert.execute(conn), Ok(0));
     assert!(app.records().is_empty());

@@ -308,7 +308,7 @@ fn an_insert_is_copied_where_its_values_are() {
     let by_target = partial.on_conflict(accounts::email);
     assert_eq!(copied(by_target)[1].do_nothing().execute(conn), Ok(1));
     let defaults = copied(audited::insert_into(accounts::table).default_values());
-    assert_eq!(defaults[1].execute(conn).is_err(), true, "the same address");
+    assert!(defaults[1].execute(conn).is_err(), "the same address");
     assert_eq!(app.records().len(), 2);
     // What is not `Copy` is cloned, whether the model can be or not.
     let owned = audited::insert_into(accounts::table).values(NewAccount::new("bob"));
