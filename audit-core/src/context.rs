@@ -178,8 +178,9 @@ impl AuditContext {
     /// [`names_secret`](crate::names_secret) tells with the words of
     /// [`EXTRA_SECRET_WORDS`](crate::EXTRA_SECRET_WORDS) beside its own, and for a text that
     /// [`looks_secret`](crate::looks_secret) whatever its key. Objects and lists are looked through,
-    /// and so are lists of names and values, such as `[["cookie", "a=b"]]` and
-    /// `[{"name": "cookie", "value": "a=b"}]`. Within another text, `[redacted]` stands for a value
+    /// and so are lists of names and values, such as `["cookie", "a=b"]`, `[["cookie", "a=b"]]` and
+    /// `[{"name": "cookie", "value": "a=b"}]`: what stands behind a name that says secret is masked,
+    /// unless the list's own key says that names are all it has, as `fields` does. Within another text, `[redacted]` stands for a value
     /// behind such a name: `/reset?token=[redacted]`.
     ///
     /// ```

@@ -2,6 +2,8 @@
 //! because of it.
 
 mod extra;
+mod lists;
+mod masking;
 mod name;
 mod pairs;
 mod text;
