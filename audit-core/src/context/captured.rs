@@ -181,14 +181,7 @@ impl Fields {
             .actor
             .as_ref()
             .map_or(0, |it| it.kind().len() + it.id().len());
-        let texts = [
-            &self.organization,
-            &self.project,
-            &self.api_key_id,
-            &self.oauth_client_id,
-            &self.request_id,
-        ];
-        let texts: usize = texts.into_iter().flatten().map(String::len).sum();
+        let texts: usize = self.ids().into_iter().flatten().map(String::len).sum();
         let extra = self
             .extra
             .0

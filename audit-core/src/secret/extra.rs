@@ -26,9 +26,7 @@ impl Extra {
     /// Adds a detail, masked where its key, or one inside it, says secret, and where a text looks
     /// like one.
     pub(crate) fn add(&mut self, key: impl Into<String>, value: impl Into<Value>) {
-        // Before anything looks into it, which a value that is nested too deep would not survive.
-        let (key, value) = storable::detail(key.into(), value.into());
-        add_masked(&mut self.0, key, value);
+        add_detail(&mut self.0, key.into(), value.into());
     }
 
     /// Masks by further words.
@@ -48,8 +46,10 @@ impl fmt::Debug for Extra {
     }
 }
 
-/// Adds a detail to the details of a record, masked as [`Extra::add`] does.
-pub(crate) fn add_masked(extra: &mut Map<String, Value>, key: String, mut value: Value) {
+/// Adds a detail, in a form that can be stored and masked as [`Extra::add`] says.
+pub(crate) fn add_detail(extra: &mut Map<String, Value>, key: String, value: Value) {
+    // Before anything looks into it, which a value that is nested too deep would not survive.
+    let (key, mut value) = storable::detail(key, value);
     if looks_secret(&key) {
         extra.insert(MASK.to_owned(), masked());
         return;

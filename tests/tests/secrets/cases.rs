@@ -47,7 +47,10 @@ fn context() -> AuditContext {
             "headers",
             json!({"x-auth-token": SECRET, "deep": [{"iban": SECRET}]}),
         )
-        .with("request", json!({"raw": ["Cookie", SECRET, "iban", SECRET]}))
+        .with(
+            "request",
+            json!({"raw": ["Cookie", SECRET, "iban", SECRET]}),
+        )
         .with("dump", format!("[('cookie', '{SECRET}')]"))
 }
 
