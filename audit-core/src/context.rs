@@ -155,6 +155,16 @@ impl AuditContext {
         self.fields.actor.as_ref()
     }
 
+    /// Whether it names an actor who is known.
+    fn says_who(&self) -> bool {
+        self.actor_ref().is_some_and(|actor| !actor.is_unknown())
+    }
+
+    fn without_actor(mut self) -> Self {
+        Arc::make_mut(&mut self.fields).actor = None;
+        self
+    }
+
     text_fields! {
         /// The organization (tenant, account) that the change belongs to.
         organization / organization_ref;
