@@ -6,10 +6,10 @@ use diesel::result::{DatabaseErrorKind, Error, QueryResult};
 use std::time::Duration;
 
 use super::Undelivered;
+use super::backend::AuditStore;
 use super::error::discreet;
 use super::probe::TableRefusesAll;
 use super::rights::Right;
-use super::store::AuditStore;
 
 /// How long to wait for a connection of the pool: less than `stop()` may take.
 const POOL_TIMEOUT: Duration = Duration::from_secs(3);
