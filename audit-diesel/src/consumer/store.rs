@@ -64,21 +64,12 @@ impl<C: AuditStore> Sink for StoreSink<C> {
         BatchToStore::read(payloads)
     }
 
-    fn deliver(
-        &mut self,
-        payloads: &[Payload],
-        batch: BatchToStore,
-    ) -> Result<Delivery, Undelivered> {
-        let mut prepared = Some(batch);
-        self.database.run(|conn| {
-            let batch = prepared.take();
-            let mut batch = batch.unwrap_or_else(|| BatchToStore::read(payloads));
-            batch.lock = self.lock;
-            if let Some(keys) = &self.keys {
-                batch.verify(keys);
-            }
-            store(conn, batch)
-        })
+    fn deliver(&mut self, _: &[Payload], mut batch: BatchToStore) -> Result<Delivery, Undelivered> {
+        batch.lock = self.lock;
+        if let Some(keys) = &self.keys {
+            batch.verify(keys);
+        }
+        self.database.run(|conn| store(conn, batch))
     }
 
     fn control(&mut self, control: &Control<'_>) -> Result<(), Undelivered> {
