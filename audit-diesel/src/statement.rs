@@ -58,8 +58,8 @@ use crate::recorder::{Recorder, own};
 /// It runs through Diesel's own [`RunQueryDsl`]: `execute`, `get_result`, `get_results`, `load`.
 /// All rows are read before the call returns.
 ///
-/// Its records have the context that is in force where it runs. Where none is that names an actor, as
-/// on a thread that a pool runs statements on, they have the one in which it was built.
+/// Its records have the context that is in force where it runs. Where none is that names an actor who
+/// is known, as on a thread that a pool runs statements on, they have the one in which it was built.
 #[must_use = "statements are only executed when calling `execute`, `get_result` or similar"]
 pub struct Audited<S, M, R = AllColumns> {
     statement: S,

@@ -57,7 +57,7 @@ impl RawConnection for PgConnection {
     }
 
     fn store_records(&mut self, entries: &EntriesToStore) -> QueryResult<()> {
-        insert(self, &entries.0)
+        insert(self, &entries.0).map(drop)
     }
 
     /// The cluster and its timeline, and after a space what changes in a crash: a server that was

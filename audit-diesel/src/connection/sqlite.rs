@@ -69,7 +69,7 @@ impl RawConnection for SqliteConnection {
     }
 
     fn store_records(&mut self, entries: &EntriesToStore) -> QueryResult<()> {
-        insert(self, &entries.0)
+        insert(self, &entries.0).map(drop)
     }
 
     fn server_identity(&mut self) -> QueryResult<Option<String>> {
