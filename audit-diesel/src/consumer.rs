@@ -1,5 +1,6 @@
 //! The consumer: a thread that moves records from a queue into `audit_logs`.
 
+mod backend;
 mod backoff;
 mod builder;
 mod checks;
@@ -12,6 +13,7 @@ mod poison;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod probe;
+mod quarantine;
 mod refusal;
 mod rights;
 mod rulings;
@@ -22,6 +24,9 @@ mod store;
 mod storing;
 mod worker;
 
+pub use backend::AuditStore;
+#[cfg(feature = "journal")]
+pub(crate) use backend::TransactionStatus;
 pub use builder::ConsumerBuilder;
 #[cfg(feature = "journal")]
 pub(crate) use checks::say;
@@ -32,9 +37,6 @@ pub(crate) use refusal::is_outage;
 #[cfg(feature = "journal")]
 pub(crate) use rulings::{Judge, PoolJudge, Question, Ruling};
 pub use stats::ConsumerStats;
-pub use store::AuditStore;
-#[cfg(feature = "journal")]
-pub(crate) use store::TransactionStatus;
 pub(crate) use worker::{Control, Delivery, Settings, Sink, Tally, Undelivered, Worker};
 
 use std::sync::Arc;

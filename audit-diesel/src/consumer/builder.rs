@@ -4,8 +4,9 @@ use std::time::Duration;
 use audit_core::{Queue, QueueError, QueueOwner, SigningKey};
 use diesel::r2d2::{ConnectionManager, Pool};
 
+use super::backend::AuditStore;
 use super::error::discreet;
-use super::store::{AuditStore, StoreSink};
+use super::store::StoreSink;
 use super::{Consumer, ConsumerError, Settings, Worker, checks};
 use crate::panics;
 

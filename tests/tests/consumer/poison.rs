@@ -244,7 +244,9 @@ fn large(bytes: usize) -> Payload {
     let mut record = audit_diesel::Record::new("large", audit_diesel::AuditContext::default());
     // One text of that length would be cut.
     for n in 0..bytes / 50_000 {
-        record.extra.insert(format!("text.{n}"), "x".repeat(50_000).into());
+        record
+            .extra
+            .insert(format!("text.{n}"), "x".repeat(50_000).into());
     }
     record.encode().unwrap()
 }
@@ -386,6 +388,26 @@ fn a_server_that_is_killed_again_and_again_convicts_nobody() {
     });
     assert_eq!(actions(&database).len(), pushed);
     assert_eq!(held(&database), []);
+}
+
+/// What cannot go into quarantine waits, and it is said which table has to be mended.
+#[test]
+fn a_quarantine_that_takes_no_poison_is_named() {
+    let app = app();
+    let sql = |sql: &str| app.pool.get().unwrap().batch_execute(sql).unwrap();
+    sql(END_ITSELF);
+    sql("ALTER TABLE audit_quarantine ADD CONSTRAINT theirs CHECK (false)");
+    let queue = MemoryQueue::new();
+    queue.push(&mixed(1, &[0])).unwrap();
+    let consumer = consumer(&app, queue.clone());
+    wait_until("what is wrong", LONG, || {
+        let _ = consumer.flush_within(Duration::from_millis(10));
+        let said = consumer.stats().last_error.unwrap_or_default();
+        said.contains("`audit_quarantine` refuses every row")
+    });
+    sql("ALTER TABLE audit_quarantine DROP CONSTRAINT theirs");
+    consumer.flush_within(LONG).unwrap();
+    assert_eq!(quarantined(&app).len(), 1);
 }
 
 #[test]
