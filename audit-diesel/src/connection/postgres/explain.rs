@@ -43,13 +43,14 @@ pub(crate) fn explained(error: Error) -> Error {
     }
 }
 
-const HIDDEN_ROW: &str = "an audited statement reads the row that it writes (RETURNING), so the row \
-    has to satisfy the policies for SELECT, too: nothing was written. Let a policy show it, or run \
-    Diesel's own statement inside `audit_diesel::exempt(conn, \"why\", |conn| …)`";
+const HIDDEN_ROW: &str = "nothing was written. An audited statement reads the row that it writes \
+    (RETURNING), so that row has to satisfy the policies for SELECT as well. If that is what it fails, \
+    let a policy show the row, or run Diesel's own statement inside \
+    `audit_diesel::exempt(conn, \"why\", |conn| …)`";
 
-const NO_SELECT: &str = "an audited statement reads the row that it writes (RETURNING), so the user \
-    needs SELECT on the model's columns, too: nothing was written. GRANT that, or run Diesel's own \
-    statement inside `audit_diesel::exempt(conn, \"why\", |conn| …)`";
+const NO_SELECT: &str = "nothing was written. An audited statement reads the row that it writes \
+    (RETURNING), so the user needs SELECT on the model's columns as well. If that is missing, GRANT it, \
+    or run Diesel's own statement inside `audit_diesel::exempt(conn, \"why\", |conn| …)`";
 
 const RULE: &str = "a rule makes another write of it, so what is written cannot be read and nothing \
     was: write the table that the rows end up in, or run Diesel's own statement inside \
