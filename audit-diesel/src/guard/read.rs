@@ -9,7 +9,7 @@
 use super::targets::{Target, targets};
 use super::tokens::{Kind, Token, tokens, without_literals};
 use super::{GuardedTables, RawWrite};
-use crate::recorder::Dialect;
+use crate::dialect::Dialect;
 use crate::sql::{Words, statements_that_run};
 
 /// The verbs that write rows.
