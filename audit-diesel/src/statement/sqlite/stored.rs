@@ -5,8 +5,7 @@ use std::borrow::Cow;
 use diesel::row::{Field, Row};
 use diesel::sqlite::{Sqlite, SqliteType, SqliteValue};
 
-use crate::model::Shown;
-use crate::statement::image::StoredValues;
+use crate::model::{Shown, StoredValues};
 use crate::statement::json::{is_rounded, is_same_number, same_value, write_string, write_text};
 
 /// A value that is not NULL.
