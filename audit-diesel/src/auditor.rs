@@ -157,7 +157,7 @@ impl Auditor {
     pub fn warnings(&self) -> Vec<Warning> {
         let status = self.status();
         let stats = self.shared.counters.read(QueueStatus::default());
-        let mut warnings = health::warnings_of(&*self.shared.queue);
+        let mut warnings = crate::consumer::health::warnings_of(&*self.shared.queue);
         warnings.extend(health::warnings(&stats, &status));
         warnings
     }

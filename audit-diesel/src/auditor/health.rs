@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use audit_core::{Backlog, Queue, QueueStatus, Warning, WorkerState, WorkerStatus};
+use audit_core::{Backlog, QueueStatus, Warning};
 
 use super::AuditorStats;
+use crate::consumer::health::of_worker;
 
 /// The longest that a record waits in a journal while all is well: the consumer's interval, which
 /// is half a minute unless said, and the time that Redis and the database are given, several times
@@ -27,32 +28,6 @@ pub(super) fn warnings(stats: &AuditorStats, status: &QueueStatus) -> Vec<Warnin
     warnings.extend(of_lost(stats.failed + stats.dropped));
     warnings.extend(of_nobody(stats.without_actor));
     warnings
-}
-
-/// What a queue warns of. That it cannot be asked now is a warning like the others.
-pub(crate) fn warnings_of(queue: &dyn Queue) -> Vec<Warning> {
-    queue.warnings().unwrap_or_else(|error| {
-        let problem = format!("cannot be asked how it is set up: {error}");
-        let advice = "records wait until it can be reached; see that it runs, and that its address and \
-                      password are right";
-        vec![Warning::new(queue.name(), problem, advice)]
-    })
-}
-
-/// A thread that does not work.
-pub(crate) fn of_worker(worker: &WorkerStatus) -> Option<Warning> {
-    let advice = match worker.state {
-        WorkerState::Running => return None,
-        WorkerState::Stopped => "restart the application: its records wait until then",
-        _ => "records wait meanwhile; it goes on by itself once this is mended",
-    };
-    let said = worker.to_string();
-    let problem = said.strip_prefix(worker.name).unwrap_or(&said).trim_start();
-    Some(Warning::new(
-        format!("the thread {}", worker.name),
-        problem,
-        advice,
-    ))
 }
 
 fn of_journal(backlog: &Backlog) -> Option<Warning> {
@@ -107,7 +82,7 @@ fn of_nobody(times: u64) -> Option<Warning> {
 mod tests {
     use std::time::SystemTime;
 
-    use audit_core::QueueError;
+    use audit_core::{QueueError, WorkerState, WorkerStatus};
 
     use super::*;
 

@@ -12,8 +12,8 @@ use audit_core::{
 use super::Target;
 use super::forward::{Aside, Forward, settings};
 use crate::auditor::DeliveryCounters;
-use crate::auditor::health::warnings_of;
 use crate::consumer::Worker;
+use crate::consumer::health::warnings_of;
 use crate::log::log;
 use crate::store::Refused;
 

@@ -21,7 +21,7 @@ use super::buffered::BufferedQueue;
 use super::forward::{Forward, INTERVAL, settings, settle};
 use super::journal::Journal;
 use crate::auditor::DeliveryCounters;
-use crate::auditor::health::warnings_of;
+use crate::consumer::health::warnings_of;
 use crate::consumer::{Control, Delivery, Fates, Judge, Settings, Sink, Undelivered, Worker};
 use crate::panics;
 use aside::Kept;

@@ -84,6 +84,10 @@ impl Recorder {
             if self.looks_type_up {
                 return;
             }
+            let text = &*match dialect {
+                Dialect::Sqlite => sql::without_returns(text),
+                _ => text.into(),
+            };
             let relations = &mut self.relations;
             control::read(text, &mut self.running, |first, it| {
                 relations.note(first, it, in_transaction)

@@ -100,7 +100,7 @@ fn record(n: usize) -> Record {
     record.resource_type = Some("users".to_owned());
     record.resource_id = Some(n.to_string());
     record.changes = serde_json::from_str(r#"{"role":{"old":"a","new":"b"}}"#).ok();
-    if n % 3 == 0 {
+    if n.is_multiple_of(3) {
         record.extra.insert("note".to_owned(), "x".into());
     }
     record

@@ -184,8 +184,13 @@ fn a_unique_index_on_the_quarantine_takes_no_record_away() {
     let unreadable = [b"?".to_vec(), b"!".to_vec()].map(Payload::from);
     queue.push(&unreadable).unwrap();
     let consumer = consumer(&app, queue.clone());
-    fails(&consumer, "`audit_quarantine` refuses every row");
-    assert_eq!(queue.len().unwrap(), 2);
+    // Batches become smaller meanwhile, and one of the two may go in.
+    audit_tests::wait_until("what is wrong", audit_tests::LONG, || {
+        let _ = consumer.flush_within(std::time::Duration::from_millis(10));
+        let said = consumer.stats().last_error.unwrap_or_default();
+        said.contains("`audit_quarantine` refuses every row")
+    });
+    assert!(!queue.is_empty().unwrap());
     sql("DROP INDEX theirs");
     consumer.flush().unwrap();
     assert_eq!(quarantined(&app).len(), 2);
