@@ -79,6 +79,7 @@ mod auditor;
 mod connection;
 mod consumer;
 mod delivery;
+mod dialect;
 pub mod docs;
 mod error;
 mod exempt;
