@@ -127,7 +127,7 @@ impl Consumer {
     /// fails as it begins, once a minute while it lasts, and when it is over.
     pub fn warnings(&self) -> Vec<Warning> {
         let mut warnings = self.database_warnings.clone();
-        warnings.extend(health::warnings_of(&*self.queue));
+        warnings.extend(Warning::all_of(&*self.queue));
         warnings.extend(health::of_worker(&self.worker.status()));
         warnings
     }

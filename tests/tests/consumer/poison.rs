@@ -244,7 +244,9 @@ fn large(bytes: usize) -> Payload {
     let mut record = audit_diesel::Record::new("large", audit_diesel::AuditContext::default());
     // One text of that length would be cut.
     for n in 0..bytes / 50_000 {
-        record.extra.insert(format!("text.{n}"), "x".repeat(50_000).into());
+        record
+            .extra
+            .insert(format!("text.{n}"), "x".repeat(50_000).into());
     }
     record.encode().unwrap()
 }
