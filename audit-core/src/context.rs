@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::secret::{Extra, mask_text, mask_word};
-use crate::storable::{self, recorded_id, recorded_kind, short};
+use crate::storable::{self, is_recorded_id, is_recorded_kind, recorded_id, recorded_kind, short};
 
 /// Who makes the changes, and from where.
 ///
@@ -73,6 +73,43 @@ struct Fields {
     number: captured::Number,
 }
 
+impl Fields {
+    /// The texts that are ids, but for the actor's.
+    fn ids(&self) -> [Option<&String>; 5] {
+        [
+            self.organization.as_ref(),
+            self.project.as_ref(),
+            self.api_key_id.as_ref(),
+            self.oauth_client_id.as_ref(),
+            self.request_id.as_ref(),
+        ]
+    }
+
+    fn ids_mut(&mut self) -> [Option<&mut String>; 5] {
+        [
+            self.organization.as_mut(),
+            self.project.as_mut(),
+            self.api_key_id.as_mut(),
+            self.oauth_client_id.as_mut(),
+            self.request_id.as_mut(),
+        ]
+    }
+
+    fn has_storable_texts(&self) -> bool {
+        let of_actor = |it: &Actor| is_recorded_kind(it.kind()) && is_recorded_id(it.id());
+        self.actor.as_ref().is_none_or(of_actor)
+            && self
+                .source
+                .as_ref()
+                .is_none_or(|it| is_recorded_kind(it.as_str()))
+            && self
+                .ids()
+                .into_iter()
+                .flatten()
+                .all(|id| is_recorded_id(id))
+    }
+}
+
 /// A text that is no IP address; see [`AuditContext::ip_text`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
@@ -116,6 +153,16 @@ impl AuditContext {
     /// The actor, if one is set.
     pub fn actor_ref(&self) -> Option<&Actor> {
         self.fields.actor.as_ref()
+    }
+
+    /// Whether it names an actor who is known.
+    fn says_who(&self) -> bool {
+        self.actor_ref().is_some_and(|actor| !actor.is_unknown())
+    }
+
+    fn without_actor(mut self) -> Self {
+        Arc::make_mut(&mut self.fields).actor = None;
+        self
     }
 
     text_fields! {
@@ -178,8 +225,9 @@ impl AuditContext {
     /// [`names_secret`](crate::names_secret) tells with the words of
     /// [`EXTRA_SECRET_WORDS`](crate::EXTRA_SECRET_WORDS) beside its own, and for a text that
     /// [`looks_secret`](crate::looks_secret) whatever its key. Objects and lists are looked through,
-    /// and so are lists of names and values, such as `[["cookie", "a=b"]]` and
-    /// `[{"name": "cookie", "value": "a=b"}]`. Within another text, `[redacted]` stands for a value
+    /// and so are lists of names and values, such as `["cookie", "a=b"]`, `[["cookie", "a=b"]]` and
+    /// `[{"name": "cookie", "value": "a=b"}]`: what stands behind a name that says secret is masked,
+    /// unless the list's own key says that names are all it has, as `fields` does. Within another text, `[redacted]` stands for a value
     /// behind such a name: `/reset?token=[redacted]`.
     ///
     /// ```
@@ -215,20 +263,28 @@ impl AuditContext {
         *self.fields == Fields::default()
     }
 
-    /// This context, with every text in it as it can be stored.
-    pub(crate) fn storable(&self) -> Self {
-        self.with_texts(
-            |kind| recorded_kind(kind).into_owned(),
-            |id| recorded_id(id).into_owned(),
-        )
+    /// This context, with every text in it as it can be stored: as a rule, the very one.
+    pub(crate) fn storable(&self) -> Cow<'_, Self> {
+        let extra = storable::extra(self.extra());
+        if matches!(extra, Cow::Borrowed(_)) && self.fields.has_storable_texts() {
+            return Cow::Borrowed(self);
+        }
+        let extra = extra.into_owned();
+        let kind = |kind: &str| recorded_kind(kind).into_owned();
+        Cow::Owned(self.with_texts(kind, |id| recorded_id(id).into_owned(), extra))
     }
 
     /// This context, with texts that are as short as they can be.
     pub(crate) fn shortest(&self) -> Self {
-        self.with_texts(short, short)
+        self.with_texts(short, short, self.extra().clone())
     }
 
-    fn with_texts(&self, kind: impl Fn(&str) -> String, id: impl Fn(&str) -> String) -> Self {
+    fn with_texts(
+        &self,
+        kind: impl Fn(&str) -> String,
+        id: impl Fn(&str) -> String,
+        extra: Map<String, Value>,
+    ) -> Self {
         let mut fields = (*self.fields).clone();
         if let Some(actor) = &mut fields.actor {
             *actor = Actor::new(kind(actor.kind()), id(actor.id()));
@@ -236,17 +292,10 @@ impl AuditContext {
         if let Some(source) = &mut fields.source {
             *source = Source::from(Cow::Owned(kind(source.as_str())));
         }
-        let ids = [
-            &mut fields.organization,
-            &mut fields.project,
-            &mut fields.api_key_id,
-            &mut fields.oauth_client_id,
-            &mut fields.request_id,
-        ];
-        for text in ids.into_iter().flatten() {
+        for text in fields.ids_mut().into_iter().flatten() {
             *text = id(text);
         }
-        fields.extra = Extra(storable::extra(&fields.extra.0));
+        fields.extra = Extra(extra);
         Self {
             fields: Arc::new(fields),
         }

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use uuid::fmt::Hyphenated;
 
 use crate::record::micros_now;
-use crate::storable::{self, is_ordinary, is_ordinary_extra, recorded_id, recorded_kind};
+use crate::storable::{self, is_ordinary, recorded_id, recorded_kind};
 use crate::wire::WIRE_VERSION;
 use crate::{
     AuditContext, Auditable, ChangeKind, ChangesWriter, Outcome, Payload, Record, TransactionRef,
@@ -110,16 +110,8 @@ impl ChangeEncoder {
 
 /// The context as it can be stored. Texts and JSON values always serialise.
 fn context_json(context: &AuditContext) -> Vec<u8> {
-    let json = |context: &AuditContext| serde_json::to_vec(context).unwrap_or(b"{}".to_vec());
-    let as_it_is = json(context);
-    match as_it_is.len() <= SHORT_CONTEXT && is_ordinary(&as_it_is) {
-        true => as_it_is,
-        false => json(&context.storable()),
-    }
+    serde_json::to_vec(&*context.storable()).unwrap_or_else(|_| b"{}".to_vec())
 }
-
-/// A context of fewer bytes has no text in it that is too long.
-const SHORT_CONTEXT: usize = 256;
 
 /// The changes of a row as they can be stored.
 fn storable_json(json: &[u8]) -> Cow<'_, [u8]> {
@@ -173,14 +165,13 @@ impl Record {
     pub fn encode(&self) -> Result<Payload, serde_json::Error> {
         let changes = self.changes.as_ref();
         let changes = changes.map(|it| storable_json(it.as_json().as_bytes()));
-        let mended = (!is_ordinary_extra(&self.extra)).then(|| storable::extra(&self.extra));
         Self::encode_parts(Parts {
             action: recorded_kind(&self.action),
             resource_type: self.resource_type.as_deref().map(recorded_kind),
             resource_id: self.resource_id.as_deref().map(recorded_id),
             context: &context_json(&self.context),
             changes: changes.as_deref(),
-            extra: mended.as_ref().or(Some(&self.extra)),
+            extra: Some(&storable::extra(&self.extra)),
             ..self.parts()
         })
     }

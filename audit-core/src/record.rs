@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use crate::secret::{add_masked, mask};
+use crate::secret::{add_detail, mask};
 use crate::{AuditContext, AuditEvent, Auditable, ChangeKind, Changes, ChangesWriter};
 
 /// How an action ended.
@@ -82,7 +82,8 @@ pub struct Record {
     /// What changed; an event has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub changes: Option<Changes>,
-    /// An event's details.
+    /// An event's details. [`add_detail`](Self::add_detail) masks secrets; what is put in here by hand
+    /// is stored in clear text.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub extra: Map<String, Value>,
     /// Set where the database has to be asked whether the transaction was committed.
@@ -122,7 +123,7 @@ impl Record {
 
     /// Adds a detail to `extra`, with secrets masked as [`AuditContext::with`] does.
     pub fn add_detail(&mut self, key: impl Into<String>, value: impl Into<Value>) {
-        add_masked(&mut self.extra, key.into(), value.into());
+        add_detail(&mut self.extra, key.into(), value.into());
     }
 
     /// Masks the values of `extra`, here and in the context, whose keys have one of these words, as

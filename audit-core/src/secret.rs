@@ -2,12 +2,14 @@
 //! because of it.
 
 mod extra;
+mod lists;
+mod masking;
 mod name;
 mod pairs;
 mod text;
 mod words;
 
-pub(crate) use extra::{Extra, add_masked, mask};
+pub(crate) use extra::{Extra, add_detail, mask};
 pub use name::{names_one_of, names_secret};
 pub use text::looks_secret;
 pub use words::{EXTRA_SECRET_WORDS, SECRET_WORDS};

@@ -11,9 +11,11 @@
 //!   `{"number":"1e400000"}`.
 
 use std::borrow::Cow;
+use std::io::{self, Write};
 
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
+use uuid::fmt::Simple;
 
 /// The bound of an id or another text of a context, in bytes. With a kind beside it, it fits into an
 /// entry of an index, which has 2,700 bytes.
@@ -43,6 +45,9 @@ const ESCAPE: char = '␀';
 /// The same in UTF-8.
 const ESCAPE_BYTES: &[u8] = "␀".as_bytes();
 
+/// What it begins with, as do some more letters.
+const FIRST_OF_ESCAPE: u8 = ESCAPE_BYTES[0];
+
 /// Namespace of the digests: any UUID that is used for nothing else.
 const DIGEST: Uuid = Uuid::from_u128(0x5d7c_11e4_0a53_4f6e_8b1f_93c0_6d52_e8a4);
 
@@ -66,10 +71,23 @@ pub fn recorded_kind(text: &str) -> Cow<'_, str> {
     bounded(text, KIND_BYTES)
 }
 
+/// Whether this is what [`recorded_id`] makes of it.
+pub(crate) fn is_recorded_id(text: &str) -> bool {
+    matches!(recorded_id(text), Cow::Borrowed(_))
+}
+
+/// Whether this is what [`recorded_kind`] makes of it.
+pub(crate) fn is_recorded_kind(text: &str) -> bool {
+    matches!(recorded_kind(text), Cow::Borrowed(_))
+}
+
 /// Bounded by fewer bytes than usual, where a record has to become small.
 pub(crate) fn short(text: &str) -> String {
     bounded(text, 32).into_owned()
 }
+
+/// How much longer than its bound a text is that was cut: `…#` and a digest.
+const CUT_BYTES: usize = "…#".len() + Simple::LENGTH;
 
 /// What is cut is longer than what is not, so that one is never taken for the other.
 fn bounded(text: &str, max_bytes: usize) -> Cow<'_, str> {
@@ -102,7 +120,7 @@ fn escaped(text: &str) -> Cow<'_, str> {
 
 /// Looks for one byte first, which is faster.
 fn has_escape(bytes: &[u8]) -> bool {
-    bytes.contains(&ESCAPE_BYTES[0])
+    bytes.contains(&FIRST_OF_ESCAPE)
         && bytes
             .windows(ESCAPE_BYTES.len())
             .any(|bytes| bytes == ESCAPE_BYTES)
@@ -118,6 +136,27 @@ fn mended_key(key: String) -> String {
     match bounded(&key, KEY_BYTES) {
         Cow::Borrowed(_) => key,
         Cow::Owned(other) => other,
+    }
+}
+
+/// Whether a text can be stored, as it is after [`bounded`]. To write that in another form once more
+/// would be to say something else.
+fn is_storable_text(text: &str, max_bytes: usize) -> bool {
+    text.len() <= max_bytes + CUT_BYTES && !text.as_bytes().contains(&0)
+}
+
+/// Whether a value is as [`detail`] makes it. Nothing is written for this, and nothing copied.
+fn is_storable(value: &Value, depth: usize) -> bool {
+    match value {
+        Value::String(text) => is_storable_text(text, DETAIL_BYTES),
+        // What stands in the place of a value may be an object where none would be taken.
+        Value::Array(_) | Value::Object(_) if depth > MAX_DEPTH => false,
+        Value::Array(values) => values.iter().all(|value| is_storable(value, depth + 1)),
+        Value::Object(object) => object
+            .iter()
+            .all(|(key, value)| is_storable_text(key, KEY_BYTES) && is_storable(value, depth + 1)),
+        Value::Number(number) => number.as_f64().is_some_and(f64::is_finite),
+        Value::Null | Value::Bool(_) => true,
     }
 }
 
@@ -142,7 +181,7 @@ fn mend(value: &mut Value, depth: usize) {
                 .collect();
         }
         // A build of `serde_json` may hold any number that was written.
-        Value::Number(number) if number.as_f64().is_none_or(|it| !it.is_finite()) => {
+        Value::Number(number) if !number.as_f64().is_some_and(f64::is_finite) => {
             let text = bounded(&number.to_string(), KIND_BYTES).into_owned();
             *value = json!({"number": text});
         }
@@ -150,21 +189,44 @@ fn mend(value: &mut Value, depth: usize) {
     }
 }
 
-/// Whether a record's details are as [`detail`] would have them, and not too many.
-pub(crate) fn is_ordinary_extra(extra: &Map<String, Value>) -> bool {
-    extra.is_empty()
-        || serde_json::to_vec(extra)
-            .is_ok_and(|json| json.len() <= KIND_BYTES && is_ordinary(&json))
+/// The details as they can be stored. They are so already where they came in by [`detail`]; those
+/// of a record that somebody has filled by hand are made so here.
+pub(crate) fn extra(extra: &Map<String, Value>) -> Cow<'_, Map<String, Value>> {
+    let is_fit =
+        |(key, value): (&String, &Value)| is_storable_text(key, KEY_BYTES) && is_storable(value, 1);
+    let storable = extra.iter().all(is_fit);
+    if storable && has_at_most(extra, EXTRA_BYTES) {
+        return Cow::Borrowed(extra);
+    }
+    let entries = extra.iter().map(|(key, value)| match is_fit((key, value)) {
+        true => (key.clone(), value.clone()),
+        false => detail(key.clone(), value.clone()),
+    });
+    let mut mended = entries.collect();
+    fit(&mut mended, EXTRA_BYTES);
+    Cow::Owned(mended)
 }
 
-/// The details as they can be stored, those of a record that somebody has filled by hand as well.
-pub(crate) fn extra(extra: &Map<String, Value>) -> Map<String, Value> {
-    let entries = extra.iter();
-    let mut mended = entries
-        .map(|(key, value)| detail(key.clone(), value.clone()))
-        .collect();
-    fit(&mut mended, EXTRA_BYTES);
-    mended
+/// Whether the details are no larger than this as JSON.
+fn has_at_most(extra: &Map<String, Value>, max_bytes: usize) -> bool {
+    serde_json::to_writer(Room(max_bytes), extra).is_ok()
+}
+
+/// Takes so many bytes, and keeps none.
+struct Room(usize);
+
+impl Write for Room {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self.0.checked_sub(bytes.len()) {
+            Some(left) => self.0 = left,
+            None => return Err(io::ErrorKind::WriteZero.into()),
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Replaces values by their sizes, the largest first, until all fits; then it leaves out what comes
@@ -206,11 +268,31 @@ pub(crate) fn fit(extra: &mut Map<String, Value>, max_bytes: usize) {
 /// Whether JSON that was just written can be stored as it is. Most can, so this is quick, and errs on
 /// the other side.
 pub(crate) fn is_ordinary(json: &[u8]) -> bool {
-    json.len() <= MAX_DIGITS
-        && openings(json) < MAX_DEPTH
-        && !(json.contains(&b'\\') && json.windows(2).any(|it| it == br"\u"))
+    openings(json) < MAX_DEPTH
+        && !has_unicode_escape(json)
         && !has_escape(json)
+        && !may_have_long_number(json)
         && !may_have_large_exponent(json)
+}
+
+/// Whether there is a `\u`. Others are common: the ends of lines, and quotes.
+fn has_unicode_escape(json: &[u8]) -> bool {
+    json.contains(&b'\\') && json.windows(2).any(|it| it == br"\u")
+}
+
+/// Whether there are more than [`MAX_DIGITS`] digits in a row: those would stand at one of these
+/// places at least.
+fn may_have_long_number(json: &[u8]) -> bool {
+    (MAX_DIGITS..json.len()).step_by(MAX_DIGITS).any(|at| {
+        let (before, after) = json.split_at(at);
+        let before = before.iter().rev().take_while(|it| is_of_number(it));
+        let after = after.iter().take_while(|it| is_of_number(it));
+        before.take(MAX_DIGITS).count() + after.take(MAX_DIGITS).count() >= MAX_DIGITS
+    })
+}
+
+fn is_of_number(byte: &u8) -> bool {
+    matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E')
 }
 
 /// How many objects and arrays there are: it is not deeper than that.
@@ -301,11 +383,18 @@ impl Mender<'_> {
 
     fn string(&mut self) {
         self.take(1);
-        while let Some(byte) = self.json.get(self.at) {
-            match byte {
-                b'"' => return self.take(1),
-                b'\\' => self.escape(),
-                _ if self.json[self.at..].starts_with(ESCAPE_BYTES) => {
+        loop {
+            // Most of a text is taken at once.
+            let rest = &self.json[self.at..];
+            let ordinary = rest
+                .iter()
+                .position(|it| matches!(*it, b'"' | b'\\' | FIRST_OF_ESCAPE));
+            self.take(ordinary.unwrap_or(rest.len()));
+            match &self.json[self.at..] {
+                [] => return,
+                [b'"', ..] => return self.take(1),
+                [b'\\', ..] => self.escape(),
+                rest if rest.starts_with(ESCAPE_BYTES) => {
                     self.out.extend_from_slice(ESCAPE_BYTES);
                     self.take(ESCAPE_BYTES.len());
                 }
@@ -342,9 +431,7 @@ impl Mender<'_> {
 
     fn number(&mut self) {
         let rest = &self.json[self.at..];
-        let end = rest
-            .iter()
-            .position(|byte| !matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E'));
+        let end = rest.iter().position(|byte| !is_of_number(byte));
         let number = &rest[..end.unwrap_or(rest.len())];
         self.at += number.len();
         if digits(number) <= MAX_DIGITS {
@@ -397,8 +484,21 @@ mod tests {
         ] {
             assert_eq!(mended_text(json), expected);
         }
+        for before in [0, 1, 9_000, 15_999, 16_000, 20_000] {
+            let before = "x".repeat(before);
+            let long = mended_text(&format!("[\"{before}\",{}]", "7".repeat(20_000)));
+            assert!(long.contains("number") && serde_json::from_str::<Value>(&long).is_ok());
+        }
         let long = mended_text(&format!("[{}]", "7".repeat(20_000)));
         assert!(long.len() < 400 && serde_json::from_str::<Value>(&long).is_ok());
+    }
+
+    #[test]
+    fn what_is_only_large_needs_no_mending() {
+        let values = vec!["it’s 12,345 lines\n".repeat(500); 50];
+        assert!(is_ordinary(&serde_json::to_vec(&values).unwrap()));
+        let numbers: Vec<_> = (0..100_000).collect();
+        assert!(is_ordinary(&serde_json::to_vec(&numbers).unwrap()));
     }
 
     #[test]

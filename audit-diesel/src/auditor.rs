@@ -159,7 +159,7 @@ impl Auditor {
     pub fn warnings(&self) -> Vec<Warning> {
         let status = self.status();
         let stats = self.shared.counters.read(QueueStatus::default());
-        let mut warnings = Warning::all_of(&*self.shared.queue);
+        let mut warnings = crate::consumer::health::warnings_of(&*self.shared.queue);
         warnings.extend(health::warnings(&stats, &status));
         warnings
     }

@@ -1,5 +1,6 @@
 //! The consumer: a thread that moves records from a queue into `audit_logs`.
 
+mod backend;
 mod backoff;
 mod builder;
 mod checks;
@@ -8,10 +9,12 @@ mod doubt;
 mod error;
 mod fates;
 mod flush;
+pub(crate) mod health;
 mod poison;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod probe;
+mod quarantine;
 mod refusal;
 mod rights;
 mod rulings;
@@ -22,6 +25,9 @@ mod store;
 mod storing;
 mod worker;
 
+pub use backend::AuditStore;
+#[cfg(feature = "journal")]
+pub(crate) use backend::TransactionStatus;
 pub use builder::ConsumerBuilder;
 #[cfg(feature = "journal")]
 pub(crate) use checks::say;
@@ -32,9 +38,6 @@ pub(crate) use refusal::is_outage;
 #[cfg(feature = "journal")]
 pub(crate) use rulings::{Judge, PoolJudge, Question, Ruling};
 pub use stats::ConsumerStats;
-pub use store::AuditStore;
-#[cfg(feature = "journal")]
-pub(crate) use store::TransactionStatus;
 pub(crate) use worker::{Control, Delivery, Settings, Sink, Tally, Undelivered, Worker};
 
 use std::sync::Arc;
@@ -42,8 +45,6 @@ use std::time::Duration;
 
 use audit_core::{Queue, Warning};
 use diesel::r2d2::{ConnectionManager, Pool};
-
-use crate::auditor::health;
 
 /// A running consumer. It stops when it is dropped.
 ///
@@ -127,7 +128,7 @@ impl Consumer {
     /// fails as it begins, once a minute while it lasts, and when it is over.
     pub fn warnings(&self) -> Vec<Warning> {
         let mut warnings = self.database_warnings.clone();
-        warnings.extend(Warning::all_of(&*self.queue));
+        warnings.extend(health::warnings_of(&*self.queue));
         warnings.extend(health::of_worker(&self.worker.status()));
         warnings
     }

@@ -100,6 +100,8 @@ mod sql;
 mod statement;
 mod store;
 pub mod testing;
+#[cfg(feature = "sqlite")]
+mod turns;
 
 pub use audit_core::*;
 pub use audit_derive::{Auditable, audit_schema};

@@ -1,9 +1,11 @@
 //! What the derive tells about a model: its columns, its key, its table.
 
 mod row;
+mod stored;
 
 pub use row::{AuditedRow, RecordedField, UNREADABLE, load, load_as, write};
 pub(crate) use row::{ReadOutcome, Shown};
+pub(crate) use stored::StoredValues;
 
 use audit_core::Auditable;
 use diesel::Table;

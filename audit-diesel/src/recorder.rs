@@ -16,7 +16,7 @@ mod settle;
 mod transaction;
 
 use std::any::Any;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -25,13 +25,14 @@ use diesel::connection::{Connection, Instrumentation, InstrumentationEvent};
 
 use crate::AuditError;
 use crate::auditor::Auditor;
-#[cfg(feature = "sqlite")]
-use crate::connection::{OpenTurn, Turns};
 use crate::exempt::Exempt;
 use crate::guard::{RawWrite, Watch};
 use crate::panics;
+#[cfg(feature = "sqlite")]
+use crate::turns::{OpenTurn, Turns};
 use ask::ask_whether_open;
 use control::Control;
+pub(crate) use prepared::PlanVersion;
 use prepared::PreparedForms;
 use relations::Relations;
 pub(crate) use retry_point::RetryPoint;
@@ -189,6 +190,13 @@ impl Recorder {
         next.server = self.server.clone();
         next.server_asked = self.server_asked;
         next.prepared_forms = std::mem::take(&mut self.prepared_forms);
+        next.relations = std::mem::take(&mut self.relations);
+        next.watch = std::mem::take(&mut self.watch);
+        next.retry_point = self.retry_point.take();
+        #[cfg(feature = "sqlite")]
+        {
+            next.turns = std::mem::take(&mut self.turns);
+        }
         next.retired = std::mem::take(&mut self.retired);
         let mut before = std::mem::replace(self, next);
         if before.pending().next().is_some() {
@@ -219,16 +227,22 @@ impl Recorder {
         self.transaction.has_xid()
     }
 
-    /// Whether the open transaction is known to hold the lock against other writers.
-    #[cfg(feature = "sqlite")]
-    pub(crate) fn has_write_lock(&self) -> bool {
-        self.transaction.has_write_lock()
-    }
-
-    /// Notes that the open transaction holds the lock against other writers.
+    /// Notes that the open transaction began with the lock against other writers of all files.
     #[cfg(feature = "sqlite")]
     pub(crate) fn note_write_lock(&mut self) {
         self.transaction.note_write_lock();
+    }
+
+    /// Whether the open transaction is known to hold the lock against other writers of this table.
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn has_lock_of(&self, table: &str) -> bool {
+        self.transaction.has_lock_of(table)
+    }
+
+    /// Notes that the open transaction holds the lock against other writers of this table.
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn note_lock_of(&mut self, table: &'static str) {
+        self.transaction.note_lock_of(table);
     }
 
     /// By which id the database knows what is written now, where that is known.
@@ -294,19 +308,16 @@ impl Recorder {
     }
 
     /// Holds the panics of the chained instrumentation back that come when a query has run, until
-    /// [`go_on_with_panic`](Self::go_on_with_panic): the row is written by then, and its record is
-    /// not made yet.
+    /// [`take_held_panic`](Self::take_held_panic): the row is written by then, and its record is not
+    /// made yet.
     pub(crate) fn hold_panics(&mut self) {
         self.holds_panics = true;
-        self.held_panic = None;
     }
 
-    /// Goes on with the panic that was held back, if any was.
-    pub(crate) fn go_on_with_panic(&mut self) {
+    /// Holds no more panics back, and returns the one that was.
+    pub(crate) fn take_held_panic(&mut self) -> Option<Box<dyn Any + Send>> {
         self.holds_panics = false;
-        if let Some(panic) = self.held_panic.take() {
-            resume_unwind(panic);
-        }
+        self.held_panic.take()
     }
 
     fn pass_on(&mut self, event: InstrumentationEvent<'_>) {
@@ -340,16 +351,19 @@ impl Recorder {
         self.prepared_forms.has_room::<M>() && self.relations.keeps_plans()
     }
 
-    /// Changes when a statement that was prepared before may return other types than it did: then it
-    /// has to be prepared anew, under another text.
-    pub(crate) fn plan_version(&self) -> u64 {
-        u64::from(self.auditor.stale_plans()) << 32 | u64::from(self.relations.retyped())
+    /// Changes when a statement of this model that was prepared before may return other types than it
+    /// did: then it has to be prepared anew, under another text.
+    pub(crate) fn plan_version<M: 'static>(&mut self) -> PlanVersion {
+        PlanVersion {
+            stale_plans: self.auditor.stale_plans(),
+            types: self.relations.types_since_first::<M>(),
+        }
     }
 
     /// A statement that was prepared under this version returns other types than it did.
-    pub(crate) fn plan_was_stale(&mut self, version: u64) {
-        self.relations.one_more_stale_plan();
-        if version == self.plan_version() {
+    pub(crate) fn plan_was_stale<M: 'static>(&mut self, version: PlanVersion) {
+        self.relations.one_more_stale_plan::<M>();
+        if version.stale_plans == self.auditor.stale_plans() {
             self.auditor.one_more_stale_plan();
         }
     }

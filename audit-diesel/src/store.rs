@@ -11,5 +11,5 @@ mod tables;
 
 pub use log::{AuditLog, QuarantinedRecord};
 
-pub(crate) use entry::{EntryToStore, Refused, quarantine_id};
+pub(crate) use entry::{EntryToStore, RecordHead, Refused, is_same_content, quarantine_id};
 pub(crate) use json::RawJson;

@@ -37,24 +37,37 @@ impl CapturedContext {
         }
     }
 
-    /// This one, or the context in force where this is none.
+    /// This one, or the context in force where this is none. Where only the one in force says who
+    /// acts, it is that one, completed by this.
     #[must_use]
     pub fn or_here(self) -> Self {
-        match self.number {
-            0 => Self::here(),
+        let here = Self::here();
+        if self.number == 0 || here == self {
+            return here;
+        }
+        let here_says_who = super::scope::with_in_force(AuditContext::says_who) == Some(true);
+        let captured = here_says_who.then(|| kept().get(self.number)).flatten();
+        match captured {
+            Some(captured) if !captured.says_who() => Self {
+                number: AuditContext::current().within(&captured).number(),
+            },
             _ => self,
         }
     }
 
-    /// Puts it in force until the guard is dropped, unless the one that is in force names an actor
-    /// already. One that names none is completed by this one.
+    /// Puts it in force until the guard is dropped, unless the one that is in force says who acts.
+    /// One that does not, because it names no actor or an [unknown](crate::Actor::is_unknown) one, is
+    /// completed by this one: to know nothing must not hide what is known.
     pub fn enter(self) -> Option<ContextGuard> {
-        let names_actor = |context: &AuditContext| context.actor_ref().is_some();
-        if self.number == 0 || super::scope::with_in_force(names_actor) == Some(true) {
+        if self.number == 0 || super::scope::with_in_force(AuditContext::says_who) == Some(true) {
             return None;
         }
         let captured = kept().get(self.number)?;
-        Some(AuditContext::current().within(&captured).enter_alone())
+        let mut here = AuditContext::current();
+        if captured.says_who() && here.actor_ref().is_some() {
+            here = here.without_actor();
+        }
+        Some(here.within(&captured).enter_alone())
     }
 }
 
@@ -181,14 +194,7 @@ impl Fields {
             .actor
             .as_ref()
             .map_or(0, |it| it.kind().len() + it.id().len());
-        let texts = [
-            &self.organization,
-            &self.project,
-            &self.api_key_id,
-            &self.oauth_client_id,
-            &self.request_id,
-        ];
-        let texts: usize = texts.into_iter().flatten().map(String::len).sum();
+        let texts: usize = self.ids().into_iter().flatten().map(String::len).sum();
         let extra = self
             .extra
             .0

@@ -1,4 +1,6 @@
 use super::*;
+use serde_json::json;
+
 use crate::{Actor, AuditEvent, AuditFields, Source};
 
 #[derive(Serialize)]
@@ -127,4 +129,72 @@ fn ids_stay_what_they_are_where_the_count_ends() {
         assert_eq!(id.get_version_num(), 7);
         assert_eq!(id.get_variant(), uuid::Variant::RFC4122);
     }
+}
+
+/// Contexts and events with a detail that is written in another form, or that an encoder might take
+/// for one that has to be.
+fn odd_details() -> AuditContext {
+    let mut deep = json!(1);
+    for _ in 0..70 {
+        deep = json!([deep]);
+    }
+    AuditContext::new(Actor::user("␀"))
+        .with("a", "␀ and \0")
+        .with("␀\0", 1)
+        .with("long", "x".repeat(100_000))
+        .with("k".repeat(300), 1)
+        .with("deep", deep)
+        .with("list", json!([["␀", {"password": "␀"}], 1e300, null]))
+}
+
+#[test]
+fn details_are_made_storable_once() {
+    let context = odd_details();
+    let mut record = Record::new("odd", context.clone());
+    record.extra = context.extra().clone();
+    record.add_detail("more", "␀\0");
+    let payload = record.encode().unwrap();
+    let found = Record::decode(payload.as_bytes()).unwrap();
+    assert_eq!(found.context.extra(), context.extra());
+    assert_eq!(found.extra, record.extra);
+    assert_eq!(found.extra["a"], "␀␀ and ␀0");
+    assert_eq!(found.extra["more"], "␀␀␀0");
+    assert_eq!(found.context.actor_ref().unwrap().id(), "␀␀");
+    let mut encoder = ChangeEncoder::new(context.clone(), &[]);
+    let row = row("a");
+    let payload = encoder.encode(None, Some(&row), None, || place(0)).unwrap();
+    let found = Record::decode(payload.as_bytes()).unwrap();
+    assert_eq!(found.context.extra(), context.extra());
+}
+
+#[test]
+fn what_was_put_into_a_record_by_hand_is_made_storable_when_it_is_encoded() {
+    let mut record = Record::new("by hand", AuditContext::default());
+    let mut deep = json!("\0");
+    for _ in 0..100 {
+        deep = json!([deep]);
+    }
+    for (key, value) in [
+        ("nul", json!("a\0␀")),
+        ("\0", json!({"\0": "\0"})),
+        ("long", json!("x".repeat(100_000))),
+        ("deep", deep),
+        ("fine", json!("␀")),
+    ] {
+        record.extra.insert(key.to_owned(), value);
+    }
+    let payload = record.encode().unwrap();
+    let found = Record::decode(payload.as_bytes()).unwrap().extra;
+    assert_eq!(found["nul"], "a␀0␀␀");
+    assert_eq!(found["␀0"], json!({"␀0": "␀0"}));
+    assert!(found["long"].as_str().unwrap().len() < 70_000);
+    assert!(!text(&payload).contains("\\u0000") && text(&payload).contains("too_deep"));
+    assert_eq!(found["fine"], "␀");
+    let bytes = |record: &Record| record.encode().unwrap().as_bytes().len();
+    for key in 0..200 {
+        record
+            .extra
+            .insert(key.to_string(), json!("y".repeat(9_000)));
+    }
+    assert!(bytes(&record) < 300_000);
 }

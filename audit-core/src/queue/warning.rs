@@ -1,7 +1,5 @@
 use std::fmt;
 
-use super::Queue;
-
 /// Something works, and is set up so that records could be lost one day. Its `Display` text says
 /// what, and what to do.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -27,16 +25,6 @@ impl Warning {
             problem: problem.into(),
             advice: advice.into(),
         }
-    }
-
-    /// What a queue warns of. That it cannot be asked now is a warning like the others.
-    pub fn all_of(queue: &dyn Queue) -> Vec<Self> {
-        queue.warnings().unwrap_or_else(|error| {
-            let problem = format!("cannot be asked how it is set up: {error}");
-            let advice = "records wait until it can be reached; see that it runs, and that its address \
-                          and password are right";
-            vec![Self::new(queue.name(), problem, advice)]
-        })
     }
 }
 

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use audit_core::{Backlog, QueueStatus, Warning, WorkerState, WorkerStatus};
+use audit_core::{Backlog, QueueStatus, Warning};
 
 use super::AuditorStats;
+use crate::consumer::health::of_worker;
 
 /// The longest that a record waits in a journal while all is well: the consumer's interval, which
 /// is half a minute unless said, and the time that Redis and the database are given, several times
@@ -30,22 +31,6 @@ pub(super) fn warnings(stats: &AuditorStats, status: &QueueStatus) -> Vec<Warnin
     warnings.extend(of_left(stats.left));
     warnings.extend(of_panics(stats.panics));
     warnings
-}
-
-/// A thread that does not work.
-pub(crate) fn of_worker(worker: &WorkerStatus) -> Option<Warning> {
-    let advice = match worker.state {
-        WorkerState::Running => return None,
-        WorkerState::Stopped => "restart the application: its records wait until then",
-        _ => "records wait meanwhile; it goes on by itself once this is mended",
-    };
-    let said = worker.to_string();
-    let problem = said.strip_prefix(worker.name).unwrap_or(&said).trim_start();
-    Some(Warning::new(
-        format!("the thread {}", worker.name),
-        problem,
-        advice,
-    ))
 }
 
 fn of_journal(backlog: &Backlog) -> Option<Warning> {
@@ -138,7 +123,7 @@ fn of_panics(panics: u64) -> Option<Warning> {
 mod tests {
     use std::time::SystemTime;
 
-    use audit_core::QueueError;
+    use audit_core::{QueueError, WorkerState, WorkerStatus};
 
     use super::*;
 

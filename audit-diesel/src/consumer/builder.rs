@@ -4,9 +4,10 @@ use std::time::Duration;
 use audit_core::{Queue, QueueError, QueueOwner, SigningKey};
 use diesel::r2d2::{ConnectionManager, Pool};
 
+use super::backend::AuditStore;
 use super::error::discreet;
 use super::refusal::is_outage;
-use super::store::{AuditStore, StoreSink};
+use super::store::StoreSink;
 use super::{Consumer, ConsumerError, Settings, Worker, checks};
 use crate::panics;
 

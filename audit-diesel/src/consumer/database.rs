@@ -2,50 +2,46 @@
 //! work, and what its failure means.
 
 use diesel::r2d2::{ConnectionManager, Pool, PooledConnection};
-use diesel::result::{DatabaseErrorKind, Error, QueryResult};
-use std::time::Duration;
+use diesel::result::{Error, QueryResult};
+use std::time::{Duration, Instant};
 
 use super::Undelivered;
+use super::backend::AuditStore;
 use super::error::discreet;
 use super::probe::TableRefusesAll;
 use super::rights::Right;
-use super::store::AuditStore;
 
 /// How long to wait for a connection of the pool: less than `stop()` may take.
 const POOL_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How often a connection is given up at most.
+const GIVEN_UP_EVERY: Duration = Duration::from_secs(1);
 
 /// A pool of connections to the trail.
 pub(super) struct Database<C: AuditStore> {
     pool: Pool<ConnectionManager<C>>,
     /// What its role has to be allowed to do.
     needs: &'static [Right],
+    /// When a connection was given up last.
+    given_up: Option<Instant>,
 }
 
 impl<C: AuditStore> Database<C> {
     pub(super) fn new(pool: Pool<ConnectionManager<C>>, needs: &'static [Right]) -> Self {
-        Self { pool, needs }
+        Self {
+            pool,
+            needs,
+            given_up: None,
+        }
     }
 
-    /// Does it with a connection. One that is read-only is given up, and the next is tried: after a
-    /// switch-over all that the pool holds may lead to the server that was the primary.
+    /// Does it with a connection.
     pub(super) fn run<T>(
-        &self,
-        mut work: impl FnMut(&mut C) -> QueryResult<T>,
+        &mut self,
+        work: impl FnOnce(&mut C) -> QueryResult<T>,
     ) -> Result<T, Undelivered> {
-        let mut others = self.pool.state().idle_connections;
-        loop {
-            let conn = &mut self.connection()?;
-            let error = match work(conn) {
-                Ok(done) => return Ok(done),
-                Err(error) => error,
-            };
-            if is_read_only(&error) && others > 0 {
-                conn.give_up();
-                others -= 1;
-                continue;
-            }
-            return Err(self.undelivered(conn, &error));
-        }
+        let conn = &mut self.connection()?;
+        work(conn).map_err(|error| self.undelivered(conn, &error))
     }
 
     fn connection(&self) -> Result<PooledConnection<ConnectionManager<C>>, Undelivered> {
@@ -56,7 +52,7 @@ impl<C: AuditStore> Database<C> {
         })
     }
 
-    fn undelivered(&self, conn: &mut C, error: &Error) -> Undelivered {
+    fn undelivered(&mut self, conn: &mut C, error: &Error) -> Undelivered {
         let problem = error.to_string();
         if conn.was_closed(&problem) {
             return Undelivered::Cut(problem);
@@ -68,15 +64,19 @@ impl<C: AuditStore> Database<C> {
         if TableRefusesAll::is_why(error) {
             return Undelivered::Unusable(problem);
         }
-        // What fails may be this session's fault, by its settings or by where it leads.
-        conn.give_up();
+        self.give_up(conn);
         Undelivered::Failed(problem)
     }
-}
 
-fn is_read_only(error: &Error) -> bool {
-    matches!(
-        error,
-        Error::DatabaseError(DatabaseErrorKind::ReadOnlyTransaction, _)
-    )
+    /// Has the pool make another connection instead of this one, now and then: what fails may be this
+    /// session's fault, by its settings or by where it leads, as after a switch-over. The pool's other
+    /// connections are the application's as well, which may read what the consumer cannot write.
+    fn give_up(&mut self, conn: &mut C) {
+        let now = Instant::now();
+        let is_due = |at: Instant| now.saturating_duration_since(at) >= GIVEN_UP_EVERY;
+        if self.given_up.is_none_or(is_due) {
+            self.given_up = Some(now);
+            conn.give_up();
+        }
+    }
 }

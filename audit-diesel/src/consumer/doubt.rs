@@ -3,8 +3,8 @@
 use audit_core::Unsettled;
 use diesel::result::QueryResult;
 
+use super::backend::{Backend, TransactionStatus};
 use super::refusal::is_outage;
-use super::store::{Backend, TransactionStatus};
 
 /// What became of a transaction that wrote at this time.
 pub(super) fn status_of<C: Backend>(

@@ -6,17 +6,16 @@
 
 use std::collections::HashSet;
 
-use audit_core::{ContentDigest, Payload, Unsettled};
+use audit_core::{ContentDigest, Payload};
 use diesel::r2d2::{ConnectionManager, Pool};
 use diesel::result::QueryResult;
-use serde::Deserialize;
 use uuid::Uuid;
 
+use super::backend::{AuditStore, Backend, Stored, TransactionStatus, holds};
 use super::database::Database;
 use super::doubt::status_of;
 use super::rights::TO_CONFIRM;
-use super::store::{AuditStore, Backend, Stored, TransactionStatus};
-use crate::store::quarantine_id;
+use crate::store::{RecordHead, quarantine_id};
 
 /// What became of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,25 +64,15 @@ impl<C: AuditStore> Fates for PoolFates<C> {
 /// What identifies a payload in the database.
 #[derive(Debug)]
 struct Asked {
-    record: Option<Head>,
+    record: Option<RecordHead>,
     digest: ContentDigest,
     quarantine_id: Uuid,
-}
-
-/// The part of a record that its fate depends on.
-#[derive(Debug, Deserialize)]
-struct Head {
-    id: Uuid,
-    #[serde(default)]
-    occurred_at: i64,
-    #[serde(default)]
-    unsettled: Option<Unsettled>,
 }
 
 impl Asked {
     fn read(payload: &Payload) -> Self {
         Self {
-            record: serde_json::from_slice(payload.as_bytes()).ok(),
+            record: RecordHead::read(payload),
             digest: payload.content_digest(),
             quarantine_id: quarantine_id(payload),
         }
@@ -95,8 +84,7 @@ impl Asked {
 
     /// Whether this very record is stored, and not another one that claims its id.
     fn is_among(&self, stored: &Stored) -> bool {
-        let digest = self.id().and_then(|id| stored.get(&id));
-        digest.is_some_and(|digest| digest.as_ref().is_none_or(|it| *it == self.digest))
+        self.id().is_some_and(|id| holds(stored, id, &self.digest))
     }
 }
 
@@ -120,7 +108,7 @@ fn fates<C: Backend>(conn: &mut C, asked: &[Asked]) -> QueryResult<Vec<Fate>> {
             asked if held.contains(&asked.quarantine_id) => Ok(Fate::Quarantined),
             Asked {
                 record:
-                    Some(Head {
+                    Some(RecordHead {
                         unsettled: Some(unsettled),
                         occurred_at,
                         ..

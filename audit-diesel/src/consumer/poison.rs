@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 
 use diesel::result::{Error, QueryResult};
 
+use super::backend::Backend;
 use super::probe::takes_rows;
-use super::store::{Backend, say_quarantined};
+use super::quarantine::{leave_out_stored, quarantine_covertly, say_quarantined};
 use super::{Control, Delivery, Tally};
-use crate::store::{EntryToStore, Refused};
+use crate::store::Refused;
 
 /// What one row of a control has at least.
 const PIECE_BYTES: usize = 4 << 10;
@@ -46,35 +47,26 @@ pub(super) fn control<C: Backend>(conn: &mut C, control: &Control<'_>) -> QueryR
 /// Puts a record into quarantine, unless it is stored: the connection may have ended after COMMIT.
 pub(super) fn isolate<C: Backend>(
     conn: &mut C,
-    refused: &Refused,
+    refused: Refused,
     lock: i64,
 ) -> QueryResult<Delivery> {
+    let (mut refused, mut new) = (vec![refused], Vec::new());
     let delivery = conn.batch(|conn| {
         // Whoever has the lock may still be storing it, over a connection that ended here only.
         if !conn.try_lock(lock)? {
             return Ok(Delivery::StandBy(conn.at_work(lock)?));
         }
-        let is_stored = match EntryToStore::read(&refused.payload) {
-            Ok(entry) => {
-                let stored = conn.stored(&[entry.record.id])?;
-                let digest = stored.get(&entry.record.id);
-                digest.is_some_and(|digest| entry.is_stored_as(digest.as_deref()))
-            }
-            Err(_) => false,
-        };
-        let quarantined = match is_stored {
-            true => 0,
-            false => conn.quarantine_covertly(refused)?,
-        };
+        leave_out_stored(conn, &mut refused)?;
+        if let [refused] = refused.as_slice() {
+            new = quarantine_covertly(conn, refused)?;
+        }
         Ok(Delivery::Done(Tally {
-            quarantined,
-            poison: quarantined,
-            duplicates: 1 - quarantined,
+            quarantined: new.len(),
+            poison: new.len(),
+            duplicates: 1 - new.len(),
             ..Tally::default()
         }))
     })?;
-    if let Delivery::Done(Tally { quarantined: 1, .. }) = &delivery {
-        say_quarantined(refused);
-    }
+    say_quarantined(&refused, &new);
     Ok(delivery)
 }

@@ -12,22 +12,38 @@ use diesel::dsl::sql;
 use diesel::prelude::*;
 use diesel::r2d2::R2D2Connection;
 use diesel::result::{DatabaseErrorInformation, DatabaseErrorKind, Error, QueryResult};
-use diesel::sql_types::{Array, BigInt, Binary, Bool, Integer, Nullable, Text};
+use diesel::sql_types::{Array, BigInt, Binary, Bool, Integer, Nullable, Text, Timestamptz};
 
 use self::begin::BeginStoring;
+use super::ConsumerError;
+use super::backend::{AuditStore, Backend, Begun, Stored, TransactionStatus, missing_migration};
 use super::probe::dropped;
 use super::refusal::is_outage;
 use super::rights::{MissingRight, Right, TO_STORE};
-use super::store::{AuditStore, Backend, Begun, Stored, TransactionStatus};
-use super::{ConsumerError, store::missing_migration};
 use crate::connection::RawConnection;
 use crate::postgres::{
-    NewAuditLog, NewQuarantined, ROWS_A_STATEMENT, audit_logs, audit_quarantine, insert_again,
+    NewAuditLog, NewQuarantined, ROWS_A_STATEMENT, audit_logs, audit_quarantine, insert,
+    insert_again,
 };
 use crate::store::{AuditLog, EntryToStore, Refused};
 
 /// A piece of a payload that must not be recognised: less than anything on the way refuses.
 const COVERT_BYTES: usize = 4 << 10;
+
+/// Who holds a lock. One that is frozen in the middle of COPY is ended: no time-out of PostgreSQL's does
+/// that, as it waits for rows in a statement, and the kernel of a frozen process still answers.
+/// One that was slow only is cut off, and tries again with fewer rows.
+const HOLDER: &str = "
+    pid,
+    coalesce(CASE
+        WHEN usename = current_user AND state = 'active' AND wait_event = 'ClientRead'
+            AND query_start < clock_timestamp() - greatest(
+                current_setting('idle_in_transaction_session_timeout')::interval, interval '10s')
+        THEN pg_terminate_backend(pid) END, false)
+    FROM pg_locks JOIN pg_stat_activity USING (pid)
+    WHERE locktype = 'advisory' AND objsubid = 1 AND granted
+        AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+        AND (classid::bigint << 32) | objid::bigint = ";
 
 #[diesel::declare_sql_function]
 extern "SQL" {
@@ -126,19 +142,19 @@ impl Backend for PgConnection {
     }
 
     fn at_work(&mut self, key: i64) -> QueryResult<Option<String>> {
-        let holder = sql::<Integer>(
-            "(SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1 AND granted \
-             AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) \
-             AND (classid::bigint << 32) | objid::bigint = ",
-        )
-        .bind::<BigInt, _>(key)
-        .sql(" LIMIT 1)");
-        let pid: Option<i32> = diesel::select(holder.nullable()).get_result(self)?;
-        Ok(pid.map(|pid| {
-            format!(
+        let holder = sql::<(Integer, Bool)>(HOLDER)
+            .bind::<BigInt, _>(key)
+            .sql(" LIMIT 1");
+        let holder: Option<(i32, bool)> = diesel::select(holder).get_result(self).optional()?;
+        Ok(holder.map(|(pid, is_ended)| match is_ended {
+            true => format!(
+                "the consumer of PostgreSQL's backend {pid} (it was frozen while it sent rows, and \
+                 has been ended)"
+            ),
+            false => format!(
                 "the consumer of PostgreSQL's backend {pid} (it may be frozen, or its host gone: \
                  `SELECT pg_terminate_backend({pid})` ends it)"
-            )
+            ),
         }))
     }
 
@@ -150,30 +166,31 @@ impl Backend for PgConnection {
     }
 
     fn insert_rows(&mut self, entries: &[&EntryToStore]) -> QueryResult<usize> {
-        let mut inserted = 0;
-        for entries in entries.chunks(ROWS_A_STATEMENT) {
-            let rows: Vec<_> = entries.iter().map(|e| NewAuditLog::new(e)).collect();
-            inserted += diesel::insert_into(audit_logs::table)
-                .values(&rows)
-                .execute(self)?;
-        }
-        Ok(inserted)
+        insert(self, entries)
     }
 
-    fn insert_again(&mut self, id: Uuid, occurred_at: DateTime<Utc>) -> QueryResult<usize> {
-        insert_again(self, id, occurred_at)
+    fn insert_again(&mut self, row: &EntryToStore) -> QueryResult<usize> {
+        insert_again(self, row)
     }
 
-    fn quarantine(&mut self, refused: &[Refused]) -> QueryResult<usize> {
-        let mut quarantined = 0;
+    fn check_deferred(&mut self) -> QueryResult<()> {
+        self.batch_execute("SET CONSTRAINTS ALL IMMEDIATE")
+    }
+
+    fn now(&mut self) -> QueryResult<DateTime<Utc>> {
+        diesel::select(sql::<Timestamptz>("clock_timestamp()")).get_result(self)
+    }
+
+    fn quarantine(&mut self, refused: &[Refused]) -> QueryResult<Vec<Uuid>> {
+        let mut new = Vec::new();
         for refused in refused.chunks(ROWS_A_STATEMENT) {
-            quarantined += quarantine_new(self, refused)?;
+            new.extend(quarantine_new(self, refused)?);
         }
-        Ok(quarantined)
+        Ok(new)
     }
 
     /// The payload is put together in a setting of the transaction: that needs no right at all.
-    fn quarantine_covertly(&mut self, refused: &Refused) -> QueryResult<usize> {
+    fn quarantine_covertly(&mut self, refused: &Refused) -> QueryResult<Vec<Uuid>> {
         self.batch_execute("SET LOCAL audit_diesel.payload = ''")?;
         for piece in refused.payload.as_bytes().chunks(COVERT_BYTES) {
             let hex: String = piece.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -187,21 +204,18 @@ impl Backend for PgConnection {
             diesel::select(length).execute(self)?;
         }
         let id = refused.id();
-        quarantined(
-            self.transaction(|conn| {
-                diesel::insert_into(audit_quarantine::table)
-                    .values((
-                        audit_quarantine::id.eq(id),
-                        audit_quarantine::reason.eq(&refused.reason),
-                        audit_quarantine::payload.eq(sql::<Binary>(
-                            "decode(current_setting('audit_diesel.payload'), 'hex')",
-                        )),
-                    ))
-                    .execute(conn)
-            }),
-            1,
-            self,
-        )
+        let inserted = self.transaction(|conn| {
+            diesel::insert_into(audit_quarantine::table)
+                .values((
+                    audit_quarantine::id.eq(id),
+                    audit_quarantine::reason.eq(&refused.reason),
+                    audit_quarantine::payload.eq(sql::<Binary>(
+                        "decode(current_setting('audit_diesel.payload'), 'hex')",
+                    )),
+                ))
+                .execute(conn)
+        });
+        quarantined(inserted, std::slice::from_ref(refused), self)
     }
 
     fn bounded<T>(&mut self, run: impl FnOnce(&mut Self) -> QueryResult<T>) -> QueryResult<T> {
@@ -213,7 +227,9 @@ impl Backend for PgConnection {
 
     fn stored(&mut self, ids: &[Uuid]) -> QueryResult<Stored> {
         let stored = audit_logs::table.filter(audit_logs::id.eq_any(ids));
-        let stored = stored.select((audit_logs::id, audit_logs::digest));
+        // The column may have become text.
+        let digest = sql::<Nullable<Binary>>("CAST(digest AS bytea)");
+        let stored = stored.select((audit_logs::id, digest));
         Ok(stored.load(self)?.into_iter().collect())
     }
 
@@ -273,7 +289,7 @@ impl Backend for PgConnection {
 
 /// Inserts payloads; where one is there already, in halves. `ON CONFLICT` does not tell an id that is
 /// there from what a unique index of somebody else's refuses, or needs the right to read.
-fn quarantine_new(conn: &mut PgConnection, refused: &[Refused]) -> QueryResult<usize> {
+fn quarantine_new(conn: &mut PgConnection, refused: &[Refused]) -> QueryResult<Vec<Uuid>> {
     let rows: Vec<_> = refused.iter().map(NewQuarantined::new).collect();
     let inserted = conn.transaction(|conn| {
         diesel::insert_into(audit_quarantine::table)
@@ -283,26 +299,29 @@ fn quarantine_new(conn: &mut PgConnection, refused: &[Refused]) -> QueryResult<u
     match inserted {
         Err(Error::DatabaseError(DatabaseErrorKind::UniqueViolation, _)) if refused.len() > 1 => {
             let (left, right) = refused.split_at(refused.len() / 2);
-            Ok(quarantine_new(conn, left)? + quarantine_new(conn, right)?)
+            let mut new = quarantine_new(conn, left)?;
+            new.extend(quarantine_new(conn, right)?);
+            Ok(new)
         }
-        inserted => quarantined(inserted, refused.len(), conn),
+        inserted => quarantined(inserted, refused, conn),
     }
 }
 
-/// What came of an insert into quarantine: a row that is there already is fine.
+/// Which rows are new after an insert into quarantine: one that is there already is fine.
 fn quarantined(
     inserted: QueryResult<usize>,
-    rows: usize,
+    rows: &[Refused],
     conn: &mut PgConnection,
-) -> QueryResult<usize> {
+) -> QueryResult<Vec<Uuid>> {
     match inserted {
-        Ok(inserted) if inserted < rows => Err(dropped()),
+        Ok(inserted) if inserted < rows.len() => Err(dropped()),
+        Ok(_) => Ok(rows.iter().map(Refused::id).collect()),
         Err(Error::DatabaseError(DatabaseErrorKind::UniqueViolation, violated))
             if is_primary_key(conn, &*violated)? =>
         {
-            Ok(0)
+            Ok(Vec::new())
         }
-        inserted => inserted,
+        Err(error) => Err(error),
     }
 }
 

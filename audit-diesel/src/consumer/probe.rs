@@ -7,12 +7,12 @@
 use std::hash::{BuildHasher, RandomState};
 
 use audit_core::{Actor, AuditContext, ContentDigest, Payload, Record, Source};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use diesel::result::{Error, QueryResult};
 use uuid::Uuid;
 
+use super::backend::Backend;
 use super::refusal::is_outage;
-use super::store::Backend;
 use crate::store::EntryToStore;
 
 /// A table that takes no row at all.
@@ -51,19 +51,43 @@ pub(super) fn dropped() -> Error {
     Error::QueryBuilderError(Box::new(Dropped))
 }
 
-/// Whether the table takes any row of this record's time.
+/// Whether the table takes any row of this record's time; or of now, where the record's time is none
+/// that a table has to have room for.
 pub(super) fn takes_others<C: Backend>(conn: &mut C, than: &EntryToStore) -> QueryResult<bool> {
-    for other in [alike(than), fresh(than)] {
-        if takes(conn, |conn| insert_one(conn, &other))? {
+    if takes_at(conn, than, than.occurred_at)? {
+        return Ok(true);
+    }
+    let now = conn.now()?;
+    Ok(is_odd(than.occurred_at, now) && takes_at(conn, than, now)?)
+}
+
+/// A record that waited for longer than this may find its partition gone.
+const LONGEST_WAIT: TimeDelta = TimeDelta::days(30);
+
+/// What clocks may differ by, and time zones by mistake.
+const LARGEST_SKEW: TimeDelta = TimeDelta::days(1);
+
+/// Whether a time is so far off that its record is to blame for it, and not who makes partitions.
+fn is_odd(time: DateTime<Utc>, now: DateTime<Utc>) -> bool {
+    let since = now.signed_duration_since(time);
+    since > LONGEST_WAIT || since < -LARGEST_SKEW
+}
+
+fn takes_at<C: Backend>(
+    conn: &mut C,
+    than: &EntryToStore,
+    time: DateTime<Utc>,
+) -> QueryResult<bool> {
+    let twin = alike(than, time);
+    for other in [&twin, &fresh(than, time)] {
+        if takes(conn, |conn| insert_one(conn, other))? {
             return Ok(true);
         }
     }
     // Where the table takes rows of certain kinds only, it has taken this one.
-    takes(conn, |conn| {
-        match conn.insert_again(Uuid::now_v7(), than.occurred_at)? {
-            0 => Err(dropped()),
-            _ => Ok(()),
-        }
+    takes(conn, |conn| match conn.insert_again(&twin)? {
+        0 => Err(dropped()),
+        _ => Ok(()),
     })
 }
 
@@ -87,6 +111,7 @@ fn takes<C: Backend>(
 ) -> QueryResult<bool> {
     let tried = conn.transaction(|conn| {
         insert(conn)?;
+        conn.check_deferred()?;
         Err::<(), _>(Error::RollbackTransaction)
     });
     match tried {
@@ -97,7 +122,7 @@ fn takes<C: Backend>(
 }
 
 /// A row like the record's, with the same columns filled, without what may be odd about it.
-fn alike(entry: &EntryToStore) -> EntryToStore {
+fn alike(entry: &EntryToStore, occurred_at: DateTime<Utc>) -> EntryToStore {
     let record = &entry.record;
     let mut twin = Record::new(record.action.clone(), context_like(&record.context));
     twin.resource_type.clone_from(&record.resource_type);
@@ -110,9 +135,9 @@ fn alike(entry: &EntryToStore) -> EntryToStore {
         .and_then(|changes| serde_json::from_str(&filled(changes.as_json().len())).ok());
     EntryToStore {
         payload: Payload::from(Vec::new()),
-        digest: ContentDigest::default(),
+        digest: digest_of(twin.id),
         record: twin,
-        occurred_at: entry.occurred_at,
+        occurred_at,
         extra: entry.extra.as_ref().map(|extra| filled(extra.len())),
     }
 }
@@ -158,8 +183,17 @@ fn plain(text: &str) -> String {
 }
 
 /// A row with all columns filled, and with values that no other row has.
-fn fresh(like: &EntryToStore) -> EntryToStore {
-    fresh_of(like.payload.as_bytes().len(), like.occurred_at)
+fn fresh(like: &EntryToStore, occurred_at: DateTime<Utc>) -> EntryToStore {
+    fresh_of(like.payload.as_bytes().len(), occurred_at)
+}
+
+/// A digest that no record has.
+fn digest_of(id: Uuid) -> ContentDigest {
+    let mut digest = ContentDigest::default();
+    let (half, other) = digest.split_at_mut(16);
+    half.copy_from_slice(id.as_bytes());
+    other.copy_from_slice(id.as_bytes());
+    digest
 }
 
 fn fresh_of(bytes: usize, occurred_at: DateTime<Utc>) -> EntryToStore {
@@ -178,7 +212,7 @@ fn fresh_of(bytes: usize, occurred_at: DateTime<Utc>) -> EntryToStore {
     record.changes = serde_json::from_str(&filled(0)).ok();
     EntryToStore {
         payload: Payload::from(Vec::new()),
-        digest: ContentDigest::default(),
+        digest: digest_of(record.id),
         record,
         occurred_at,
         // A disk that has room for a small row may have none for a large one.
@@ -222,7 +256,7 @@ mod tests {
         record.resource_id = Some("7".to_owned());
         record.extra.insert("note".to_owned(), "\0".into());
         let entry = entry(record);
-        let twin = alike(&entry);
+        let twin = alike(&entry, entry.occurred_at);
         assert_ne!(twin.record.id, entry.record.id);
         assert_eq!(twin.occurred_at, entry.occurred_at);
         assert_eq!(twin.record.action, "login.failed");
@@ -240,7 +274,8 @@ mod tests {
     #[test]
     fn fresh_rows_have_nothing_in_common_and_are_as_large() {
         let like = entry(Record::new("a", AuditContext::default()));
-        let (one, other) = (fresh(&like), fresh(&like));
+        let at = like.occurred_at;
+        let (one, other) = (fresh(&like, at), fresh(&like, at));
         assert_ne!(one.record.action, other.record.action);
         assert_ne!(one.record.resource_id, other.record.resource_id);
         assert!(one.extra.unwrap().len() >= like.payload.as_bytes().len());

@@ -12,10 +12,11 @@ use std::collections::HashMap;
 use diesel::r2d2::{ConnectionManager, Pool};
 use diesel::result::QueryResult;
 
+use super::backend::{AuditStore, Backend, TransactionStatus};
 use super::database::Database;
 use super::doubt::cluster;
+use super::quarantine::quarantine;
 use super::rights::TO_RESOLVE;
-use super::store::{AuditStore, Backend, TransactionStatus, quarantine};
 use crate::store::Refused;
 
 /// What became of a transaction.

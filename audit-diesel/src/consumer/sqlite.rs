@@ -10,12 +10,12 @@ use diesel::result::{Error, QueryResult};
 use uuid::Uuid;
 
 use self::in_turn::in_turn;
+use super::ConsumerError;
+use super::backend::{AuditStore, Backend, Begun, Stored, TransactionStatus, missing_migration};
 use super::probe::dropped;
 use super::rights::{MissingRight, Right};
-use super::store::{AuditStore, Backend, Begun, Stored, TransactionStatus};
-use super::{ConsumerError, store::missing_migration};
 use crate::connection::RawConnection;
-use crate::sqlite::{NewAuditLog, NewQuarantined, audit_logs, audit_quarantine, insert_again};
+use crate::sqlite::{NewQuarantined, audit_logs, audit_quarantine, insert, insert_again};
 use crate::store::{AuditLog, EntryToStore, QuarantinedRecord, Refused};
 
 impl AuditStore for SqliteConnection {}
@@ -82,21 +82,24 @@ impl Backend for SqliteConnection {
     }
 
     fn insert_rows(&mut self, entries: &[&EntryToStore]) -> QueryResult<usize> {
-        let mut inserted = 0;
-        for entry in entries {
-            inserted += diesel::insert_into(audit_logs::table)
-                .values(NewAuditLog::new(entry))
-                .execute(self)?;
-        }
-        Ok(inserted)
+        insert(self, entries)
     }
 
-    fn insert_again(&mut self, id: Uuid, occurred_at: DateTime<Utc>) -> QueryResult<usize> {
-        insert_again(self, id, occurred_at)
+    fn insert_again(&mut self, row: &EntryToStore) -> QueryResult<usize> {
+        insert_again(self, row)
     }
 
-    fn quarantine(&mut self, refused: &[Refused]) -> QueryResult<usize> {
-        let mut quarantined = 0;
+    /// SQLite cannot be asked to.
+    fn check_deferred(&mut self) -> QueryResult<()> {
+        Ok(())
+    }
+
+    fn now(&mut self) -> QueryResult<DateTime<Utc>> {
+        Ok(Utc::now())
+    }
+
+    fn quarantine(&mut self, refused: &[Refused]) -> QueryResult<Vec<Uuid>> {
+        let mut new = Vec::new();
         for refused in refused {
             let inserted = diesel::insert_into(audit_quarantine::table)
                 .values(NewQuarantined::new(refused))
@@ -106,12 +109,12 @@ impl Backend for SqliteConnection {
             if inserted == 0 && self.quarantined(&[refused.id()])?.is_empty() {
                 return Err(dropped());
             }
-            quarantined += inserted;
+            new.extend((inserted > 0).then(|| refused.id()));
         }
-        Ok(quarantined)
+        Ok(new)
     }
 
-    fn quarantine_covertly(&mut self, refused: &Refused) -> QueryResult<usize> {
+    fn quarantine_covertly(&mut self, refused: &Refused) -> QueryResult<Vec<Uuid>> {
         self.quarantine(std::slice::from_ref(refused))
     }
 

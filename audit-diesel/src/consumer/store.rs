@@ -1,135 +1,22 @@
 //! Stores a batch in one transaction: each record once, and a refused one in quarantine with its
 //! reason while the rest flow on.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use audit_core::{Payload, Queue, QueueError, SigningKey, Warning};
-use chrono::{DateTime, Utc};
-use diesel::connection::Connection;
-use diesel::r2d2::{ConnectionManager, Pool, R2D2Connection};
-use diesel::result::{Error, QueryResult};
+use diesel::r2d2::{ConnectionManager, Pool};
+use diesel::result::QueryResult;
 use uuid::Uuid;
 
+use super::backend::{AuditStore, Backend, Begun};
 use super::database::Database;
-use super::probe::TableRefusesAll;
+use super::quarantine::say_quarantined;
 use super::refusal::is_outage;
-use super::rights::{MissingRight, Right, TO_STORE};
+use super::rights::TO_STORE;
 use super::storing::Storing;
-use super::{ConsumerError, Control, Delivery, Sink, Tally, Undelivered, poison};
+use super::{Control, Delivery, Sink, Undelivered, poison};
 use crate::failpoint::failpoint;
-use crate::log::log;
 use crate::store::{EntryToStore, Refused};
-
-/// Records that are stored, and the digests of what they say.
-pub(crate) type Stored = HashMap<Uuid, Option<Vec<u8>>>;
-
-/// A connection to a database that `audit_logs` can live in: `PgConnection` or `SqliteConnection`.
-pub trait AuditStore: Backend + R2D2Connection + 'static {}
-
-/// What a backend does to store records; the rest is the same for all. It has no path outside of
-/// this crate, and so keeps [`AuditStore`] closed.
-#[expect(private_interfaces, reason = "nobody outside can name it")]
-pub trait Backend: Connection {
-    /// How many records a transaction stores at most.
-    const LARGEST_BATCH: usize = usize::MAX;
-
-    /// Says which table the migrations did not make, or which right is missing.
-    fn check_tables(&mut self) -> Result<(), ConsumerError>;
-
-    /// A right that the role lacks, where the database has roles.
-    fn missing_right(&mut self, needed: &[Right]) -> QueryResult<Option<MissingRight>>;
-
-    /// Has the pool make another connection instead of this one, where that may change anything.
-    fn give_up(&mut self);
-
-    /// Settings of the server by which it could lose what it has committed.
-    fn warnings(&mut self) -> QueryResult<Vec<Warning>>;
-
-    /// Whether the other side has closed the connection, after its transaction had begun.
-    fn was_closed(&mut self, problem: &str) -> bool;
-
-    /// Runs a batch in a transaction that may write.
-    fn batch<T>(&mut self, run: impl FnOnce(&mut Self) -> QueryResult<T>) -> QueryResult<T>;
-
-    /// Lets one consumer of a queue work at a time; `false` where another one does. What it may cost
-    /// the others when this one vanishes is bounded as well.
-    fn try_lock(&mut self, key: i64) -> QueryResult<bool>;
-
-    /// As [`try_lock`](Self::try_lock), and looks for two records that may be stored already.
-    fn begin(&mut self, key: i64, records: Option<[Uuid; 2]>) -> QueryResult<Begun>;
-
-    /// Who has the lock, in words, with what can be done about it.
-    fn at_work(&mut self, key: i64) -> QueryResult<Option<String>>;
-
-    /// Inserts new rows the fastest way, into a table that [is as declared](Begun::is_as_declared); a
-    /// row that is there already is an error.
-    fn insert_new(&mut self, entries: &[&EntryToStore]) -> QueryResult<usize>;
-
-    /// Inserts new rows by plain INSERT, which works wherever an insert does.
-    fn insert_rows(&mut self, entries: &[&EntryToStore]) -> QueryResult<usize>;
-
-    /// Inserts one of the latest rows once more, with another id and time.
-    fn insert_again(&mut self, id: Uuid, occurred_at: DateTime<Utc>) -> QueryResult<usize>;
-
-    /// Puts payloads into quarantine, and says how many were not there. It needs no other right than
-    /// INSERT, and nothing but a payload's own id makes it a duplicate.
-    fn quarantine(&mut self, refused: &[Refused]) -> QueryResult<usize>;
-
-    /// Puts a payload into quarantine in such a way that nothing on the way to the table sees it as
-    /// it is, or all of it at once.
-    fn quarantine_covertly(&mut self, refused: &Refused) -> QueryResult<usize>;
-
-    /// Runs queries that are given up when they take long.
-    fn bounded<T>(&mut self, run: impl FnOnce(&mut Self) -> QueryResult<T>) -> QueryResult<T>;
-
-    /// Which of the records are in `audit_logs`.
-    fn stored(&mut self, ids: &[Uuid]) -> QueryResult<Stored>;
-
-    /// Which of the payloads are in `audit_quarantine`.
-    fn quarantined(&mut self, ids: &[Uuid]) -> QueryResult<Vec<Uuid>>;
-
-    /// Which server this is, where transactions have ids that it can be asked about.
-    fn server_identity(&mut self) -> QueryResult<Option<String>>;
-
-    /// Which database this is, where it can tell.
-    fn database_identity(&mut self) -> QueryResult<Option<String>>;
-
-    /// What became of a transaction whose COMMIT nobody saw the end of.
-    fn transaction_status(&mut self, xid: i64) -> QueryResult<TransactionStatus>;
-
-    /// What became of transactions and subtransactions that this server gave the ids of.
-    fn transaction_statuses(&mut self, xids: &[i64]) -> QueryResult<Vec<(i64, TransactionStatus)>>;
-
-    /// Whether the server crashed since this time, in microseconds since 1970: an id that was not
-    /// on disk is given again after that, to a transaction that may commit.
-    fn crashed_since(&mut self, micros: i64) -> QueryResult<bool>;
-}
-
-/// What is known once a storing transaction has begun.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Begun {
-    /// Whether no other consumer is at work.
-    pub(crate) is_locked: bool,
-    /// Whether one of the records is stored already.
-    pub(crate) is_redelivered: bool,
-    /// Whether the table's columns have the types that they should have.
-    pub(crate) is_as_declared: bool,
-}
-
-/// What became of a transaction.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[cfg_attr(
-    not(feature = "postgres"),
-    expect(dead_code, reason = "only PostgreSQL can leave a transaction in doubt")
-)]
-pub(crate) enum TransactionStatus {
-    Committed,
-    Aborted,
-    InProgress,
-    /// The database cannot tell (any more).
-    Unknown,
-}
 
 /// A batch on its way to the backend.
 #[derive(Debug)]
@@ -177,21 +64,12 @@ impl<C: AuditStore> Sink for StoreSink<C> {
         BatchToStore::read(payloads)
     }
 
-    fn deliver(
-        &mut self,
-        payloads: &[Payload],
-        batch: BatchToStore,
-    ) -> Result<Delivery, Undelivered> {
-        let mut prepared = Some(batch);
-        self.database.run(|conn| {
-            let batch = prepared.take();
-            let mut batch = batch.unwrap_or_else(|| BatchToStore::read(payloads));
-            batch.lock = self.lock;
-            if let Some(keys) = &self.keys {
-                batch.verify(keys);
-            }
-            store(conn, batch)
-        })
+    fn deliver(&mut self, _: &[Payload], mut batch: BatchToStore) -> Result<Delivery, Undelivered> {
+        batch.lock = self.lock;
+        if let Some(keys) = &self.keys {
+            batch.verify(keys);
+        }
+        self.database.run(|conn| store(conn, batch))
     }
 
     fn control(&mut self, control: &Control<'_>) -> Result<(), Undelivered> {
@@ -199,9 +77,9 @@ impl<C: AuditStore> Sink for StoreSink<C> {
     }
 
     fn set_aside(&mut self, payload: &Payload, reason: &str) -> Result<Delivery, Undelivered> {
-        let refused = Refused::new(payload, reason);
+        let lock = self.lock;
         self.database
-            .run(|conn| poison::isolate(conn, &refused, self.lock))
+            .run(|conn| poison::isolate(conn, Refused::new(payload, reason), lock))
     }
 
     fn warnings(&self) -> Result<Vec<Warning>, QueueError> {
@@ -314,72 +192,23 @@ fn transaction<C: Backend>(
     refused: Vec<Refused>,
     insert: impl FnOnce(&mut C, &mut Storing<'_>) -> QueryResult<()>,
 ) -> QueryResult<Delivery> {
-    let (mut quarantined, mut cause) = (Vec::new(), None);
+    let (mut said, mut cause) = ((Vec::new(), Vec::new()), None);
     let delivery = conn.batch(|conn| {
         let begun = beginning.run(conn)?;
         if !begun.is_locked {
             return Ok(Delivery::StandBy(conn.at_work(beginning.lock)?));
         }
         failpoint!("store.begun");
-        let mut storing = Storing {
-            begun,
-            tally: Tally::default(),
-            refused,
-            cause: &mut cause,
-        };
+        let mut storing = Storing::new(begun, refused, &mut cause);
         insert(conn, &mut storing)?;
-        let Storing {
-            mut tally, refused, ..
-        } = storing;
-        // In the same transaction: a record is stored or quarantined, never both or neither. It
-        // also tells a refusal from an outage: where nothing can be written, this fails too.
-        tally.quarantined = match refused.is_empty() {
-            true => 0,
-            false => quarantine(conn, &refused)?,
-        };
-        tally.duplicates += refused.len() - tally.quarantined;
-        quarantined = refused;
+        said = storing.quarantine(conn)?;
+        let tally = storing.tally;
         failpoint!("store.before-commit");
         Ok(Delivery::Done(tally))
     });
     let delivery = delivery.map_err(|error| cause.unwrap_or(error))?;
     failpoint!("store.committed");
     // Not before COMMIT: a batch that is tried again would say it again.
-    quarantined.iter().for_each(say_quarantined);
+    say_quarantined(&said.0, &said.1);
     Ok(delivery)
-}
-
-/// Puts payloads into quarantine, or says that it takes none: that convicts nobody.
-pub(super) fn quarantine<C: Backend>(conn: &mut C, refused: &[Refused]) -> QueryResult<usize> {
-    match conn.quarantine(refused) {
-        Err(error) if !is_outage(&error) => Err(TableRefusesAll::error("audit_quarantine", &error)),
-        quarantined => quarantined,
-    }
-}
-
-pub(super) fn say_quarantined(refused: &Refused) {
-    log!(
-        error,
-        quarantine_id = %refused.id(),
-        reason = refused.reason_without_values(),
-        "an audit record went into quarantine"
-    );
-}
-
-/// Turns the error of looking at a table into the advice to run the migrations.
-pub(super) fn missing_migration(
-    table: &'static str,
-    backend: &'static str,
-) -> impl FnOnce(Error) -> ConsumerError {
-    move |error| {
-        let reason = error.to_string();
-        if is_outage(&error) {
-            return ConsumerError::NoConnection { reason };
-        }
-        ConsumerError::MissingMigration {
-            table,
-            backend,
-            reason,
-        }
-    }
 }

@@ -4,12 +4,14 @@
 use std::collections::{HashMap, HashSet};
 
 use diesel::result::{DatabaseErrorKind, Error, QueryResult};
+use uuid::Uuid;
 
 use super::Tally;
+use super::backend::{Backend, Begun, TransactionStatus};
 use super::doubt::status_of;
 use super::probe::{TableRefusesAll, dropped, takes_others};
+use super::quarantine::{leave_out_stored, quarantine};
 use super::refusal::is_outage;
-use super::store::{Backend, Begun, TransactionStatus};
 use crate::store::{EntryToStore, Refused};
 
 /// Why a record is not stored whose id another one has.
@@ -20,12 +22,45 @@ const CONTRADICTION: &str = "a record of this id that says something else is sto
 pub(super) struct Storing<'a> {
     pub(super) begun: Begun,
     pub(super) tally: Tally,
-    pub(super) refused: Vec<Refused>,
+    refused: Vec<Refused>,
+    /// Of the refused ones, those that contradict a stored record, by their ids in quarantine.
+    contradicting: HashSet<Uuid>,
     /// Why the connection is lost: whatever fails after that says only that it is.
-    pub(super) cause: &'a mut Option<Error>,
+    cause: &'a mut Option<Error>,
 }
 
-impl Storing<'_> {
+impl<'a> Storing<'a> {
+    pub(super) fn new(begun: Begun, refused: Vec<Refused>, cause: &'a mut Option<Error>) -> Self {
+        Self {
+            begun,
+            tally: Tally::default(),
+            refused,
+            contradicting: HashSet::new(),
+            cause,
+        }
+    }
+
+    /// Puts what is refused into quarantine, and hands it out with the ids of what was not there.
+    ///
+    /// In the same transaction: a record is stored or quarantined, never both or neither. It also
+    /// tells a refusal from an outage: where nothing can be written, this fails too.
+    pub(super) fn quarantine<C: Backend>(
+        &mut self,
+        conn: &mut C,
+    ) -> QueryResult<(Vec<Refused>, Vec<Uuid>)> {
+        let mut refused = std::mem::take(&mut self.refused);
+        let stored = leave_out_stored(conn, &mut refused)?;
+        let new = match refused.is_empty() {
+            true => Vec::new(),
+            false => quarantine(conn, &refused)?,
+        };
+        let contradicting = |id: &&Uuid| self.contradicting.contains(id);
+        self.tally.contradicting = new.iter().filter(contradicting).count();
+        self.tally.quarantined = new.len();
+        self.tally.duplicates += stored + refused.len() - new.len();
+        Ok((refused, new))
+    }
+
     /// Asks the database about transactions whose end nobody saw.
     pub(super) fn settle<C: Backend>(
         &mut self,
@@ -87,7 +122,9 @@ impl Storing<'_> {
         entries: &[EntryToStore],
     ) -> QueryResult<()> {
         let entries: Vec<_> = entries.iter().collect();
-        self.insert_all(conn, &entries, self.fastest())
+        self.insert_all(conn, &entries, self.fastest())?;
+        self.tally.stored += entries.len();
+        Ok(())
     }
 
     /// Inserts what can be inserted of a batch that was refused as a whole.
@@ -112,7 +149,7 @@ impl Storing<'_> {
         conn: &mut C,
         entries: &[&EntryToStore],
     ) -> QueryResult<Option<Error>> {
-        match conn.transaction(|conn| self.insert_all(conn, entries, self.fastest())) {
+        match self.try_insert(conn, entries, self.fastest()) {
             Ok(()) => Ok(None),
             Err(error) if is_outage(&error) => Err(error),
             Err(refusal) => Ok(Some(refusal)),
@@ -124,6 +161,22 @@ impl Storing<'_> {
             true => C::insert_new,
             false => C::insert_rows,
         }
+    }
+
+    /// Inserts all of them, or none. What the database would look at in COMMIT only is looked at
+    /// here, where it can be told whom it is about.
+    fn try_insert<C: Backend>(
+        &mut self,
+        conn: &mut C,
+        entries: &[&EntryToStore],
+        insert: impl FnOnce(&mut C, &[&EntryToStore]) -> QueryResult<usize>,
+    ) -> QueryResult<()> {
+        conn.transaction(|conn| {
+            self.insert_all(conn, entries, insert)?;
+            conn.check_deferred()
+        })?;
+        self.tally.stored += entries.len();
+        Ok(())
     }
 
     /// Inserts all of them, and sees to it that they are there: a trigger may drop rows without a
@@ -144,7 +197,6 @@ impl Storing<'_> {
                 return Err(dropped());
             }
         }
-        self.tally.stored += entries.len();
         Ok(())
     }
 
@@ -182,8 +234,9 @@ impl Storing<'_> {
         if entry.is_stored_as(stored) {
             self.tally.duplicates += 1;
         } else {
-            self.tally.contradicting += 1;
             self.refuse(entry, CONTRADICTION);
+            self.contradicting
+                .extend(self.refused.last().map(Refused::id));
         }
     }
 
@@ -194,7 +247,7 @@ impl Storing<'_> {
         conn: &mut C,
         entries: &[&EntryToStore],
     ) -> QueryResult<()> {
-        match conn.transaction(|conn| self.insert_all(conn, entries, C::insert_rows)) {
+        match self.try_insert(conn, entries, C::insert_rows) {
             Ok(()) => Ok(()),
             Err(error) if is_outage(&error) => Err(error),
             Err(error) => match entries {
@@ -209,24 +262,29 @@ impl Storing<'_> {
         }
     }
 
-    /// Quarantines a record once it is sure that the record is what cannot be stored: the table
-    /// takes another row of that time, and does not take this one even when asked again.
+    /// Quarantines a record once it is sure that the record is what cannot be stored: it is not
+    /// there, the table takes another row, and does not take this one even when asked again. A record
+    /// that is there may be refused for another reason than that, such as by a trigger.
     fn confirm<C: Backend>(
         &mut self,
         conn: &mut C,
         entry: &EntryToStore,
         error: Error,
     ) -> QueryResult<()> {
-        if is_unique_violation(&error)
-            && let Some(digest) = conn.stored(&[entry.record.id])?.get(&entry.record.id)
-        {
+        let stored = match conn.stored(&[entry.record.id]) {
+            Err(unreadable) if !is_outage(&unreadable) => {
+                return Err(TableRefusesAll::error("audit_logs", &error));
+            }
+            stored => stored?,
+        };
+        if let Some(digest) = stored.get(&entry.record.id) {
             self.duplicate(entry, digest.as_deref());
             return Ok(());
         }
         if !takes_others(conn, entry)? {
             return Err(TableRefusesAll::error("audit_logs", &error));
         }
-        match conn.transaction(|conn| self.insert_all(conn, &[entry], C::insert_rows)) {
+        match self.try_insert(conn, &[entry], C::insert_rows) {
             Ok(()) => Ok(()),
             Err(error) if is_outage(&error) => Err(error),
             Err(error) => {

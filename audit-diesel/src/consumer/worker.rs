@@ -4,6 +4,7 @@
 mod ahead;
 mod batch_limit;
 mod drain;
+mod failure;
 mod isolate;
 mod outage;
 mod run;

@@ -360,7 +360,7 @@ fn is_off(token: &Token<'_>) -> bool {
 }
 
 /// What `U&"d\0061t\+000061"` stands for.
-fn unescaped(name: &str) -> String {
+pub(super) fn unescaped(name: &str) -> String {
     let mut pieces = name.split('\\');
     let mut unescaped = pieces.next().unwrap_or_default().to_owned();
     for piece in pieces {

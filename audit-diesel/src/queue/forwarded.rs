@@ -21,6 +21,7 @@ use super::buffered::BufferedQueue;
 use super::forward::{Forward, INTERVAL, settings, settle};
 use super::journal::Journal;
 use crate::auditor::DeliveryCounters;
+use crate::consumer::health::warnings_of;
 use crate::consumer::{Control, Delivery, Fates, Judge, Settings, Sink, Undelivered, Worker};
 use aside::Kept;
 use carrier::Carrier;
@@ -200,8 +201,8 @@ impl Queue for ForwardedQueue {
     }
 
     fn warnings(&self) -> Result<Vec<Warning>, QueueError> {
-        let mut warnings = Warning::all_of(&self.journal);
-        warnings.extend(Warning::all_of(&*self.target));
+        let mut warnings = warnings_of(&self.journal);
+        warnings.extend(warnings_of(&*self.target));
         Ok(warnings)
     }
 

@@ -72,17 +72,26 @@ impl TransactionBuffer {
         self.open.as_ref().is_some_and(|open| open.xid.is_some())
     }
 
-    /// Whether the open transaction is known to hold the lock against other writers.
-    #[cfg(feature = "sqlite")]
-    pub(super) fn has_write_lock(&self) -> bool {
-        self.open.as_ref().is_some_and(|open| open.write_lock)
-    }
-
-    /// Notes that the open transaction holds the lock against other writers.
+    /// Notes that the open transaction began with the lock against other writers of all files.
     #[cfg(feature = "sqlite")]
     pub(super) fn note_write_lock(&mut self) {
         if let Some(open) = &mut self.open {
-            open.write_lock = true;
+            open.locks.all = true;
+        }
+    }
+
+    /// Whether the open transaction is known to hold the lock against other writers of this table.
+    #[cfg(feature = "sqlite")]
+    pub(super) fn has_lock_of(&self, table: &str) -> bool {
+        let locks = self.open.as_ref().map(|open| &open.locks);
+        locks.is_some_and(|locks| locks.all || locks.tables.contains(&table))
+    }
+
+    /// Notes that the open transaction holds the lock against other writers of this table.
+    #[cfg(feature = "sqlite")]
+    pub(super) fn note_lock_of(&mut self, table: &'static str) {
+        if let Some(open) = &mut self.open {
+            open.locks.tables.push(table);
         }
     }
 

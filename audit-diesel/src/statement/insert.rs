@@ -301,6 +301,8 @@ pub struct InsertReturning<S, C, R> {
     insert: S,
     conflict: C,
     returning: R,
+    /// How many rows come back at least, unless something is in the way, where that is known.
+    rows: Option<usize>,
     /// Whether to keep it prepared though Diesel would not: a new row with optional fields has
     /// several forms.
     prepare: bool,
@@ -358,7 +360,9 @@ where
     Self: QueryFragment<Conn::Backend> + 'query,
 {
     fn run_insert(self, conn: &mut Conn) -> QueryResult<Vec<X>> {
-        relation::check::<M, Conn>(Write::Insert, conn)?;
+        let rows = self.rows;
+        let counted = rows.is_some();
+        relation::writable::<M, Conn>(Write::Insert { counted }, |_| true, conn)?;
         let insert = Rc::new(self);
         let mut recording = Recording::begin::<M, _>(conn)?;
         let outputs = run_planned::<M, _, _>(conn, |plan, conn| {
@@ -366,6 +370,9 @@ where
             recording.load::<M, E::SqlType, X, _, _>(ChangeKind::Insert, insert, conn)
         })?;
         recording.finish(conn)?;
+        if rows.is_some_and(|rows| outputs.len() < rows) {
+            relation::look_after_insert::<M, Conn>(conn);
+        }
         Ok(outputs)
     }
 }
@@ -393,6 +400,7 @@ where
             insert: self,
             conflict: NoConflict,
             returning: ColumnsAnd::new(Columns::of::<M, Conn>(), extra),
+            rows: Some(1),
             prepare: false,
         }
         .run_insert(conn)
@@ -414,6 +422,7 @@ where
         insert,
         conflict,
         returning: ColumnsAnd::<M, _>::new(columns, extra),
+        rows: None,
         prepare: false,
     })
 }

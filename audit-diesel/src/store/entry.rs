@@ -1,5 +1,6 @@
-use audit_core::{ContentDigest, Payload, Record, Whole};
+use audit_core::{ContentDigest, Payload, Record, Unsettled, Whole};
 use chrono::{DateTime, Datelike, Utc};
+use serde::Deserialize;
 use uuid::Uuid;
 
 /// A payload read as the record that it is, ready to be stored.
@@ -83,7 +84,28 @@ impl EntryToStore {
     /// Whether a stored row with this id, and this digest, is this record. A row without a digest
     /// did not come by a queue, and nothing contradicts it.
     pub(crate) fn is_stored_as(&self, digest: Option<&[u8]>) -> bool {
-        digest.is_none_or(|digest| digest == self.digest)
+        is_same_content(digest, &self.digest)
+    }
+}
+
+/// Whether a row with this digest, if it has any, says the same as the record of the other one.
+pub(crate) fn is_same_content(stored: Option<&[u8]>, digest: &ContentDigest) -> bool {
+    stored.is_none_or(|stored| stored == digest)
+}
+
+/// The part of a record that tells which one it is. It can be read where the rest cannot.
+#[derive(Debug, Deserialize)]
+pub(crate) struct RecordHead {
+    pub(crate) id: Uuid,
+    #[serde(default)]
+    pub(crate) occurred_at: i64,
+    #[serde(default)]
+    pub(crate) unsettled: Option<Unsettled>,
+}
+
+impl RecordHead {
+    pub(crate) fn read(payload: &Payload) -> Option<Self> {
+        serde_json::from_slice(payload.as_bytes()).ok()
     }
 }
 

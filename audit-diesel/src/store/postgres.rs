@@ -1,11 +1,15 @@
 //! The trail in PostgreSQL: tables, migrations and the three questions that are asked most.
 
+use std::borrow::Borrow;
+
+use super::EntryToStore;
+
 super::tables::audit_tables! {
     backend: diesel::pg::Pg,
     connection: diesel::PgConnection,
-    uuid: Uuid as uuid::Uuid,
+    uuid: Uuid as uuid::Uuid, "uuid",
     timestamp: Timestamptz,
-    json: Jsonb,
+    json: Jsonb, "jsonb",
     migrations: "migrations/postgres",
 }
 
@@ -15,7 +19,7 @@ pub(crate) const ROWS_A_STATEMENT: usize = 3_000;
 /// Whether the columns of `audit_logs` have the types that they are declared with. COPY sends values in
 /// binary form and looks at no type: what is `jsonb` here would be garbage in a column of `text`.
 pub(crate) const HAS_DECLARED_TYPES: &str = "(
-    SELECT count(*) = 19 FROM pg_attribute
+    SELECT count(*) = 20 FROM pg_attribute
     WHERE attrelid = 'audit_logs'::regclass AND NOT attisdropped
       AND (attname::text, atttypid::regtype) IN (
           ('id', 'uuid'::regtype), ('occurred_at', 'timestamptz'::regtype),
@@ -27,25 +31,28 @@ pub(crate) const HAS_DECLARED_TYPES: &str = "(
           ('organization', 'text'::regtype), ('project', 'text'::regtype),
           ('request_id', 'text'::regtype), ('ip', 'text'::regtype),
           ('source', 'text'::regtype), ('api_key_id', 'text'::regtype),
-          ('oauth_client_id', 'text'::regtype)))";
+          ('oauth_client_id', 'text'::regtype), ('digest', 'bytea'::regtype)))";
 
-/// Inserts new rows.
-pub(crate) fn insert(
+/// Inserts new rows, by plain INSERT.
+pub(crate) fn insert<E: Borrow<EntryToStore>>(
     conn: &mut diesel::PgConnection,
-    entries: &[super::EntryToStore],
-) -> QueryResult<()> {
+    entries: &[E],
+) -> QueryResult<usize> {
     if let [entry] = entries {
         // Diesel keeps this one prepared, and no insert of many rows.
-        diesel::insert_into(audit_logs::table)
-            .values(NewAuditLog::new(entry))
-            .execute(conn)?;
-        return Ok(());
+        return diesel::insert_into(audit_logs::table)
+            .values(NewAuditLog::new(entry.borrow()))
+            .execute(conn);
     }
+    let mut inserted = 0;
     for entries in entries.chunks(ROWS_A_STATEMENT) {
-        let rows: Vec<_> = entries.iter().map(NewAuditLog::new).collect();
-        diesel::insert_into(audit_logs::table)
+        let rows: Vec<_> = entries
+            .iter()
+            .map(|e| NewAuditLog::new(e.borrow()))
+            .collect();
+        inserted += diesel::insert_into(audit_logs::table)
             .values(&rows)
             .execute(conn)?;
     }
-    Ok(())
+    Ok(inserted)
 }

@@ -1,23 +1,28 @@
 //! The trail in SQLite: tables, migrations and the three questions that are asked most.
 
+use std::borrow::Borrow;
+
+use super::EntryToStore;
+
 super::tables::audit_tables! {
     backend: diesel::sqlite::Sqlite,
     connection: diesel::SqliteConnection,
-    uuid: Text as String,
+    uuid: Text as String, "text",
     timestamp: TimestamptzSqlite,
-    json: Json,
+    json: Json, "text",
     migrations: "migrations/sqlite",
 }
 
 /// Inserts new rows.
-pub(crate) fn insert(
+pub(crate) fn insert<E: Borrow<EntryToStore>>(
     conn: &mut diesel::SqliteConnection,
-    entries: &[super::EntryToStore],
-) -> QueryResult<()> {
+    entries: &[E],
+) -> QueryResult<usize> {
+    let mut inserted = 0;
     for entry in entries {
-        diesel::insert_into(audit_logs::table)
-            .values(NewAuditLog::new(entry))
+        inserted += diesel::insert_into(audit_logs::table)
+            .values(NewAuditLog::new(entry.borrow()))
             .execute(conn)?;
     }
-    Ok(())
+    Ok(inserted)
 }

@@ -5,9 +5,9 @@ macro_rules! audit_tables {
     (
         backend: $backend:ty,
         connection: $connection:ty,
-        uuid: $uuid:ident as $uuid_value:ty,
+        uuid: $uuid:ident as $uuid_value:ty, $uuid_name:literal,
         timestamp: $timestamp:ident,
-        json: $json:ident,
+        json: $json:ident, $json_name:literal,
         migrations: $migrations:literal $(,)?
     ) => {
         use diesel::dsl::SqlTypeOf;
@@ -72,7 +72,7 @@ macro_rules! audit_tables {
                 quarantined_at -> $timestamp,
                 /// Why.
                 reason -> Text,
-                /// The record as it came.
+                /// The record as it came, or the beginning of an entry that is too long for one.
                 payload -> Binary,
             }
         }
@@ -140,25 +140,40 @@ macro_rules! audit_tables {
             }
         }
 
-        /// Inserts the row with the highest id, which is one of the latest, once more.
+        /// Inserts what one of the latest rows says once more, as a row of the id, time and digest of
+        /// this one, with `changes` where this one has them, and if possible `extra`.
+        ///
+        /// The casts make each value what a bound one is: a column of another type does not take it
+        /// because it happens to hold such a value.
         pub(crate) fn insert_again(
             conn: &mut $connection,
-            id: uuid::Uuid,
-            occurred_at: chrono::DateTime<chrono::Utc>,
+            row: &super::EntryToStore,
         ) -> QueryResult<usize> {
             use diesel::sql_types;
             // Diesel numbers binds on PostgreSQL; SQLite takes these as they come.
-            diesel::sql_query(
-                "INSERT INTO audit_logs (id, occurred_at, action, resource_type, resource_id, \
-                 outcome, actor_type, actor_id, organization, project, request_id, ip, source, \
-                 api_key_id, oauth_client_id, transaction_id, transaction_seq, changes, extra) \
-                 SELECT $1, $2, action, resource_type, resource_id, outcome, actor_type, actor_id, \
-                 organization, project, request_id, ip, source, api_key_id, oauth_client_id, \
-                 transaction_id, transaction_seq, changes, extra \
-                 FROM audit_logs ORDER BY id DESC LIMIT 1",
-            )
-            .bind::<sql_types::$uuid, $uuid_value>(id.into())
-            .bind::<sql_types::$timestamp, _>(occurred_at)
+            diesel::sql_query(concat!(
+                "INSERT INTO audit_logs (id, occurred_at, digest, action, resource_type, \
+                 resource_id, outcome, actor_type, actor_id, organization, project, request_id, \
+                 ip, source, api_key_id, oauth_client_id, transaction_id, transaction_seq, \
+                 changes, extra) \
+                 SELECT $1, $2, $3, CAST(action AS text), CAST(resource_type AS text), \
+                 CAST(resource_id AS text), CAST(outcome AS text), CAST(actor_type AS text), \
+                 CAST(actor_id AS text), CAST(organization AS text), CAST(project AS text), \
+                 CAST(request_id AS text), CAST(ip AS text), CAST(source AS text), \
+                 CAST(api_key_id AS text), CAST(oauth_client_id AS text), CAST(transaction_id AS ",
+                $uuid_name,
+                "), CAST(transaction_seq AS integer), CAST(changes AS ",
+                $json_name,
+                "), CAST(extra AS ",
+                $json_name,
+                ") FROM (SELECT * FROM audit_logs ORDER BY id DESC LIMIT 100) AS latest \
+                 WHERE (changes IS NULL) = $4 ORDER BY (extra IS NULL) = $5 DESC LIMIT 1",
+            ))
+            .bind::<sql_types::$uuid, $uuid_value>(row.record.id.into())
+            .bind::<sql_types::$timestamp, _>(row.occurred_at)
+            .bind::<sql_types::Binary, _>(&row.digest[..])
+            .bind::<sql_types::Bool, _>(row.record.changes.is_none())
+            .bind::<sql_types::Bool, _>(row.extra.is_none())
             .execute(conn)
         }
 

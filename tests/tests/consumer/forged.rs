@@ -59,7 +59,7 @@ fn a_record_with_the_id_of_a_stored_one_and_other_content_is_quarantined() {
             (count, count),
             "{stats:?}"
         );
-        assert!(stats.contradicting >= count, "{stats:?}");
+        assert_eq!(stats.contradicting, count, "{stats:?}");
     }
 }
 

@@ -101,7 +101,7 @@ fn the_first_and_the_last_are_found() {
 
 #[test]
 fn a_batch_of_nothing_else_is_found() {
-    poisoned_at(4, &[0, 1, 2, 3], END_ITSELF);
+    poisoned_at(2, &[0, 1], END_ITSELF);
 }
 
 /// The statement is fine, and COMMIT is what ends the connection.
@@ -388,6 +388,26 @@ fn a_server_that_is_killed_again_and_again_convicts_nobody() {
     });
     assert_eq!(actions(&database).len(), pushed);
     assert_eq!(held(&database), []);
+}
+
+/// What cannot go into quarantine waits, and it is said which table has to be mended.
+#[test]
+fn a_quarantine_that_takes_no_poison_is_named() {
+    let app = app();
+    let sql = |sql: &str| app.pool.get().unwrap().batch_execute(sql).unwrap();
+    sql(END_ITSELF);
+    sql("ALTER TABLE audit_quarantine ADD CONSTRAINT theirs CHECK (false)");
+    let queue = MemoryQueue::new();
+    queue.push(&mixed(1, &[0])).unwrap();
+    let consumer = consumer(&app, queue.clone());
+    wait_until("what is wrong", LONG, || {
+        let _ = consumer.flush_within(Duration::from_millis(10));
+        let said = consumer.stats().last_error.unwrap_or_default();
+        said.contains("`audit_quarantine` refuses every row")
+    });
+    sql("ALTER TABLE audit_quarantine DROP CONSTRAINT theirs");
+    consumer.flush_within(LONG).unwrap();
+    assert_eq!(quarantined(&app).len(), 1);
 }
 
 #[test]

@@ -21,48 +21,92 @@ fn elsewhere<T: Send>(app: &App, run: impl FnOnce(&mut Conn) -> QueryResult<T> +
     })
 }
 
-#[test]
-fn every_kind_of_statement_keeps_the_context_that_it_was_built_in() {
+/// Runs a statement elsewhere that user 7 has built, on a table with one account.
+fn assert_keeps_its_context<S: Send>(
+    build: impl FnOnce() -> S,
+    run: impl FnOnce(S, &mut Conn) -> QueryResult<usize> + Send,
+) {
     let app = app();
-    let insert =
-        user(1).scope(|| audited::insert_into(accounts::table).values(NewAccount::new("a")));
-    elsewhere(&app, |conn| insert.execute(conn));
-    let defaults = user(2).scope(|| audited::insert_into(accounts::table).default_values());
-    elsewhere(&app, |conn| defaults.execute(conn));
-    let ignoring = user(3).scope(|| {
-        audited::insert_into(accounts::table)
-            .values([NewAccount::new("a"), NewAccount::new("c")])
-            .on_conflict(accounts::email)
-            .do_nothing()
-    });
-    elsewhere(&app, |conn| ignoring.execute(conn));
-    let update = user(4).scope(|| {
-        audited::update(accounts::table)
-            .filter(accounts::email.eq("a"))
-            .set(accounts::balance.eq(4))
-    });
-    elsewhere(&app, |conn| update.execute(conn));
-    let returning = user(5).scope(|| {
-        audited::update(accounts::table.filter(accounts::email.eq("a")))
-            .set(accounts::balance.eq(5))
-            .returning(accounts::balance)
-    });
-    assert_eq!(
-        elsewhere(&app, |conn| returning.get_results::<i64>(conn)),
-        [5]
+    user(1)
+        .scope(|| insert(&mut app.pool.get().unwrap(), "a"))
+        .unwrap();
+    let statement = user(7).scope(build);
+    assert_eq!(elsewhere(&app, |conn| run(statement, conn)), 1);
+    assert_eq!(actors(&app), ["user:1", "user:7"]);
+    assert_eq!(app.auditor.stats().without_actor, 0);
+}
+
+#[test]
+fn an_insert_keeps_the_context_that_it_was_built_in() {
+    assert_keeps_its_context(
+        || audited::insert_into(accounts::table).values(NewAccount::new("b")),
+        |insert, conn| insert.execute(conn),
     );
-    let boxed = user(6).scope(|| {
+    assert_keeps_its_context(
+        || audited::insert_into(accounts::table).default_values(),
+        |insert, conn| insert.execute(conn),
+    );
+    assert_keeps_its_context(
+        || {
+            audited::insert_into(accounts::table)
+                .values([NewAccount::new("a"), NewAccount::new("c")])
+                .on_conflict(accounts::email)
+                .do_nothing()
+        },
+        |insert, conn| insert.execute(conn),
+    );
+}
+
+#[test]
+fn an_update_keeps_the_context_that_it_was_built_in() {
+    assert_keeps_its_context(
+        || {
+            audited::update(accounts::table)
+                .filter(accounts::email.eq("a"))
+                .set(accounts::balance.eq(4))
+        },
+        |update, conn| update.execute(conn),
+    );
+    assert_keeps_its_context(
+        || {
+            audited::update(accounts::table.filter(accounts::email.eq("a")))
+                .set(accounts::balance.eq(5))
+                .returning(accounts::balance)
+        },
+        |update, conn| update.get_results::<i64>(conn).map(|rows| rows.len()),
+    );
+}
+
+#[test]
+fn a_boxed_update_keeps_the_context_that_it_was_built_in() {
+    let app = app();
+    user(1)
+        .scope(|| insert(&mut app.pool.get().unwrap(), "a"))
+        .unwrap();
+    let boxed = user(2).scope(|| {
         let boxed = audited::update(accounts::table).into_boxed();
         boxed
             .filter(accounts::email.eq("a"))
             .set(accounts::balance.eq(6))
     });
-    let account: Account = elsewhere(&app, |conn| boxed.get_result(conn));
-    let delete = user(7).scope(|| audited::delete(&account).returning(accounts::id));
+    let _: Account = elsewhere(&app, |conn| boxed.get_result(conn));
+    assert_eq!(actors(&app), ["user:1", "user:2"]);
+}
+
+#[test]
+fn a_delete_keeps_the_context_that_it_was_built_in() {
+    assert_keeps_its_context(
+        || audited::delete(accounts::table).filter(accounts::email.eq("a")),
+        |delete, conn| delete.execute(conn),
+    );
+    let app = app();
+    user(1)
+        .scope(|| insert(&mut app.pool.get().unwrap(), "a"))
+        .unwrap();
+    let account: Account = accounts::table.first(&mut app.pool.get().unwrap()).unwrap();
+    let delete = user(2).scope(|| audited::delete(&account).returning(accounts::id));
     elsewhere(&app, |conn| delete.execute(conn));
-    let expected = [1, 2, 3, 4, 5, 6, 7].map(|id| format!("user:{id}"));
-    assert_eq!(actors(&app), expected);
-    assert_eq!(app.auditor.stats().without_actor, 0);
+    assert_eq!(actors(&app), ["user:1", "user:2"]);
 }
 
 #[test]
@@ -75,6 +119,13 @@ fn a_statement_that_is_begun_before_the_scope_takes_the_context_that_completes_i
     let update = user(2).scope(|| begun.set(accounts::balance.eq(1)));
     elsewhere(&app, |conn| update.execute(conn));
     assert_eq!(actors(&app), ["user:1", "user:1"]);
+    // One that says who acts is taken rather than one that does not.
+    let nobody = AuditContext::default().request_id("r1");
+    let begun = nobody.scope(|| audited::update(accounts::table));
+    let update = user(3).scope(|| begun.set(accounts::balance.eq(2)));
+    elsewhere(&app, |conn| update.execute(conn));
+    let last = app.records().pop().unwrap();
+    assert_eq!(last.context, user(3).request_id("r1"));
 }
 
 #[test]
@@ -97,6 +148,65 @@ fn where_it_runs_in_a_context_a_statement_belongs_to_that_one() {
     assert_eq!(records[0].context, other);
     let completed = user(1).organization("other").request_id("r3");
     assert_eq!(records[1].context, completed);
+}
+
+/// Neither no actor nor one who is unknown hides the one that was known where it was built.
+#[test]
+fn a_context_that_does_not_say_who_acts_hides_no_actor() {
+    let app = app();
+    let unknown = [
+        Actor::unknown(),
+        Actor::user(""),
+        Actor::user(" "),
+        Actor::new("", "7"),
+    ];
+    let here = unknown.map(|actor| AuditContext::new(actor).organization("other"));
+    for context in [
+        here.to_vec(),
+        vec![AuditContext::default().organization("other")],
+    ]
+    .concat()
+    {
+        let email = format!("{context:?}");
+        let built = || audited::insert_into(accounts::table).values(NewAccount::new(&email));
+        let built = user(1).request_id("r1").scope(built);
+        let event = user(2).scope(|| AuditEvent::new("login"));
+        elsewhere(&app, |conn| {
+            context.scope(|| {
+                app.auditor.record(event).unwrap();
+                built.execute(conn)
+            })
+        });
+        let records = app.records();
+        let [.., login, insert] = records.as_slice() else {
+            panic!("two records")
+        };
+        assert_eq!(login.context, user(2).organization("other"));
+        let completed = user(1).organization("other").request_id("r1");
+        assert_eq!(insert.context, completed);
+    }
+    assert_eq!(app.auditor.stats().without_actor, 0);
+}
+
+#[test]
+fn where_nobody_knows_who_acts_the_actor_is_unknown() {
+    let app = app();
+    let built = AuditContext::new(Actor::unknown())
+        .scope(|| audited::insert_into(accounts::table).values(NewAccount::new("a")));
+    let nobody = AuditContext::new(Actor::user(""));
+    elsewhere(&app, |conn| nobody.scope(|| built.execute(conn)));
+    assert_eq!(actors(&app), ["unknown"]);
+    assert_eq!(app.auditor.stats().without_actor, 1);
+}
+
+#[test]
+fn an_actor_without_an_id_may_be_one_who_is_known() {
+    let app = app();
+    let built =
+        user(1).scope(|| audited::insert_into(accounts::table).values(NewAccount::new("a")));
+    let job = AuditContext::new(Actor::system());
+    elsewhere(&app, |conn| job.scope(|| built.execute(conn)));
+    assert_eq!(actors(&app), ["system"]);
 }
 
 #[test]

@@ -47,6 +47,11 @@ fn context() -> AuditContext {
             "headers",
             json!({"x-auth-token": SECRET, "deep": [{"iban": SECRET}]}),
         )
+        .with(
+            "request",
+            json!({"raw": ["Cookie", SECRET, "iban", SECRET]}),
+        )
+        .with("dump", format!("[('cookie', '{SECRET}')]"))
 }
 
 fn event() -> AuditEvent {

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use audit_core::{Batch, Payload, QueueError};
 
 use super::ahead::{self, Ready};
+use super::failure::Failure;
 use super::run::Run;
 use super::suspicion::Suspicion;
 use super::{Delivery, Sink, Tally};
@@ -42,7 +43,7 @@ struct Delivered {
 
 impl<S: Sink> Run<S> {
     /// Delivers batch after batch until the queue is empty.
-    pub(super) fn drain(&mut self) -> Result<Pass, String> {
+    pub(super) fn drain(&mut self) -> Result<Pass, Failure> {
         self.flush_seen = self.shared.lock().flush_asked;
         let mut carry = Carry {
             delivered: None,
@@ -84,7 +85,7 @@ impl<S: Sink> Run<S> {
     }
 
     /// Delivers a batch, and says so where the pass ends with it.
-    fn step(&mut self, carry: &mut Carry<S::Prepared>) -> Result<Option<Pass>, String> {
+    fn step(&mut self, carry: &mut Carry<S::Prepared>) -> Result<Option<Pass>, Failure> {
         self.note_flush()?;
         let current = match carry.next.take() {
             Some(next) => next,

@@ -18,6 +18,7 @@ use audit_core::Payload;
 
 use super::super::backoff::random_fraction;
 use super::drain::Pass;
+use super::failure::Failure;
 use super::run::Run;
 use super::suspicion::{ROUNDS, Suspect};
 use super::{Control, Delivery, Sink, Undelivered};
@@ -26,7 +27,7 @@ use crate::log::log;
 
 impl<S: Sink> Run<S> {
     /// Delivers fewer payloads than usual, and says so where the pass ends with that.
-    pub(super) fn deliver_few(&mut self, limit: usize) -> Result<Option<Pass>, String> {
+    pub(super) fn deliver_few(&mut self, limit: usize) -> Result<Option<Pass>, Failure> {
         let usual = self.shared.settings.batch_size;
         self.note_flush()?;
         let batch = self.peek(limit.min(usual))?;
@@ -57,9 +58,9 @@ impl<S: Sink> Run<S> {
     }
 
     /// Payloads were not delivered: one of them may be why.
-    pub(super) fn suspect(&mut self, payloads: &[Payload], error: Undelivered) -> String {
-        self.needs_somebody = matches!(error, Undelivered::Unusable(_));
-        if let Undelivered::Failed(_) | Undelivered::Unusable(_) = error {
+    pub(super) fn suspect(&mut self, payloads: &[Payload], error: Undelivered) -> Failure {
+        let may_be_too_much = matches!(error, Undelivered::Failed(_) | Undelivered::Unusable(_));
+        if may_be_too_much {
             self.batch_limit.failed(payloads.len());
         }
         if let Undelivered::Cut(_) = error {
@@ -74,11 +75,11 @@ impl<S: Sink> Run<S> {
                 );
             }
         }
-        error.into()
+        Failure::of(error, may_be_too_much && self.batch_limit.is_shrinking())
     }
 
     /// Plays one round, or the rest of one.
-    fn examine(&mut self, mut suspect: Suspect) -> Result<Delivery, String> {
+    fn examine(&mut self, mut suspect: Suspect) -> Result<Delivery, Failure> {
         let played = self.round(&mut suspect);
         let rounds = suspect.rounds;
         if let Some(known) = self.suspicion.suspect(&suspect.payload) {
@@ -86,10 +87,11 @@ impl<S: Sink> Run<S> {
         }
         match played {
             Ok(Some(delivery)) => Ok(delivery),
-            Ok(None) => Err(format!(
-                "a record has ended the connection {rounds} times in a row"
-            )),
-            Err(error) => Err(error.into()),
+            Ok(None) => {
+                let said = format!("a record has ended the connection {rounds} times in a row");
+                Err(said.into())
+            }
+            Err(error) => Err(Failure::of(error, false)),
         }
     }
 

@@ -9,6 +9,7 @@ use super::super::flush::Flushes;
 use super::Sink;
 use super::batch_limit::BatchLimit;
 use super::drain::Pass;
+use super::failure::Failure;
 use super::outage::Outage;
 use super::shared::Shared;
 use super::stand_by::StandBy;
@@ -35,8 +36,6 @@ pub(super) struct Run<S> {
     pub(super) suspicion: Suspicion,
     pub(super) batch_limit: BatchLimit,
     pub(super) stand_by: StandBy,
-    /// Whether what has failed cannot be over by itself.
-    pub(super) needs_somebody: bool,
     outage: Outage,
     checks: Checks,
     pub(super) flushes: Flushes,
@@ -54,7 +53,6 @@ impl<S: Sink> Run<S> {
             suspicion: Suspicion::default(),
             batch_limit: BatchLimit::default(),
             stand_by: StandBy::default(),
-            needs_somebody: false,
             outage: Outage::default(),
             checks: Checks::default(),
             flushes: Flushes::default(),
@@ -77,8 +75,8 @@ impl<S: Sink> Run<S> {
                 Ok(Ok(Pass::Stopped)) => return,
                 Ok(Ok(Pass::Empty)) => self.succeeded(self.shared.settings.interval),
                 Ok(Ok(Pass::Waiting)) => self.waits(),
-                Ok(Err(problem)) => self.failed(problem, false),
-                Err(panic) => self.failed(panic, true),
+                Ok(Err(failure)) => self.failed(failure, false),
+                Err(panic) => self.failed(panic.into(), true),
             };
             if self.pause(pause) {
                 return;
@@ -132,14 +130,15 @@ impl<S: Sink> Run<S> {
         pause
     }
 
-    fn failed(&mut self, problem: String, panicked: bool) -> Duration {
+    fn failed(&mut self, failure: Failure, panicked: bool) -> Duration {
+        let problem = failure.problem;
         self.failures = self.failures.saturating_add(1);
         let worker = self.shared.settings.name;
         if let Some(lasts) = self.outage.failed(Instant::now()) {
             let seconds = lasts.as_secs();
             if panicked {
                 log!(error, worker, problem, seconds, "panicked; it goes on");
-            } else if self.needs_somebody {
+            } else if failure.needs_somebody {
                 log!(
                     error,
                     worker,
@@ -162,7 +161,7 @@ impl<S: Sink> Run<S> {
         stats.panics += u64::from(panicked);
         stats.note_failure(problem);
         // It is not known yet whether a smaller batch goes through.
-        let failures = match self.batch_limit.is_shrinking() {
+        let failures = match failure.shrinks {
             true => self.failures.min(FAILURES_WHILE_SHRINKING),
             false => self.failures,
         };
@@ -207,5 +206,68 @@ impl Drop for Ended {
     fn drop(&mut self) {
         self.0.lock().stats.running = false;
         self.0.changed.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use audit_core::{MemoryQueue, Payload};
+
+    use super::super::{Delivery, Settings, Undelivered};
+    use super::*;
+
+    struct Away;
+
+    impl Sink for Away {
+        type Prepared = ();
+
+        fn prepare(_: &[Payload]) {}
+
+        fn deliver(&mut self, _: &[Payload], (): ()) -> Result<Delivery, Undelivered> {
+            Err(Undelivered::Outage("away".to_owned()))
+        }
+    }
+
+    fn run() -> Run<Away> {
+        let settings = Settings {
+            name: "worker",
+            batch_size: 1_000,
+            interval: Duration::from_secs(30),
+            stand_by: Duration::from_secs(1),
+            longest_backoff: Duration::from_secs(5),
+        };
+        let queue = Arc::new(MemoryQueue::new());
+        Run::new(Arc::new(Shared::new(queue, settings)), Away)
+    }
+
+    fn batch() -> Vec<Payload> {
+        let payload = |n: u32| Payload::from(n.to_be_bytes().to_vec());
+        (0..1_000).map(payload).collect()
+    }
+
+    #[test]
+    fn an_outage_is_waited_for_longer_each_time_although_batches_had_become_smaller() {
+        let mut run = run();
+        for _ in 0..3 {
+            let failure = run.suspect(&batch(), Undelivered::Failed("too slow".to_owned()));
+            let pause = run.failed(failure, false);
+            assert!(pause <= Duration::from_millis(200), "{pause:?}");
+        }
+        for _ in 0..5 {
+            run.failed("the queue is away".to_owned().into(), false);
+        }
+        let failure = run.suspect(&batch(), Undelivered::Outage("away".to_owned()));
+        let pause = run.failed(failure, false);
+        assert!(pause >= Duration::from_millis(2_500), "{pause:?}");
+    }
+
+    #[test]
+    fn only_what_somebody_has_to_mend_is_said_to_need_somebody() {
+        let mut run = run();
+        let refuses = Undelivered::Unusable("the table refuses every row".to_owned());
+        assert!(run.suspect(&batch(), refuses).needs_somebody);
+        let away = Undelivered::Outage("away".to_owned());
+        assert!(!run.suspect(&batch(), away).needs_somebody);
+        assert!(!Failure::from("the queue is away".to_owned()).needs_somebody);
     }
 }

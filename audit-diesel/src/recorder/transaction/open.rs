@@ -33,12 +33,20 @@ pub(in crate::recorder) struct Open {
     pub(super) unheard: bool,
     /// SQLite: opened by a savepoint, so releasing that one commits.
     pub(super) opened_by_savepoint: bool,
-    /// SQLite: it began with the lock against other writers, of all files, and only its end gives
-    /// that back.
     #[cfg(feature = "sqlite")]
-    pub(super) write_lock: bool,
+    pub(super) locks: WriteLocks,
     /// Set while it may have ended unseen, and how it has ended then.
     pub(super) doubt: Option<Doubt>,
+}
+
+/// SQLite: which locks against other writers it holds. Only its end gives them back.
+#[cfg(feature = "sqlite")]
+#[derive(Debug, Clone, Default)]
+pub(super) struct WriteLocks {
+    /// It began with those of all files.
+    pub(super) all: bool,
+    /// It has that of the file that each of these is in.
+    pub(super) tables: Vec<&'static str>,
 }
 
 #[derive(Debug)]
@@ -71,7 +79,7 @@ impl Open {
             unheard: false,
             opened_by_savepoint,
             #[cfg(feature = "sqlite")]
-            write_lock: false,
+            locks: WriteLocks::default(),
             doubt: None,
         }
     }
@@ -117,7 +125,7 @@ impl Open {
             aborted_surely: self.aborted_surely,
             unheard: self.unheard,
             #[cfg(feature = "sqlite")]
-            write_lock: self.write_lock,
+            locks: self.locks.clone(),
             doubt: self.doubt.map(Doubt::without_records),
             ..Self::new(self.opened_by_savepoint)
         }

@@ -59,6 +59,7 @@ where
             },
             conflict: NoConflict,
             returning: ColumnsAnd::new(Columns::of::<M, PgConnection>(), extra),
+            rows,
             prepare: rows == Some(1),
         }
         .run_insert(conn)
@@ -85,6 +86,8 @@ where
             insert,
             conflict: DoNothing(self.target),
             returning: ColumnsAnd::new(Columns::of::<M, PgConnection>(), extra),
+            // It may skip any of them, and rarely all.
+            rows: Some(1),
             prepare: false,
         }
         .run_insert(conn)

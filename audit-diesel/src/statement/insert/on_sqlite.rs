@@ -58,7 +58,7 @@ where
     ReturningRows<T, V, M, E>: Query + LoadQuery<'query, SqliteConnection, Rows<M, X, E>>,
 {
     fn run(self, extra: E, conn: &mut SqliteConnection) -> QueryResult<Vec<X>> {
-        relation::check::<M, _>(Write::Insert, conn)?;
+        relation::writable::<M, _>(Write::Insert { counted: true }, |_| true, conn)?;
         let columns = Columns::of::<M, SqliteConnection>();
         let statement = diesel::insert_into(self.table)
             .values(self.records)
@@ -126,7 +126,7 @@ where
     for<'conn> I: ExecuteDsl<Completing<'conn, C, ColumnsAnd<M, E>, Rows<M, X, E>>, Sqlite>,
     for<'conn> Completing<'conn, C, ColumnsAnd<M, E>, Rows<M, X, E>>: Connection<Backend = Sqlite>,
 {
-    relation::check::<M, _>(Write::Insert, conn)?;
+    relation::writable::<M, _>(Write::Insert { counted: true }, |_| true, conn)?;
     let columns = Columns::of::<M, SqliteConnection>();
     let rows = own(conn, |conn| {
         let mut completing = Completing {
@@ -194,6 +194,7 @@ where
             insert: source,
             conflict: &self.conflict,
             returning: &self.returning,
+            rows: None,
             prepare: false,
         };
         let rows = completed.load(self.conn)?;

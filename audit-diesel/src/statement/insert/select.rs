@@ -171,6 +171,7 @@ where
             insert: self,
             conflict: NoConflict,
             returning: ColumnsAnd::new(Columns::of::<M, Conn>(), extra),
+            rows: None,
             prepare: false,
         }
         .run_insert(conn)
