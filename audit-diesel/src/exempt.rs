@@ -64,8 +64,8 @@ where
     }
     let state = {
         delivery::ready(conn.raw(), None).map_err(Error::from)?;
-        let recorder = Recorder::ready(conn.raw()).map_err(Error::from)?;
-        Arc::clone(recorder.exempt())
+        let recorder = Recorder::of(conn.raw()).ok_or(AuditError::NoAuditor);
+        Arc::clone(recorder.map_err(Error::from)?.exempt())
     };
     if state.is_in_force() {
         let _block = Block::enter(&state);

@@ -80,6 +80,7 @@ mod connection;
 mod consumer;
 mod contained;
 mod delivery;
+mod dialect;
 pub mod docs;
 mod error;
 mod exempt;

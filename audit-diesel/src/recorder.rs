@@ -25,6 +25,7 @@ use diesel::connection::{Connection, Instrumentation, InstrumentationEvent};
 
 use crate::AuditError;
 use crate::auditor::Auditor;
+use crate::dialect::Dialect;
 use crate::exempt::Exempt;
 use crate::guard::{RawWrite, Watch};
 use crate::panics;
@@ -36,38 +37,39 @@ pub(crate) use prepared::PlanVersion;
 use prepared::PreparedForms;
 use relations::Relations;
 pub(crate) use retry_point::RetryPoint;
-pub(crate) use transaction::Dialect;
 use transaction::TransactionBuffer;
 
 /// The auditor's part on a connection, put there as Diesel's `Instrumentation`.
 pub(crate) struct Recorder {
     auditor: Auditor,
-    /// What else is to see the events.
+    /// Another instrumentation, which every event is passed on to.
     chained: Option<Box<dyn Instrumentation>>,
-    /// Those of auditors that were attached before, while they wait for the end of the open
-    /// transaction with records of theirs.
+    /// The recorders of auditors that were attached before: each holds records until the open
+    /// transaction ends.
     retired: Vec<Recorder>,
-    /// Set while an audited statement runs.
+    /// Set while an audited statement runs: a panic of the chained instrumentation waits for its end.
     holds_panics: bool,
-    /// What the chained instrumentation panicked with meanwhile.
+    /// The panic that waits.
     held_panic: Option<Box<dyn Any + Send>>,
     transaction: TransactionBuffer,
     /// What the query that runs now does to the transaction.
     running: Vec<Control>,
-    /// What the query that runs now has failed with: Diesel may say `Done` of it afterwards.
+    /// Whether the query that runs now was answered by an error. Diesel may tell of its end again, as if it
+    /// had succeeded.
     failed: bool,
-    /// Whether PostgreSQL refuses the query that runs now as a whole where it is several: as a
-    /// prepared statement it can be one.
+    /// Whether the query that runs now is a prepared one, which PostgreSQL refuses as a whole where its text
+    /// has several statements.
     refused_whole: bool,
     /// Set while Diesel asks for a type of the query that runs now, before it sends that.
     looks_type_up: bool,
     /// Set while an audited statement runs: its SQL needs no reading.
     own_statement: Arc<AtomicBool>,
-    /// Set while we ask the database something that is nobody's business.
+    /// Set while the database is asked whether a transaction is open: such queries are neither read nor
+    /// passed on.
     asking: bool,
     /// Set once it is known that the connection is about to be closed.
     closing: Arc<AtomicBool>,
-    /// Set once another auditor runs the audited statements, which look raw here.
+    /// Set once another auditor has taken over: its audited statements would look like raw writes here.
     is_retired: bool,
     /// What the guard knows about this connection.
     watch: Watch,
@@ -84,12 +86,12 @@ pub(crate) struct Recorder {
     relations: Relations,
     /// Where a statement that failed can be tried again from.
     retry_point: Option<RetryPoint>,
-    /// Who writes when, where a consumer may write to the same file.
+    /// Whether the connection's transactions take turns with a consumer that writes to the same file.
     #[cfg(feature = "sqlite")]
     turns: FileTurns,
 }
 
-/// What the open transaction has to do with those of a consumer in the same file.
+/// The turns of a connection whose file a consumer of this process may write to.
 #[cfg(feature = "sqlite")]
 #[derive(Default)]
 struct FileTurns {
@@ -374,8 +376,7 @@ impl Recorder {
         self.retry_point.take()
     }
 
-    /// An audited statement has ended, and not as `failed` where that is false. A failure may have
-    /// ended the transaction.
+    /// An audited statement has ended. On SQLite an error may have ended the transaction with it.
     pub(crate) fn statement_ended(&mut self, failed: bool) {
         self.retry_point = None;
         if failed {

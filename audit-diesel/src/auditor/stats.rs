@@ -33,7 +33,9 @@ pub struct AuditorStats {
     pub without_actor: u64,
     /// Records whose values were replaced by their sizes.
     pub oversized: u64,
-    /// Raw writes to audited tables that the guard noticed, in [`GuardMode::Record`](crate::GuardMode::Record).
+    /// Raw writes to audited tables that the guard noticed, in [`GuardMode::Record`](crate::GuardMode::Record),
+    /// and audited inserts whose rows a trigger had begun to route elsewhere; see
+    /// [`docs::relations`](crate::docs::relations).
     pub unaudited_writes: u64,
     /// Records that had left their queue without reaching the database, and that the journal
     /// delivered again; see [`confirm_in`](crate::AuditorBuilder::confirm_in).

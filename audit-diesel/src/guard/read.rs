@@ -10,7 +10,7 @@ use super::targets::{Target, anywhere, targets};
 use super::texts::text_at;
 use super::tokens::{Kind, Token, tokens, without_literals};
 use super::{GuardedTables, RawWrite};
-use crate::recorder::Dialect;
+use crate::dialect::Dialect;
 use crate::sql::{Words, statements_that_run};
 
 /// The verbs that write rows.

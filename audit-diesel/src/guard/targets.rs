@@ -1,7 +1,7 @@
 //! Finds what a statement writes: a verb, and the table's name next to it.
 
 use super::tokens::{Kind, Token};
-use crate::recorder::Dialect;
+use crate::dialect::Dialect;
 
 /// What a statement writes.
 #[derive(Debug, PartialEq, Eq)]

@@ -92,7 +92,9 @@ impl Recorder {
             control::read(text, &mut self.running, |first, it| {
                 relations.note(first, it, in_transaction)
             });
-            self.retry_point = RetryPoint::after(text, &self.running);
+            if dialect == Dialect::Postgres {
+                self.retry_point = RetryPoint::after(text, &self.running);
+            }
             if let Some(tables) = guarded {
                 let bounds = control::bounds(&self.running);
                 let watch = &mut self.watch;

@@ -10,7 +10,7 @@ use diesel::query_builder::{AstPass, QueryFragment};
 use diesel::result::QueryResult;
 
 use super::on_conflict::{DoNothing, InsertFragment, OnConflictDoNothing};
-use super::{InsertReturning, InsertValues, NoConflict, RunInsert, shown};
+use super::{InsertReturning, InsertValues, NoConflict, RunInsert, is_of_no_rows, shown};
 use crate::model::{AuditedModel, AuditedRow};
 use crate::statement::ChangeStatement;
 use crate::statement::columns::{Columns, ColumnsAnd};
@@ -78,19 +78,13 @@ where
 {
     fn run(self, extra: E, conn: &mut PgConnection) -> QueryResult<Vec<X>> {
         let insert = self.insert.into_fragment();
-        // Diesel renders an insert of no rows as a SELECT, which no conflict clause may follow.
-        if rendered(&insert)?.starts_with("SELECT") {
+        if is_of_no_rows(&rendered(&insert)?) {
             return Ok(Vec::new());
         }
-        InsertReturning {
-            insert,
-            conflict: DoNothing(self.target),
-            returning: ColumnsAnd::new(Columns::of::<M, PgConnection>(), extra),
-            // It may skip any of them, and rarely all.
-            rows: Some(1),
-            prepare: false,
-        }
-        .run_insert(conn)
+        let columns = Columns::of::<M, PgConnection>();
+        // It may skip any of its rows, and rarely all.
+        InsertReturning::new(insert, DoNothing(self.target), columns, extra, Some(1))
+            .run_insert(conn)
     }
 }
 
@@ -125,7 +119,7 @@ where
 {
     fn show(&self, extra: &dyn QueryFragment<Pg>) -> QueryResult<String> {
         let insert = self.insert.clone().into_fragment();
-        if rendered(&insert)?.starts_with("SELECT") {
+        if is_of_no_rows(&rendered(&insert)?) {
             return Ok(String::new());
         }
         shown::<M, Pg>(&insert, &DoNothing(&self.target), extra)
