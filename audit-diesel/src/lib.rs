@@ -78,6 +78,7 @@ compile_error!(
 mod auditor;
 mod connection;
 mod consumer;
+mod contained;
 mod delivery;
 mod dialect;
 pub mod docs;

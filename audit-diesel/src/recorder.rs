@@ -69,7 +69,7 @@ pub(crate) struct Recorder {
     /// passed on.
     asking: bool,
     /// Set once it is known that the connection is about to be closed.
-    closing: bool,
+    closing: Arc<AtomicBool>,
     /// Set once another auditor has taken over: its audited statements would look like raw writes here.
     is_retired: bool,
     /// What the guard knows about this connection.
@@ -141,7 +141,7 @@ impl Recorder {
             looks_type_up: false,
             own_statement: Arc::default(),
             asking: false,
-            closing: false,
+            closing: Arc::default(),
             is_retired: false,
             watch: Watch::default(),
             raw_writes: Vec::new(),
@@ -174,10 +174,13 @@ impl Recorder {
         Ok(recorder)
     }
 
-    /// The connection is about to be closed, for sure.
-    pub(crate) fn closes(&mut self) {
-        self.closing = true;
-        self.retired.iter_mut().for_each(Self::closes);
+    /// The connection is about to be closed, for as long as what is returned says so.
+    pub(crate) fn closes(&mut self) -> Arc<AtomicBool> {
+        self.closing.store(true, Ordering::Relaxed);
+        for retired in &mut self.retired {
+            retired.closing = Arc::clone(&self.closing);
+        }
+        Arc::clone(&self.closing)
     }
 
     /// Hands the connection over to another auditor, which takes part in the open transaction from now
@@ -450,10 +453,11 @@ impl Drop for Recorder {
     /// another instrumentation, and the transaction goes on. Nobody says which.
     fn drop(&mut self) {
         let records = self.transaction.pending().count();
-        if records > 0 && !self.closing {
+        let closing = self.closing.load(Ordering::Relaxed);
+        if records > 0 && !closing {
             self.auditor.left_in_transaction(records, self.has_xid());
         }
-        let ended = self.transaction.closed(self.closing);
+        let ended = self.transaction.closed(closing);
         self.settle(ended);
     }
 }

@@ -27,6 +27,9 @@ pub(super) fn warnings(stats: &AuditorStats, status: &QueueStatus) -> Vec<Warnin
     warnings.extend(status.memory.as_ref().and_then(of_memory));
     warnings.extend(of_lost(stats.failed + stats.dropped));
     warnings.extend(of_nobody(stats.without_actor));
+    warnings.extend(of_detached(stats.detached));
+    warnings.extend(of_left(stats.left));
+    warnings.extend(of_panics(stats.panics));
     warnings
 }
 
@@ -78,7 +81,45 @@ fn of_nobody(times: u64) -> Option<Warning> {
     })
 }
 
+fn of_detached(connections: u64) -> Option<Warning> {
+    (connections > 0).then(|| {
+        Warning::new(
+            "the audit trail",
+            format!(
+                "lacks what {connections} connections did: `set_instrumentation` has taken the auditor \
+                 from them"
+            ),
+            "use `auditor.attach_chained(&mut conn, Some(…))` to add another instrumentation",
+        )
+    })
+}
+
+fn of_left(records: u64) -> Option<Warning> {
+    (records > 0).then(|| {
+        Warning::new(
+            "the audit trail",
+            format!(
+                "may lack {records} records whose connection was closed, or got another instrumentation, \
+                 inside of a transaction: nobody can be asked whether that was committed"
+            ),
+            "call `set_instrumentation` before the auditor is attached, or use `attach_chained`; end \
+             transactions before their connection",
+        )
+    })
+}
+
+fn of_panics(panics: u64) -> Option<Warning> {
+    (panics > 0).then(|| {
+        Warning::new(
+            "a queue",
+            format!("has panicked {panics} times: its records wait, or were counted as lost"),
+            "it is a defect: the log says in which call, and with which words",
+        )
+    })
+}
+
 #[cfg(test)]
+#[expect(clippy::panic, reason = "tests")]
 mod tests {
     use std::time::SystemTime;
 
@@ -171,6 +212,21 @@ mod tests {
         });
         assert!(said.contains("disk I/O error"), "{said}");
         assert!(said.contains("holds 3 records"), "{said}");
+    }
+
+    #[test]
+    fn connections_without_their_auditor_and_panics_are_named_with_what_to_do() {
+        let mut stats = AuditorStats::default();
+        (stats.detached, stats.left, stats.panics) = (2, 4, 3);
+        let found = warnings(&stats, &QueueStatus::default());
+        let said: Vec<_> = found.iter().map(ToString::to_string).collect();
+        let [detached, left, panics] = &said[..] else {
+            panic!("{said:?}");
+        };
+        assert!(detached.contains("2 connections"), "{detached}");
+        assert!(detached.contains("attach_chained"), "{detached}");
+        assert!(left.contains("4 records"), "{left}");
+        assert!(panics.contains("panicked 3 times"), "{panics}");
     }
 
     #[test]
