@@ -9,6 +9,7 @@ use uuid::fmt::Hyphenated;
 
 use serde_json::Map;
 
+use crate::content::{PUT_OFF, PUT_OFF_END, after_put_off};
 use crate::storable::{fit, short};
 use crate::{Changes, Payload, Record, Unsettled};
 
@@ -35,12 +36,6 @@ pub enum DecodeError {
 
 /// How a record of this version begins: to look for the version would read all of it once more.
 const OWN_VERSION: &[u8] = br#"{"v":1,"#;
-
-/// How a payload begins that was put off; the occasion's id follows.
-const PUT_OFF: &[u8] = br#"{"put_off":""#;
-
-/// What stands between the occasion's id and what the payload was before.
-const MARK_END: &[u8] = b"\",";
 
 #[derive(Deserialize)]
 struct Version {
@@ -149,7 +144,7 @@ impl Payload {
                 .encode_lower(&mut occasion)
                 .as_bytes(),
         );
-        marked.extend_from_slice(MARK_END);
+        marked.extend_from_slice(PUT_OFF_END);
         marked.extend_from_slice(rest);
         Self::from(marked)
     }
@@ -160,9 +155,7 @@ impl Payload {
         if self.whole().is_some() {
             return self.clone();
         }
-        let rest = self.as_bytes().strip_prefix(PUT_OFF);
-        let rest = rest.and_then(|rest| rest.get(Hyphenated::LENGTH..)?.strip_prefix(MARK_END));
-        match rest {
+        match after_put_off(self.as_bytes()) {
             Some(rest) => Self::from([b"{", rest].concat()),
             None => self.clone(),
         }

@@ -3,6 +3,7 @@
 mod read;
 mod tables;
 mod targets;
+mod texts;
 mod tokens;
 mod watch;
 

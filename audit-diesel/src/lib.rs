@@ -78,7 +78,9 @@ compile_error!(
 mod auditor;
 mod connection;
 mod consumer;
+mod contained;
 mod delivery;
+mod dialect;
 pub mod docs;
 mod error;
 mod exempt;

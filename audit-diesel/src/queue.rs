@@ -47,11 +47,11 @@ impl Target {
         counters: &std::sync::Arc<crate::auditor::DeliveryCounters>,
         signing_key: Option<audit_core::SigningKey>,
     ) -> Self {
-        use crate::panics::ContainedQueue;
+        use crate::contained::ContainedQueue;
 
         Self {
-            queue: std::sync::Arc::new(ContainedQueue::around(queue, counters)),
-            direct: std::sync::Arc::new(ContainedQueue::around(direct, counters)),
+            queue: std::sync::Arc::new(ContainedQueue::around(queue, &counters.panics)),
+            direct: std::sync::Arc::new(ContainedQueue::around(direct, &counters.panics)),
             signing_key,
         }
     }

@@ -3,8 +3,6 @@
 use std::fmt;
 use std::time::Duration;
 
-use audit_core::Backlog;
-
 use super::Auditor;
 use crate::log::log;
 
@@ -14,8 +12,11 @@ use crate::log::log;
 pub struct ShutdownError {
     /// What kept the records.
     pub reason: String,
-    /// Records in the journal: they are safe, and are carried on by whoever opens it next.
+    /// Records in the journal that were not carried on: they are safe, and whoever opens it next does
+    /// that.
     pub in_journal: u64,
+    /// Why nobody can say how many those are.
+    pub journal_unreadable: Option<String>,
     /// Records in memory: they are lost when the process ends.
     pub in_memory: u64,
 }
@@ -29,6 +30,9 @@ impl fmt::Display for ShutdownError {
                 f,
                 "; {records} are in the journal, for its next user to carry on"
             )?;
+        }
+        if let Some(reason) = &self.journal_unreadable {
+            write!(f, "; what is in the journal cannot be told now ({reason})")?;
         }
         if self.in_memory > 0 {
             let records = self.in_memory;
@@ -72,11 +76,15 @@ impl Auditor {
             return Ok(());
         };
         let status = queue.status();
-        let records = |backlog: Option<Backlog>| backlog.map_or(0, |backlog| backlog.records);
+        let (in_journal, journal_unreadable) = match status.journal.transpose() {
+            Ok(backlog) => (backlog.map_or(0, |backlog| backlog.left()), None),
+            Err(error) => (0, Some(error.to_string())),
+        };
         let left = ShutdownError {
             reason: error.to_string(),
-            in_journal: records(status.journal.and_then(Result::ok)),
-            in_memory: records(status.memory),
+            in_journal,
+            journal_unreadable,
+            in_memory: status.memory.map_or(0, |backlog| backlog.records),
         };
         log!(warn, "{left}");
         Err(left)

@@ -273,3 +273,61 @@ fn question(entry: &Entry) -> Question {
         is_old: age > FOREIGN_AFTER.as_millis() as i64,
     }
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+
+    use audit_core::WorkerState;
+
+    use super::*;
+    use crate::consumer::TransactionStatus;
+
+    /// Panics at each question until it is mended; then everything is committed.
+    struct Panicking(Arc<AtomicBool>);
+
+    impl Judge for Panicking {
+        fn rule(&mut self, questions: Vec<Question>) -> Result<Vec<Ruling>, String> {
+            assert!(self.0.load(SeqCst), "no provider");
+            let committed = |_| Ruling::Committed { undone: Vec::new() };
+            Ok(questions.into_iter().map(committed).collect())
+        }
+
+        fn statuses(&mut self, ids: Vec<i64>) -> Result<HashMap<i64, TransactionStatus>, String> {
+            let committed = |id| (id, TransactionStatus::Committed);
+            Ok(ids.into_iter().map(committed).collect())
+        }
+
+        fn quarantine(&mut self, _: Vec<Refused>) -> Result<(), String> {
+            Err("there is none".to_owned())
+        }
+    }
+
+    #[test]
+    fn the_resolver_outlives_a_panic_of_what_it_asks_and_says_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = Journal::builder(folder.path().join("journal.db"));
+        let (journal, mended) = (journal.open().unwrap(), Arc::<AtomicBool>::default());
+        let judge = Box::new(Panicking(Arc::clone(&mended)));
+        let reconciled = ReconciledJournal::start(journal.clone(), judge).unwrap();
+        let transaction = Uuid::now_v7();
+        let owner = PreparedFor {
+            transaction,
+            xid: 7,
+            writer: 7,
+            origin: "here",
+        };
+        let payloads = [Payload::from(&b"a"[..])];
+        reconciled.prepare(&owner, 0, None, &payloads).unwrap();
+        reconciled.leave(transaction);
+        let resolver = &reconciled.reconciler;
+        resolver.flush(Duration::from_millis(300)).unwrap_err();
+        let said = resolver.status().to_string();
+        assert!(said.contains("no provider"), "{said}");
+        mended.store(true, SeqCst);
+        resolver.flush(Duration::from_secs(60)).unwrap();
+        assert_eq!(journal.peek(9).unwrap().payloads, payloads);
+        assert_eq!(resolver.status().state, WorkerState::Running);
+    }
+}

@@ -84,11 +84,17 @@ impl Recorder {
             if self.looks_type_up {
                 return;
             }
+            let text = &*match dialect {
+                Dialect::Sqlite => sql::without_returns(text),
+                _ => text.into(),
+            };
             let relations = &mut self.relations;
             control::read(text, &mut self.running, |first, it| {
                 relations.note(first, it, in_transaction)
             });
-            self.retry_point = RetryPoint::after(text, &self.running);
+            if dialect == Dialect::Postgres {
+                self.retry_point = RetryPoint::after(text, &self.running);
+            }
             if let Some(tables) = guarded {
                 let bounds = control::bounds(&self.running);
                 let watch = &mut self.watch;

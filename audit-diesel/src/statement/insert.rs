@@ -342,6 +342,31 @@ where
     }
 }
 
+impl<M, E, S, C> InsertReturning<S, C, ColumnsAnd<M, E>> {
+    /// An insert that returns the model's columns and `extra`, and `rows` rows at least, where that is
+    /// known.
+    fn new(
+        insert: S,
+        conflict: C,
+        columns: &'static Columns,
+        extra: E,
+        rows: Option<usize>,
+    ) -> Self {
+        Self {
+            insert,
+            conflict,
+            returning: ColumnsAnd::new(columns, extra),
+            rows,
+            prepare: false,
+        }
+    }
+}
+
+/// Whether Diesel has rendered an insert of no rows: it makes a SELECT of that, which nothing may follow.
+fn is_of_no_rows(sql: &str) -> bool {
+    sql.starts_with("SELECT")
+}
+
 /// Bounds of an insert that is completed here: it renders, and what it returns loads.
 trait RunInsert<'query, Conn, M, E, X>: Sized {
     fn run_insert(self, conn: &mut Conn) -> QueryResult<Vec<X>>;
@@ -396,14 +421,8 @@ where
     InsertReturning<Self, NoConflict, ColumnsAnd<M, E>>: RunInsert<'query, Conn, M, E, X>,
 {
     fn run(self, extra: E, conn: &mut Conn) -> QueryResult<Vec<X>> {
-        InsertReturning {
-            insert: self,
-            conflict: NoConflict,
-            returning: ColumnsAnd::new(Columns::of::<M, Conn>(), extra),
-            rows: Some(1),
-            prepare: false,
-        }
-        .run_insert(conn)
+        let columns = Columns::of::<M, Conn>();
+        InsertReturning::new(self, NoConflict, columns, extra, Some(1)).run_insert(conn)
     }
 }
 
@@ -418,13 +437,9 @@ where
     M: AuditedModel + AuditedRow<DB>,
 {
     let columns = Columns::of::<M, DB::Connection>();
-    rendered(&InsertReturning {
-        insert,
-        conflict,
-        returning: ColumnsAnd::<M, _>::new(columns, extra),
-        rows: None,
-        prepare: false,
-    })
+    rendered(&InsertReturning::<_, _, ColumnsAnd<M, _>>::new(
+        insert, conflict, columns, extra, None,
+    ))
 }
 
 impl<T, Op, M, DB> ShowSql<DB, M> for InsertDefaults<T, Op>

@@ -78,24 +78,24 @@ struct ModelSql {
 static MODELS: Texts<ModelSql> = Texts::new();
 
 impl ModelSql {
-    fn write<M: AuditedModel + AuditedRow<Pg>>(Names { table, key }: &Names) -> Self {
+    fn write<M: AuditedModel + AuditedRow<Pg>>(Names { table, key }: &Names) -> QueryResult<Self> {
         let columns = Columns::of::<M, PgConnection>();
         let names = &columns.names;
-        let old = listed((0..names.len()).map(old));
-        // The derive sees to it that the key is among the model's columns.
-        let place = |column: &str| names.iter().position(|name| *name == column).unwrap_or(0);
-        let pairs = key.iter();
-        let pairs =
-            pairs.map(|column| format!("{} = {}", quoted::<Pg>(column), self::old(place(column))));
-        let pairs = pairs.collect::<Vec<_>>().join(" AND ");
-        Self {
-            after_old: format!(" FOR NO KEY UPDATE) AS \"audit old\"({old})"),
+        let all_old = listed((0..names.len()).map(old));
+        let pairs = key.iter().map(|column| {
+            let place = names.iter().position(|name| name == column);
+            let old = old(place.ok_or_else(|| key_is_not_read(column))?);
+            Ok(format!("{} = {old}", quoted::<Pg>(column)))
+        });
+        let pairs = pairs.collect::<QueryResult<Vec<_>>>()?.join(" AND ");
+        Ok(Self {
+            after_old: format!(" FOR NO KEY UPDATE) AS \"audit old\"({all_old})"),
             pairs,
             by_primary_key: proof(KeyProof::PrimaryKey, table, key),
             by_catalog: proof(KeyProof::Catalog, table, key),
-            returning: format!(" RETURNING {old}, {}, ", columns.list),
+            returning: format!(" RETURNING {all_old}, {}, ", columns.list),
             columns,
-        }
+        })
     }
 
     fn proof(&self, by: KeyProof) -> &str {
@@ -104,6 +104,13 @@ impl ModelSql {
             KeyProof::Catalog | KeyProof::None => &self.by_catalog,
         }
     }
+}
+
+/// The derive has each part of the key read; an implementation by hand may not.
+fn key_is_not_read(column: &str) -> Error {
+    let problem =
+        format!("`{column}` is a part of the model's key, and no column that the model reads");
+    Error::QueryBuilderError(problem.into())
 }
 
 fn listed(names: impl Iterator<Item = String>) -> String {
@@ -307,7 +314,8 @@ where
         Some(sql) => Ok(sql),
         None => {
             let names = names_of::<M, Pg>()?;
-            Ok(MODELS.of::<M>(|| ModelSql::write::<M>(names)))
+            let sql = ModelSql::write::<M>(names)?;
+            Ok(MODELS.of::<M>(|| sql))
         }
     }
 }

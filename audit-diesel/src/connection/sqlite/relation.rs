@@ -44,8 +44,11 @@ impl QueryFragment<Sqlite> for SchemaVersion {
 /// A number that is another one whenever somebody has changed a table, view or trigger of the schema
 /// that holds this table. What this connection does to its temporary ones is seen as it is sent.
 pub(super) fn schema_version(table: &str, conn: &mut SqliteConnection) -> QueryResult<i32> {
-    let (schema, _) = names(table);
-    SchemaVersion(schema.unwrap_or_else(|| "main".to_owned())).get_result(conn)
+    let schema = match table.split_once("`.`") {
+        Some((schema, _)) => format!("{schema}`"),
+        None => "main".to_owned(),
+    };
+    SchemaVersion(schema).get_result(conn)
 }
 
 /// Asks what the relation of this name is, which stands in backticks, behind its schema's where it has

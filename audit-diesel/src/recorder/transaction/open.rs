@@ -11,13 +11,14 @@ pub(in crate::recorder) struct Open {
     pub(in crate::recorder) id: Uuid,
     pub(in crate::recorder) xid: Option<i64>,
     pub(in crate::recorder) payloads: Vec<Payload>,
-    /// Those that are written down already.
+    /// The records of the mode `prepared`, which are in the journal already.
     pub(in crate::recorder) prepared: Vec<Payload>,
-    /// Whether any record of it was written down, though it may be taken back by now.
+    /// Whether any of its records was put into the journal before COMMIT, be it taken back by now or not.
     pub(in crate::recorder) has_prepared: bool,
-    /// From which place on the prepared ones could not be taken back yet.
+    /// The journal could not be told yet that its prepared records from this number on were rolled back.
     pub(super) stale_from: Option<u32>,
-    /// Whether something in it failed: then what is said of its end may be wrong.
+    /// Whether a query of it failed. Then an answer to COMMIT or ROLLBACK alone proves nothing about its
+    /// prepared records, and the database is asked.
     pub(in crate::recorder) had_failure: bool,
     pub(super) bytes: usize,
     /// How many records there are, those included that are not held here.
@@ -27,15 +28,15 @@ pub(in crate::recorder) struct Open {
     pub(super) unsure_of_savepoints: bool,
     /// PostgreSQL refuses everything until a rollback, and turns COMMIT into one.
     pub(super) aborted: bool,
-    /// And that is sure: the database itself has said so.
+    /// It is aborted, and by an error that only the database itself can have given.
     pub(super) aborted_surely: bool,
-    /// What was asked last may have failed since it was answered.
+    /// A `COPY … TO` is pending. Its failure while the rows are read is never reported.
     pub(super) unheard: bool,
     /// SQLite: opened by a savepoint, so releasing that one commits.
     pub(super) opened_by_savepoint: bool,
     #[cfg(feature = "sqlite")]
     pub(super) locks: WriteLocks,
-    /// Set while it may have ended unseen, and how it has ended then.
+    /// Set where a query may have ended the transaction without an answer that says so: how it ended then.
     pub(super) doubt: Option<Doubt>,
 }
 
@@ -43,9 +44,9 @@ pub(in crate::recorder) struct Open {
 #[cfg(feature = "sqlite")]
 #[derive(Debug, Clone, Default)]
 pub(super) struct WriteLocks {
-    /// It began with those of all files.
+    /// The locks of all files, as it was begun by BEGIN IMMEDIATE.
     pub(super) all: bool,
-    /// It has that of the file that each of these is in.
+    /// The tables whose files' locks it has taken since.
     pub(super) tables: Vec<&'static str>,
 }
 

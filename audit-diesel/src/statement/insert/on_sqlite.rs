@@ -20,7 +20,7 @@ use diesel::sqlite::Sqlite;
 use diesel::{QuerySource, SelectableExpression, SqliteConnection, Table};
 
 use super::on_conflict::{DoNothing, InsertFragment, OnConflictDoNothing};
-use super::{InsertOrIgnore, InsertReturning, InsertValues, NoConflict};
+use super::{InsertOrIgnore, InsertReturning, InsertValues, NoConflict, is_of_no_rows};
 use crate::model::{AuditedModel, AuditedRow};
 use crate::recorder::own;
 use crate::relation::Write;
@@ -186,8 +186,7 @@ where
     where
         T: QueryFragment<Sqlite> + QueryId,
     {
-        // Diesel renders an insert of no rows as a SELECT, which no conflict clause may follow.
-        if rendered(source)?.starts_with("SELECT") {
+        if is_of_no_rows(&rendered(source)?) {
             return Ok(0);
         }
         let completed: Completed<'_, C, R> = InsertReturning {
