@@ -146,6 +146,13 @@ pub trait RawConnection: LoadConnection<Backend: AuditedBackend> + 'static {
 #[doc(hidden)]
 #[derive(Debug)]
 pub struct PlannedWrite {
+    #[cfg_attr(
+        not(feature = "sqlite"),
+        expect(
+            dead_code,
+            reason = "PostgreSQL's locks do not depend on what was asked before"
+        )
+    )]
     pub(crate) write: Write,
     pub(crate) table: &'static str,
     pub(crate) key: &'static [&'static str],

@@ -3,6 +3,7 @@
 
 mod ask;
 mod control;
+mod exempt;
 mod observe;
 mod prepared;
 mod record;
@@ -26,13 +27,13 @@ use diesel::connection::{Connection, Instrumentation, InstrumentationEvent};
 use crate::AuditError;
 use crate::auditor::Auditor;
 use crate::dialect::Dialect;
-use crate::exempt::Exempt;
 use crate::guard::{RawWrite, Watch};
 use crate::panics;
 #[cfg(feature = "sqlite")]
 use crate::turns::{OpenTurn, Turns};
 use ask::ask_whether_open;
 use control::Control;
+pub(crate) use exempt::{Block, Exempt};
 pub(crate) use prepared::PlanVersion;
 use prepared::PreparedForms;
 use relations::Relations;

@@ -25,8 +25,8 @@ const MOST_ANSWERS: usize = 4096;
 const MOST_STALE_PLANS: u32 = 8;
 
 /// Statements by which a name may mean another relation, or a relation become another one.
-const CHANGES: [&str; 9] = [
-    "create", "alter", "drop", "attach", "detach", "grant", "revoke", "import", "do",
+const CHANGES: [&str; 10] = [
+    "create", "alter", "drop", "attach", "detach", "grant", "revoke", "import", "do", "call",
 ];
 
 /// What the connection was told about relations.
@@ -119,6 +119,9 @@ impl Relations {
     pub(super) fn note(&mut self, first: &str, statement: &str, in_transaction: bool) {
         let in_transaction = in_transaction || self.begins;
         let is = |words: &[&str]| words.iter().any(|word| first.eq_ignore_ascii_case(word));
+        if is(&["do", "call"]) || statement.contains("set_config") {
+            self.settings.unclear(in_transaction);
+        }
         if is(&CHANGES) {
             self.known.clear();
             self.has_changes |= in_transaction;
@@ -132,8 +135,6 @@ impl Relations {
         } else if is(&["rollback"]) && has_word(statement, "to") {
             self.forget_changes();
             self.settings.rolled_back_to_savepoint();
-        } else if statement.contains("set_config") {
-            self.settings.unclear(in_transaction);
         }
     }
 
@@ -331,6 +332,12 @@ mod tests {
                 None,
             ),
             (
+                &["DO $$ BEGIN SET LOCAL search_path = b; END $$"],
+                "COMMIT",
+                None,
+            ),
+            (&["CALL set_the_path()"], "COMMIT", None),
+            (
                 &["SELECT set_config('search_path', 'b', true)"],
                 "ROLLBACK",
                 Some(1),
@@ -355,7 +362,7 @@ mod tests {
             "ALTER TABLE t DROP CONSTRAINT t_pkey",
             "DROP VIEW t",
             "CREATE TEMP TABLE t (id int)",
-            "DO $$ BEGIN DROP TABLE t; END $$",
+            "IMPORT FOREIGN SCHEMA a FROM SERVER b INTO c",
             "GRANT SELECT ON t TO bob",
         ] {
             for (end, is_taken_back) in [

@@ -89,6 +89,21 @@ mod on_postgres {
             .execute(conn)
     }
 
+    fn skip_of(conn: &mut Conn, ids: &[i32]) -> QueryResult<usize> {
+        let row = |id: &i32| {
+            (
+                items::id.eq(*id),
+                items::tenant.eq(1),
+                items::role.eq("new"),
+            )
+        };
+        audited::insert_into(items::table)
+            .values(ids.iter().map(row).collect::<Vec<_>>())
+            .on_conflict(items::id)
+            .do_nothing()
+            .execute(conn)
+    }
+
     fn select_into(conn: &mut Conn, id: i32) -> QueryResult<usize> {
         let copied = items::table.filter(items::id.eq(1));
         audited::insert_into(items::table)
@@ -146,7 +161,11 @@ mod on_postgres {
     fn an_insert_from_a_select_that_a_new_trigger_would_route_is_refused() {
         let (app, mut conn) = warm();
         app.guard.connection().batch_execute(ROUTED).unwrap();
-        assert!(is_refused(&select_into(&mut conn, 20)));
+        let conn = &mut conn;
+        assert!(is_refused(&select_into(conn, 20)));
+        assert!(is_refused(&skip_of(conn, &[10, 20])));
+        let heirs = diesel::sql_query("SELECT * FROM heirs").execute(conn);
+        assert_eq!(heirs, Ok(0));
         assert_eq!(app.trail().len(), 0);
     }
 

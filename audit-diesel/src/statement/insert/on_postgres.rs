@@ -78,14 +78,20 @@ where
 {
     fn run(self, extra: E, conn: &mut PgConnection) -> QueryResult<Vec<X>> {
         let insert = self.insert.into_fragment();
-        if is_of_no_rows(&rendered(&insert)?) {
+        let sql = rendered(&insert)?;
+        if is_of_no_rows(&sql) {
             return Ok(Vec::new());
         }
         let columns = Columns::of::<M, PgConnection>();
-        // It may skip any of its rows, and rarely all.
-        InsertReturning::new(insert, DoNothing(self.target), columns, extra, Some(1))
-            .run_insert(conn)
+        let rows = is_of_one_row(&sql).then_some(1);
+        InsertReturning::new(insert, DoNothing(self.target), columns, extra, rows).run_insert(conn)
     }
+}
+
+/// Whether an insert surely has a single row. Of several it may skip some, and a select may have any
+/// number: how many come back says nothing then.
+fn is_of_one_row(sql: &str) -> bool {
+    sql.contains(") VALUES (") && !sql.contains("), (")
 }
 
 impl<T, V, M> ShowSql<Pg, M> for InsertValues<T, V>
