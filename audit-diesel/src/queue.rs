@@ -57,6 +57,19 @@ impl Target {
     }
 }
 
+/// Waits until a thread has done what it found at the call.
+fn settle(
+    worker: &crate::consumer::Worker,
+    timeout: std::time::Duration,
+    name: impl Fn() -> String,
+) -> Result<(), QueueError> {
+    let settled = worker.flush(timeout);
+    settled.map_err(|error| QueueError::Unavailable {
+        queue: name(),
+        reason: error.to_string(),
+    })
+}
+
 /// The most that one peek holds in memory, so that a backlog of large records cannot exhaust it.
 /// A single larger payload still comes through, alone.
 const PEEK_BYTES: usize = 8 << 20;

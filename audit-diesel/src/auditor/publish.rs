@@ -149,10 +149,10 @@ impl Auditor {
 
     /// Does something with the prepared records, if the auditor has any, inside of the
     /// application's COMMIT: a panic must not get there.
-    fn with_prepared(
+    pub(super) fn with_prepared<T>(
         &self,
-        run: impl FnOnce(&dyn PreparedRecords) -> Result<(), QueueError>,
-    ) -> Option<Result<(), QueueError>> {
+        run: impl FnOnce(&dyn PreparedRecords) -> Result<T, QueueError>,
+    ) -> Option<Result<T, QueueError>> {
         let prepared = self.shared.prepared.as_deref()?;
         let panics = &self.shared.counters.delivery.panics;
         let name = || "the journal".to_owned();

@@ -1,7 +1,7 @@
 //! The end of a process: what it has recorded is carried on, or it is said what was left.
 
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::Auditor;
 use crate::log::log;
@@ -17,6 +17,9 @@ pub struct ShutdownError {
     pub in_journal: u64,
     /// Why nobody can say how many those are.
     pub journal_unreadable: Option<String>,
+    /// Transactions of mode [`Prepared`](crate::Delivery::Prepared) of which it is not known yet whether
+    /// they were committed. Their records are in the journal, safe, and whoever opens it next asks.
+    pub unsettled: u64,
     /// Records in memory: they are lost when the process ends.
     pub in_memory: u64,
 }
@@ -33,6 +36,14 @@ impl fmt::Display for ShutdownError {
         }
         if let Some(reason) = &self.journal_unreadable {
             write!(f, "; what is in the journal cannot be told now ({reason})")?;
+        }
+        if self.unsettled > 0 {
+            let transactions = self.unsettled;
+            write!(
+                f,
+                "; the journal has records of {transactions} transactions, of which the database is \
+                 still to be asked whether they were committed"
+            )?;
         }
         if self.in_memory > 0 {
             let records = self.in_memory;
@@ -56,7 +67,7 @@ impl Auditor {
     ///
     /// ```
     /// use audit_diesel::{AuditEvent, Auditor, MemoryQueue};
-    /// use std::time::Duration;
+    /// use std::time::{Duration, Instant};
     ///
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// let auditor = Auditor::builder().queue(MemoryQueue::new()).build()?;
@@ -71,10 +82,14 @@ impl Auditor {
     /// [`ShutdownError`] says why not, how many records wait in the journal, where they are safe, and
     /// how many in memory, where they are not.
     pub fn shutdown(&self, timeout: Duration) -> Result<(), ShutdownError> {
-        let queue = &self.shared.queue;
-        let Err(error) = queue.settle(timeout) else {
+        let (queue, started) = (&self.shared.queue, Instant::now());
+        // Whose records the database lets go is carried on as well.
+        let resolved = self.with_prepared(|prepared| prepared.settle(timeout));
+        let carried = queue.settle(timeout.saturating_sub(started.elapsed()));
+        let Err(error) = resolved.unwrap_or(Ok(())).and(carried) else {
             return Ok(());
         };
+        let unsettled = self.with_prepared(|prepared| prepared.unsettled());
         let status = queue.status();
         let (in_journal, journal_unreadable) = match status.journal.transpose() {
             Ok(backlog) => (backlog.map_or(0, |backlog| backlog.left()), None),
@@ -84,6 +99,7 @@ impl Auditor {
             reason: error.to_string(),
             in_journal,
             journal_unreadable,
+            unsettled: unsettled.and_then(Result::ok).unwrap_or_default(),
             in_memory: status.memory.map_or(0, |backlog| backlog.records),
         };
         log!(warn, "{left}");

@@ -194,7 +194,7 @@ impl Queue for BufferedQueue {
     }
 
     fn settle(&self, timeout: Duration) -> Result<(), QueueError> {
-        super::forward::settle(&self.forwarder, timeout, || self.name())
+        super::settle(&self.forwarder, timeout, || self.name())
     }
 
     fn warnings(&self) -> Result<Vec<Warning>, QueueError> {

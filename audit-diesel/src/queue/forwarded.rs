@@ -18,8 +18,9 @@ use audit_core::{Batch, Payload, Queue, QueueError, QueueOwner, QueueStatus, War
 
 use super::Target;
 use super::buffered::BufferedQueue;
-use super::forward::{Forward, INTERVAL, settings, settle};
+use super::forward::{Forward, INTERVAL, settings};
 use super::journal::Journal;
+use super::settle;
 use crate::auditor::DeliveryCounters;
 use crate::consumer::health::warnings_of;
 use crate::consumer::{Control, Delivery, Fates, Judge, Settings, Sink, Undelivered, Worker};

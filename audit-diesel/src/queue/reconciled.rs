@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::journal::{Journal, now_ms};
+use super::settle;
 use crate::auditor::{PreparedFor, PreparedRecords};
 use crate::consumer::{
     Delivery, Judge, Question, Ruling, Settings, Sink, Tally, Undelivered, Worker,
@@ -115,6 +116,14 @@ impl PreparedRecords for ReconciledJournal {
         self.journal.release_as(transaction, payloads)?;
         self.own.forget(transaction);
         Ok(())
+    }
+
+    fn settle(&self, timeout: Duration) -> Result<(), QueueError> {
+        settle(&self.reconciler, timeout, || self.journal.name())
+    }
+
+    fn unsettled(&self) -> Result<u64, QueueError> {
+        self.journal.count_unsettled()
     }
 
     fn worker(&self) -> WorkerStatus {
@@ -322,11 +331,14 @@ mod tests {
         reconciled.prepare(&owner, 0, None, &payloads).unwrap();
         reconciled.leave(transaction);
         let resolver = &reconciled.reconciler;
-        resolver.flush(Duration::from_millis(300)).unwrap_err();
+        let soon = Duration::from_millis(300);
+        reconciled.settle(soon).unwrap_err();
+        assert_eq!(reconciled.unsettled(), Ok(1));
         let said = resolver.status().to_string();
         assert!(said.contains("no provider"), "{said}");
         mended.store(true, SeqCst);
-        resolver.flush(Duration::from_secs(60)).unwrap();
+        reconciled.settle(Duration::from_secs(60)).unwrap();
+        assert_eq!(reconciled.unsettled(), Ok(0));
         assert_eq!(journal.peek(9).unwrap().payloads, payloads);
         assert_eq!(resolver.status().state, WorkerState::Running);
     }
