@@ -4,16 +4,16 @@ use serde::de::IgnoredAny;
 use sha2::{Digest, Sha256};
 use uuid::fmt::Hyphenated;
 
-use crate::Payload;
+use crate::payload::Payload;
 
 /// SHA-256 of what a record says.
 pub type ContentDigest = [u8; 32];
 
 /// The mark of [`Payload::put_off`], without the brace before it; the occasion's id follows.
-const PUT_OFF: &[u8] = br#""put_off":""#;
+pub(crate) const PUT_OFF: &[u8] = br#""put_off":""#;
 
 /// What stands between the occasion's id and what the payload was before.
-const PUT_OFF_END: &[u8] = b"\",";
+pub(crate) const PUT_OFF_END: &[u8] = b"\",";
 
 /// The mark of [`Payload::unsettled`], without the brace before it.
 const UNSETTLED: &[u8] = br#""unsettled":"#;
@@ -80,7 +80,8 @@ impl Payload {
     }
 }
 
-fn after_put_off(inner: &[u8]) -> Option<&[u8]> {
+/// What stands behind the mark of [`Payload::put_off`], where there is one.
+pub(crate) fn after_put_off(inner: &[u8]) -> Option<&[u8]> {
     let rest = inner.strip_prefix(PUT_OFF)?.get(Hyphenated::LENGTH..)?;
     rest.strip_prefix(PUT_OFF_END)
 }
@@ -124,7 +125,9 @@ pub(crate) fn is_key_id(id: &[u8]) -> bool {
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
-    use crate::{AuditContext, Record, SigningKey, Unsettled};
+    use crate::context::AuditContext;
+    use crate::record::{Record, Unsettled};
+    use crate::signature::SigningKey;
 
     #[test]
     fn what_is_put_around_a_record_does_not_change_its_content() {

@@ -1,6 +1,8 @@
 use serde_json::{Value, json};
 
-use crate::{Actor, AuditContext, AuditEvent, Record, Source};
+use crate::context::{Actor, AuditContext, Source};
+use crate::event::AuditEvent;
+use crate::record::Record;
 
 fn with(key: &str, value: Value) -> Value {
     let event = AuditEvent::new("login").with(key, value.clone());
