@@ -2,6 +2,7 @@
 
 use serde::de::IgnoredAny;
 use sha2::{Digest, Sha256};
+use uuid::Uuid;
 use uuid::fmt::Hyphenated;
 
 use crate::payload::Payload;
@@ -9,10 +10,10 @@ use crate::payload::Payload;
 /// SHA-256 of what a record says.
 pub type ContentDigest = [u8; 32];
 
-/// The mark of [`Payload::put_off`], without the brace before it; the occasion's id follows.
-pub(crate) const PUT_OFF: &[u8] = br#""put_off":""#;
+/// How a payload begins that was [put off](Payload::put_off); the occasion's id follows.
+pub(crate) const PUT_OFF: &[u8] = br#"{"put_off":""#;
 
-/// What stands between the occasion's id and what the payload was before.
+/// What stands between the occasion's id and what the payload was before, without its brace.
 pub(crate) const PUT_OFF_END: &[u8] = b"\",";
 
 /// The mark of [`Payload::unsettled`], without the brace before it.
@@ -23,6 +24,9 @@ pub(crate) const SIGNATURE: &[u8] = br#","sig":""#;
 
 /// What ends a signature and its record.
 pub(crate) const SIGNATURE_END: &[u8] = br#""}"#;
+
+/// The digits of a signature.
+pub(crate) const HEX_BYTES: usize = 64;
 
 /// The longest id of a key, in bytes.
 pub(crate) const LONGEST_KEY_ID: usize = 64;
@@ -44,8 +48,9 @@ pub(crate) struct Parts<'a> {
 
 impl<'a> Parts<'a> {
     pub(crate) fn of(payload: &'a [u8]) -> Option<Self> {
-        let inner = payload.strip_prefix(b"{")?.strip_suffix(b"}")?;
-        let inner = after_put_off(inner).unwrap_or(inner);
+        let marked = after_put_off(payload);
+        let inner = marked.or_else(|| payload.strip_prefix(b"{"))?;
+        let inner = inner.strip_suffix(b"}")?;
         let (signed, signature) = match signature(inner) {
             Some((signed, signature)) => (signed, Some(signature)),
             None => (inner, None),
@@ -80,9 +85,12 @@ impl Payload {
     }
 }
 
-/// What stands behind the mark of [`Payload::put_off`], where there is one.
-pub(crate) fn after_put_off(inner: &[u8]) -> Option<&[u8]> {
-    let rest = inner.strip_prefix(PUT_OFF)?.get(Hyphenated::LENGTH..)?;
+/// What a payload was before it was put off, without its brace. The mark is nothing but a UUID: no
+/// signature covers it, and whatever else could stand there could name fields of the record.
+pub(crate) fn after_put_off(payload: &[u8]) -> Option<&[u8]> {
+    let rest = payload.strip_prefix(PUT_OFF)?;
+    let (occasion, rest) = rest.split_at_checked(Hyphenated::LENGTH)?;
+    Uuid::try_parse_ascii(occasion).ok()?;
     rest.strip_prefix(PUT_OFF_END)
 }
 
@@ -95,9 +103,8 @@ fn after_unsettled(inner: &[u8]) -> Option<&[u8]> {
 
 /// A signature at the end of what stands between the braces, and what comes before it.
 fn signature(inner: &[u8]) -> Option<(&[u8], Signature<'_>)> {
-    const HEX: usize = 64;
     let text = inner.strip_suffix(b"\"")?;
-    let (rest, hex) = text.split_at_checked(text.len().checked_sub(HEX)?)?;
+    let (rest, hex) = text.split_at_checked(text.len().checked_sub(HEX_BYTES)?)?;
     let rest = rest.strip_suffix(b":")?;
     if !hex
         .iter()

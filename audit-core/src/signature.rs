@@ -5,7 +5,7 @@ use std::fmt;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-use crate::content::{Parts, SIGNATURE, SIGNATURE_END, Signature, is_key_id};
+use crate::content::{HEX_BYTES, Parts, SIGNATURE, SIGNATURE_END, Signature, is_key_id};
 use crate::payload::Payload;
 
 /// A key that records are signed with and checked by: HMAC with SHA-256.
@@ -106,7 +106,8 @@ impl SigningKey {
             return payload.clone();
         };
         let mac = self.mac_of(parts.signed).finalize().into_bytes();
-        let mut signed = Vec::with_capacity(payload.as_bytes().len() + 160);
+        let growth = self.signature_bytes();
+        let mut signed = Vec::with_capacity(payload.as_bytes().len() + growth);
         signed.push(b'{');
         signed.extend_from_slice(parts.signed);
         signed.extend_from_slice(SIGNATURE);
@@ -115,6 +116,19 @@ impl SigningKey {
         signed.extend(hex(&mac));
         signed.extend_from_slice(SIGNATURE_END);
         Payload::from(signed)
+    }
+
+    /// The payload [with fewer values](Payload::shrunk_to), and signed, within so many bytes; none where
+    /// it is no record.
+    #[must_use]
+    pub fn sign_shrunk(&self, payload: &Payload, max_bytes: usize) -> Option<Payload> {
+        let room = max_bytes.saturating_sub(self.signature_bytes());
+        payload.shrunk_to(room).map(|shrunk| self.sign(&shrunk))
+    }
+
+    /// What a signature adds to a record, whose last brace is a part of it.
+    fn signature_bytes(&self) -> usize {
+        SIGNATURE.len() + self.id.len() + ":".len() + HEX_BYTES + SIGNATURE_END.len() - "}".len()
     }
 
     /// Checks that one of the keys has signed the payload.
@@ -229,6 +243,61 @@ mod tests {
             SigningKey::verify(&keys, &marked),
             Err(SignatureError::Wrong)
         );
+    }
+
+    #[test]
+    fn nothing_but_the_mark_itself_may_stand_in_front_of_a_signed_record() {
+        let (keys, signed) = ([key("k.1")], key("k.1").sign(&record()));
+        let in_front = |occasion: &[u8]| {
+            let rest = &signed.as_bytes()[1..];
+            let marked = [br#"{"put_off":""#, occasion, br#"","#, rest].concat();
+            Payload::from(marked)
+        };
+        let is_believed = |occasion: &[u8]| {
+            let payload = in_front(occasion);
+            let believed = SigningKey::verify(&keys, &payload).is_ok();
+            assert_eq!(believed, payload.before_put_off() == signed);
+            let digest = payload.content_digest();
+            assert_eq!(believed, digest == signed.content_digest());
+            believed
+        };
+        let uuid = b"01234567-89ab-cdef-0123-456789abcdef";
+        assert!(is_believed(uuid));
+        let fields = br#"","resource_id":"7","x":"34567890123"#;
+        assert_eq!(fields.len(), uuid.len());
+        assert!(!is_believed(fields));
+        assert!(!is_believed(&uuid[1..]));
+        for place in 0..uuid.len() {
+            for byte in [b'"', b'\\', b'g', b' ', 0, 0xff] {
+                let mut other = *uuid;
+                other[place] = byte;
+                assert!(!is_believed(&other), "{byte} at {place}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_made_smaller_and_signed_keeps_within_the_bound() {
+        for id in ["k", &"k".repeat(64)] {
+            let key = key(id);
+            let bytes = key.sign(&record()).as_bytes().len() - record().as_bytes().len();
+            assert_eq!(bytes, key.signature_bytes());
+            for names in 1..40 {
+                let mut large = Record::new("update", AuditContext::default());
+                for n in 0..names * 7 {
+                    large.add_detail(format!("field {n}"), "x".repeat(n));
+                }
+                let large = key.sign(&large.encode().unwrap());
+                let max_bytes = 1_500 + names * 13;
+                let signed = key.sign_shrunk(&large, max_bytes).unwrap();
+                let bytes = signed.as_bytes().len();
+                assert!(bytes <= max_bytes, "{bytes} of {max_bytes}");
+                assert_eq!(
+                    SigningKey::verify(std::slice::from_ref(&key), &signed),
+                    Ok(())
+                );
+            }
+        }
     }
 
     #[test]

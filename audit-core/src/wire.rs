@@ -80,7 +80,7 @@ impl Payload {
         let [b'{', rest @ ..] = payload.as_bytes() else {
             return payload;
         };
-        let mut marked = [b"{", PUT_OFF].concat();
+        let mut marked = PUT_OFF.to_vec();
         let mut occasion = [0; Hyphenated::LENGTH];
         marked.extend_from_slice(
             Uuid::now_v7()
@@ -99,9 +99,7 @@ impl Payload {
         if self.whole().is_some() {
             return self.clone();
         }
-        let inner = self.as_bytes().strip_prefix(b"{");
-        let rest = inner.and_then(after_put_off);
-        match rest {
+        match after_put_off(self.as_bytes()) {
             Some(rest) => Self::from([b"{", rest].concat()),
             None => self.clone(),
         }

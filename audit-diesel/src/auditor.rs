@@ -29,10 +29,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use audit_core::{Queue, QueueStatus, SigningKey, Warning};
 
 use crate::AuditError;
+use crate::contained::ContainedQueue;
 use crate::delivery::Delivery;
 use crate::guard::{GuardMode, GuardedTables};
 use crate::log::Seldom;
-use crate::panics::ContainedQueue;
 use no_queue::NoQueue;
 use stats::Counters;
 
@@ -63,6 +63,7 @@ struct Shared {
     losses_said: Seldom,
     left_said: Seldom,
     detached_said: Seldom,
+    unsupported_said: Seldom,
     /// How often a prepared statement was found to return other types than it did.
     stale_plans: AtomicU32,
 }
@@ -100,13 +101,14 @@ impl Auditor {
         Self {
             shared: Arc::new(Shared {
                 has_queue,
-                queue: Arc::new(ContainedQueue::around(queue, &delivery)),
+                queue: Arc::new(ContainedQueue::around(queue, &delivery.panics)),
                 prepared,
                 settings,
                 counters: Counters::new(delivery),
                 losses_said: Seldom::default(),
                 left_said: Seldom::default(),
                 detached_said: Seldom::default(),
+                unsupported_said: Seldom::default(),
                 stale_plans: AtomicU32::new(0),
             }),
         }
@@ -157,7 +159,7 @@ impl Auditor {
     pub fn warnings(&self) -> Vec<Warning> {
         let status = self.status();
         let stats = self.shared.counters.read(QueueStatus::default());
-        let mut warnings = health::warnings_of(&*self.shared.queue);
+        let mut warnings = crate::consumer::health::warnings_of(&*self.shared.queue);
         warnings.extend(health::warnings(&stats, &status));
         warnings
     }

@@ -2,19 +2,13 @@
 
 mod atomic;
 #[cfg(feature = "postgres")]
-mod postgres;
+pub(crate) mod postgres;
 #[cfg(feature = "sqlite")]
 mod sqlite;
-#[cfg(feature = "sqlite")]
-mod sqlite_version;
-#[cfg(feature = "sqlite")]
-mod turns;
 
 pub(crate) use atomic::within_savepoint;
 #[cfg(feature = "sqlite")]
 pub(crate) use sqlite::{busy_timeout, turns_of};
-#[cfg(feature = "sqlite")]
-pub(crate) use turns::{ConsumerTurn, OpenTurn, Turns};
 
 use diesel::Connection;
 use diesel::connection::LoadConnection;
@@ -22,7 +16,7 @@ use diesel::r2d2::{ConnectionManager, PooledConnection, R2D2Connection};
 use diesel::result::{Error, QueryResult};
 
 use crate::auditor::AuditedBackend;
-use crate::relation::Relation;
+use crate::relation::{Relation, Write};
 use crate::store::EntryToStore;
 
 /// A connection that audited statements run on: Diesel's own, or one behind a pool.
@@ -117,10 +111,17 @@ pub trait RawConnection: LoadConnection<Backend: AuditedBackend> + 'static {
     #[doc(hidden)]
     fn database_identity(&mut self) -> QueryResult<Option<String>>;
 
-    /// What the relation is that a table name means here, as it stands in SQL, to a model with this
-    /// key.
+    /// Comes before whatever is asked about a write that is about to run: takes the lock that the write
+    /// takes, where a connection that has read may not get it any more. Says the version of the schema
+    /// that the table is in, where the database has one and it is the same until the write has run.
     #[doc(hidden)]
-    fn relation(&mut self, table: &str, key: &[&str]) -> QueryResult<RelationFacts>;
+    fn before_questions(&mut self, _: &PlannedWrite) -> QueryResult<Option<i32>> {
+        Ok(None)
+    }
+
+    /// What the relation is that a write's table name means here.
+    #[doc(hidden)]
+    fn relation(&mut self, write: &PlannedWrite) -> QueryResult<RelationFacts>;
 
     /// Whether a prepared statement failed as it would return other types than it did.
     #[doc(hidden)]
@@ -139,6 +140,22 @@ pub trait RawConnection: LoadConnection<Backend: AuditedBackend> + 'static {
     /// not be written, where [`run_with_records`](Self::run_with_records) does not.
     #[doc(hidden)]
     fn spoil_transaction(&mut self);
+}
+
+/// A write that is about to run, of a table whose name stands so in SQL, for a model with this key.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct PlannedWrite {
+    #[cfg_attr(
+        not(feature = "sqlite"),
+        expect(
+            dead_code,
+            reason = "PostgreSQL's locks do not depend on what was asked before"
+        )
+    )]
+    pub(crate) write: Write,
+    pub(crate) table: &'static str,
+    pub(crate) key: &'static [&'static str],
 }
 
 /// Keeps [`Relation`] out of the public API.

@@ -9,6 +9,7 @@ mod doubt;
 mod error;
 mod fates;
 mod flush;
+pub(crate) mod health;
 mod poison;
 #[cfg(feature = "postgres")]
 mod postgres;
@@ -44,8 +45,6 @@ use std::time::Duration;
 
 use audit_core::{Queue, Warning};
 use diesel::r2d2::{ConnectionManager, Pool};
-
-use crate::auditor::health;
 
 /// A running consumer. It stops when it is dropped.
 ///

@@ -12,6 +12,9 @@ pub mod roles {}
 #[doc = include_str!("../docs/relations.md")]
 pub mod relations {}
 
+#[doc = include_str!("../docs/threats.md")]
+pub mod threats {}
+
 // The first definition of a link counts, and here the plots are on the page itself.
 #[doc = "[latency plot]: #plots\n[drain plot]: #plots\n"]
 #[doc = include_str!("../docs/performance.md")]

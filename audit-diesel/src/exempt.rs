@@ -1,7 +1,6 @@
 //! Work that is not a user's action, said on purpose.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use audit_core::Record;
 use diesel::connection::TransactionManager;
@@ -11,7 +10,7 @@ use crate::AuditError;
 use crate::auditor::AuditedBackend;
 use crate::connection::{AuditedConnection, within_savepoint};
 use crate::delivery;
-use crate::recorder::Recorder;
+use crate::recorder::{Block, Recorder};
 
 /// Runs work that is not a user's action, such as a backfill, with Diesel's own statements: no row
 /// is read, and no change recorded. One record `exempt` says why, how many statements ran and how
@@ -64,8 +63,8 @@ where
     }
     let state = {
         delivery::ready(conn.raw(), None).map_err(Error::from)?;
-        let recorder = Recorder::ready(conn.raw()).map_err(Error::from)?;
-        Arc::clone(recorder.exempt())
+        let recorder = Recorder::of(conn.raw()).ok_or(AuditError::NoAuditor);
+        Arc::clone(recorder.map_err(Error::from)?.exempt())
     };
     if state.is_in_force() {
         let _block = Block::enter(&state);
@@ -73,12 +72,12 @@ where
     }
     as_a_whole(conn, |conn| {
         let before = rows_written(conn)?;
-        state.statements.store(0, Relaxed);
+        state.count_anew();
         let value = {
             let _block = Block::enter(&state);
             work(conn)?
         };
-        let statements = state.statements.load(Relaxed);
+        let statements = state.statements();
         let rows = rows_written(conn)? - before;
         record(conn, reason, statements, rows).map_err(Error::from)?;
         Ok(value)
@@ -126,39 +125,4 @@ where
     record.extra.insert("rows".to_owned(), rows.into());
     let payload = recorder.number(record)?;
     delivery::changes(conn, vec![payload], None, delivery)
-}
-
-/// Whether a connection is inside an exempt block, and what ran there.
-#[derive(Debug, Default)]
-pub(crate) struct Exempt {
-    depth: AtomicU64,
-    statements: AtomicU64,
-}
-
-impl Exempt {
-    pub(crate) fn is_in_force(&self) -> bool {
-        self.depth.load(Relaxed) > 0
-    }
-
-    pub(crate) fn count_statement(&self) {
-        if self.is_in_force() {
-            self.statements.fetch_add(1, Relaxed);
-        }
-    }
-}
-
-/// Keeps a block in force until it is dropped, by a panic too.
-struct Block(Arc<Exempt>);
-
-impl Block {
-    fn enter(state: &Arc<Exempt>) -> Self {
-        state.depth.fetch_add(1, Relaxed);
-        Self(Arc::clone(state))
-    }
-}
-
-impl Drop for Block {
-    fn drop(&mut self) {
-        self.0.depth.fetch_sub(1, Relaxed);
-    }
 }

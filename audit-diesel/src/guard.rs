@@ -3,6 +3,7 @@
 mod read;
 mod tables;
 mod targets;
+mod texts;
 mod tokens;
 mod watch;
 
@@ -23,6 +24,15 @@ pub(crate) struct RawWrite {
 }
 
 impl RawWrite {
+    /// A write whose rows the database has not told.
+    pub(crate) fn unreturned(table: &str, verb: &'static str) -> Self {
+        Self {
+            table: table.to_owned(),
+            verb,
+            statement: String::new(),
+        }
+    }
+
     /// What a developer is told. The statement is shown as the panic's own place is in this library,
     /// behind Diesel.
     pub(crate) fn message(&self) -> String {

@@ -78,7 +78,9 @@ compile_error!(
 mod auditor;
 mod connection;
 mod consumer;
+mod contained;
 mod delivery;
+mod dialect;
 pub mod docs;
 mod error;
 mod exempt;
@@ -99,6 +101,8 @@ mod sql;
 mod statement;
 mod store;
 pub mod testing;
+#[cfg(feature = "sqlite")]
+mod turns;
 
 pub use audit_core::*;
 pub use audit_derive::{Auditable, audit_schema};

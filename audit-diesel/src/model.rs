@@ -2,10 +2,12 @@
 
 mod fit;
 mod row;
+mod stored;
 
 pub use fit::{FitsNowhere, Probe, ReadAs, fits_column, load, load_as};
 pub use row::{AuditedRow, RecordedField, UNREADABLE, write};
 pub(crate) use row::{ReadOutcome, Shown};
+pub(crate) use stored::StoredValues;
 
 use audit_core::Auditable;
 use diesel::Table;

@@ -47,14 +47,27 @@ impl Target {
         counters: &std::sync::Arc<crate::auditor::DeliveryCounters>,
         signing_key: Option<audit_core::SigningKey>,
     ) -> Self {
-        use crate::panics::ContainedQueue;
+        use crate::contained::ContainedQueue;
 
         Self {
-            queue: std::sync::Arc::new(ContainedQueue::around(queue, counters)),
-            direct: std::sync::Arc::new(ContainedQueue::around(direct, counters)),
+            queue: std::sync::Arc::new(ContainedQueue::around(queue, &counters.panics)),
+            direct: std::sync::Arc::new(ContainedQueue::around(direct, &counters.panics)),
             signing_key,
         }
     }
+}
+
+/// Waits until a thread has done what it found at the call.
+fn settle(
+    worker: &crate::consumer::Worker,
+    timeout: std::time::Duration,
+    name: impl Fn() -> String,
+) -> Result<(), QueueError> {
+    let settled = worker.flush(timeout);
+    settled.map_err(|error| QueueError::Unavailable {
+        queue: name(),
+        reason: error.to_string(),
+    })
 }
 
 /// The most that one peek holds in memory, so that a backlog of large records cannot exhaust it.

@@ -3,6 +3,7 @@
 
 mod ask;
 mod control;
+mod exempt;
 mod observe;
 mod prepared;
 mod record;
@@ -16,7 +17,7 @@ mod settle;
 mod transaction;
 
 use std::any::Any;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -25,48 +26,51 @@ use diesel::connection::{Connection, Instrumentation, InstrumentationEvent};
 
 use crate::AuditError;
 use crate::auditor::Auditor;
-#[cfg(feature = "sqlite")]
-use crate::connection::{OpenTurn, Turns};
-use crate::exempt::Exempt;
+use crate::dialect::Dialect;
 use crate::guard::{RawWrite, Watch};
 use crate::panics;
+#[cfg(feature = "sqlite")]
+use crate::turns::{OpenTurn, Turns};
 use ask::ask_whether_open;
 use control::Control;
+pub(crate) use exempt::{Block, Exempt};
+pub(crate) use prepared::PlanVersion;
 use prepared::PreparedForms;
 use relations::Relations;
 pub(crate) use retry_point::RetryPoint;
-pub(crate) use transaction::Dialect;
 use transaction::TransactionBuffer;
 
 /// The auditor's part on a connection, put there as Diesel's `Instrumentation`.
 pub(crate) struct Recorder {
     auditor: Auditor,
-    /// What else is to see the events.
+    /// Another instrumentation, which every event is passed on to.
     chained: Option<Box<dyn Instrumentation>>,
-    /// Those of auditors that were attached before, while they wait for the end of the open
-    /// transaction with records of theirs.
+    /// The recorders of auditors that were attached before: each holds records until the open
+    /// transaction ends.
     retired: Vec<Recorder>,
-    /// Set while an audited statement runs.
+    /// Set while an audited statement runs: a panic of the chained instrumentation waits for its end.
     holds_panics: bool,
-    /// What the chained instrumentation panicked with meanwhile.
+    /// The panic that waits.
     held_panic: Option<Box<dyn Any + Send>>,
     transaction: TransactionBuffer,
     /// What the query that runs now does to the transaction.
     running: Vec<Control>,
-    /// What the query that runs now has failed with: Diesel may say `Done` of it afterwards.
+    /// Whether the query that runs now was answered by an error. Diesel may tell of its end again, as if it
+    /// had succeeded.
     failed: bool,
-    /// Whether PostgreSQL refuses the query that runs now as a whole where it is several: as a
-    /// prepared statement it can be one.
+    /// Whether the query that runs now is a prepared one, which PostgreSQL refuses as a whole where its text
+    /// has several statements.
     refused_whole: bool,
     /// Set while Diesel asks for a type of the query that runs now, before it sends that.
     looks_type_up: bool,
     /// Set while an audited statement runs: its SQL needs no reading.
     own_statement: Arc<AtomicBool>,
-    /// Set while we ask the database something that is nobody's business.
+    /// Set while the database is asked whether a transaction is open: such queries are neither read nor
+    /// passed on.
     asking: bool,
     /// Set once it is known that the connection is about to be closed.
-    closing: bool,
-    /// Set once another auditor runs the audited statements, which look raw here.
+    closing: Arc<AtomicBool>,
+    /// Set once another auditor has taken over: its audited statements would look like raw writes here.
     is_retired: bool,
     /// What the guard knows about this connection.
     watch: Watch,
@@ -83,12 +87,12 @@ pub(crate) struct Recorder {
     relations: Relations,
     /// Where a statement that failed can be tried again from.
     retry_point: Option<RetryPoint>,
-    /// Who writes when, where a consumer may write to the same file.
+    /// Whether the connection's transactions take turns with a consumer that writes to the same file.
     #[cfg(feature = "sqlite")]
     turns: FileTurns,
 }
 
-/// What the open transaction has to do with those of a consumer in the same file.
+/// The turns of a connection whose file a consumer of this process may write to.
 #[cfg(feature = "sqlite")]
 #[derive(Default)]
 struct FileTurns {
@@ -137,7 +141,7 @@ impl Recorder {
             looks_type_up: false,
             own_statement: Arc::default(),
             asking: false,
-            closing: false,
+            closing: Arc::default(),
             is_retired: false,
             watch: Watch::default(),
             raw_writes: Vec::new(),
@@ -170,10 +174,13 @@ impl Recorder {
         Ok(recorder)
     }
 
-    /// The connection is about to be closed, for sure.
-    pub(crate) fn closes(&mut self) {
-        self.closing = true;
-        self.retired.iter_mut().for_each(Self::closes);
+    /// The connection is about to be closed, for as long as what is returned says so.
+    pub(crate) fn closes(&mut self) -> Arc<AtomicBool> {
+        self.closing.store(true, Ordering::Relaxed);
+        for retired in &mut self.retired {
+            retired.closing = Arc::clone(&self.closing);
+        }
+        Arc::clone(&self.closing)
     }
 
     /// Hands the connection over to another auditor, which takes part in the open transaction from now
@@ -186,6 +193,13 @@ impl Recorder {
         next.server = self.server.clone();
         next.server_asked = self.server_asked;
         next.prepared_forms = std::mem::take(&mut self.prepared_forms);
+        next.relations = std::mem::take(&mut self.relations);
+        next.watch = std::mem::take(&mut self.watch);
+        next.retry_point = self.retry_point.take();
+        #[cfg(feature = "sqlite")]
+        {
+            next.turns = std::mem::take(&mut self.turns);
+        }
         next.retired = std::mem::take(&mut self.retired);
         let mut before = std::mem::replace(self, next);
         if before.pending().next().is_some() {
@@ -216,16 +230,22 @@ impl Recorder {
         self.transaction.has_xid()
     }
 
-    /// Whether the open transaction is known to hold the lock against other writers.
-    #[cfg(feature = "sqlite")]
-    pub(crate) fn has_write_lock(&self) -> bool {
-        self.transaction.has_write_lock()
-    }
-
-    /// Notes that the open transaction holds the lock against other writers.
+    /// Notes that the open transaction began with the lock against other writers of all files.
     #[cfg(feature = "sqlite")]
     pub(crate) fn note_write_lock(&mut self) {
         self.transaction.note_write_lock();
+    }
+
+    /// Whether the open transaction is known to hold the lock against other writers of this table.
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn has_lock_of(&self, table: &str) -> bool {
+        self.transaction.has_lock_of(table)
+    }
+
+    /// Notes that the open transaction holds the lock against other writers of this table.
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn note_lock_of(&mut self, table: &'static str) {
+        self.transaction.note_lock_of(table);
     }
 
     /// By which id the database knows what is written now, where that is known.
@@ -291,19 +311,16 @@ impl Recorder {
     }
 
     /// Holds the panics of the chained instrumentation back that come when a query has run, until
-    /// [`go_on_with_panic`](Self::go_on_with_panic): the row is written by then, and its record is
-    /// not made yet.
+    /// [`take_held_panic`](Self::take_held_panic): the row is written by then, and its record is not
+    /// made yet.
     pub(crate) fn hold_panics(&mut self) {
         self.holds_panics = true;
-        self.held_panic = None;
     }
 
-    /// Goes on with the panic that was held back, if any was.
-    pub(crate) fn go_on_with_panic(&mut self) {
+    /// Holds no more panics back, and returns the one that was.
+    pub(crate) fn take_held_panic(&mut self) -> Option<Box<dyn Any + Send>> {
         self.holds_panics = false;
-        if let Some(panic) = self.held_panic.take() {
-            resume_unwind(panic);
-        }
+        self.held_panic.take()
     }
 
     fn pass_on(&mut self, event: InstrumentationEvent<'_>) {
@@ -337,16 +354,19 @@ impl Recorder {
         self.prepared_forms.has_room::<M>() && self.relations.keeps_plans()
     }
 
-    /// Changes when a statement that was prepared before may return other types than it did: then it
-    /// has to be prepared anew, under another text.
-    pub(crate) fn plan_version(&self) -> u64 {
-        u64::from(self.auditor.stale_plans()) << 32 | u64::from(self.relations.retyped())
+    /// Changes when a statement of this model that was prepared before may return other types than it
+    /// did: then it has to be prepared anew, under another text.
+    pub(crate) fn plan_version<M: 'static>(&mut self) -> PlanVersion {
+        PlanVersion {
+            stale_plans: self.auditor.stale_plans(),
+            types: self.relations.types_since_first::<M>(),
+        }
     }
 
     /// A statement that was prepared under this version returns other types than it did.
-    pub(crate) fn plan_was_stale(&mut self, version: u64) {
-        self.relations.one_more_stale_plan();
-        if version == self.plan_version() {
+    pub(crate) fn plan_was_stale<M: 'static>(&mut self, version: PlanVersion) {
+        self.relations.one_more_stale_plan::<M>();
+        if version.stale_plans == self.auditor.stale_plans() {
             self.auditor.one_more_stale_plan();
         }
     }
@@ -357,8 +377,7 @@ impl Recorder {
         self.retry_point.take()
     }
 
-    /// An audited statement has ended, and not as `failed` where that is false. A failure may have
-    /// ended the transaction.
+    /// An audited statement has ended. On SQLite an error may have ended the transaction with it.
     pub(crate) fn statement_ended(&mut self, failed: bool) {
         self.retry_point = None;
         if failed {
@@ -434,10 +453,11 @@ impl Drop for Recorder {
     /// another instrumentation, and the transaction goes on. Nobody says which.
     fn drop(&mut self) {
         let records = self.transaction.pending().count();
-        if records > 0 && !self.closing {
+        let closing = self.closing.load(Ordering::Relaxed);
+        if records > 0 && !closing {
             self.auditor.left_in_transaction(records, self.has_xid());
         }
-        let ended = self.transaction.closed(self.closing);
+        let ended = self.transaction.closed(closing);
         self.settle(ended);
     }
 }

@@ -13,6 +13,8 @@ pub(crate) struct Relation {
     pub(crate) delete: Option<Obstacle>,
     /// Whether this user may be able to write rows that it cannot read.
     pub(crate) may_hide_rows: bool,
+    /// Another number where the columns have other types, where the database cares.
+    pub(crate) types: u64,
 }
 
 /// What kind of relation it is.
@@ -55,21 +57,18 @@ pub(crate) enum Obstacle {
 /// A write that is about to run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Write {
-    Insert,
+    /// `counted`: whether it is known how many rows it is to insert.
+    Insert { counted: bool },
     /// `filtered`: whether it names rows by their values.
-    Update {
-        filtered: bool,
-    },
+    Update { filtered: bool },
     /// `filtered`: whether it names rows by their values.
-    Delete {
-        filtered: bool,
-    },
+    Delete { filtered: bool },
 }
 
 impl Write {
     pub(crate) fn verb(self) -> &'static str {
         match self {
-            Self::Insert => "insert",
+            Self::Insert { .. } => "insert",
             Self::Update { .. } => "update",
             Self::Delete { .. } => "delete",
         }
@@ -78,9 +77,18 @@ impl Write {
     /// Diesel's function for it.
     pub(crate) fn function(self) -> &'static str {
         match self {
-            Self::Insert => "insert_into",
+            Self::Insert { .. } => "insert_into",
             Self::Update { .. } => "update",
             Self::Delete { .. } => "delete",
+        }
+    }
+
+    /// Whether the relation is looked at each time, as nothing would tell that the write found less than
+    /// it should have: another session may have changed it since.
+    pub(crate) fn needs_fresh_answer(self) -> bool {
+        match self {
+            Self::Insert { counted } => !counted,
+            Self::Update { filtered } | Self::Delete { filtered } => !filtered,
         }
     }
 }
@@ -123,13 +131,14 @@ impl Relation {
             update: None,
             delete: None,
             may_hide_rows: false,
+            types: 0,
         }
     }
 
     /// What is in the way of a write.
     pub(crate) fn obstacle(&self, write: Write) -> Option<Obstacle> {
         let (obstacle, filtered) = match write {
-            Write::Insert => (self.insert, true),
+            Write::Insert { .. } => (self.insert, true),
             Write::Update { filtered } => (self.update, filtered),
             Write::Delete { filtered } => (self.delete, filtered),
         };
@@ -142,7 +151,7 @@ mod tests {
     use super::*;
 
     const WRITES: [Write; 5] = [
-        Write::Insert,
+        Write::Insert { counted: true },
         Write::Update { filtered: true },
         Write::Update { filtered: false },
         Write::Delete { filtered: true },

@@ -1,5 +1,6 @@
 //! Reads SQL text: from a query, and into statements and words, without understanding them.
 
+use std::borrow::Cow;
 use std::fmt::{self, Write};
 
 use diesel::connection::DebugQuery;
@@ -27,6 +28,14 @@ impl<V: FnMut(&str)> Write for Pieces<V> {
         }
         (self.visit)(piece);
         Ok(())
+    }
+}
+
+/// A text in which a carriage return ends no comment, as SQLite reads it. Elsewhere it is white space.
+pub(crate) fn without_returns(sql: &str) -> Cow<'_, str> {
+    match sql.contains('\r') {
+        true => Cow::Owned(sql.replace('\r', " ")),
+        false => Cow::Borrowed(sql),
     }
 }
 

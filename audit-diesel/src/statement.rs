@@ -25,7 +25,6 @@ mod update;
 mod where_clause;
 
 pub use debug::ShowSql;
-pub(crate) use image::StoredValues;
 pub use insert::{
     AnyConflict, AuditedInsertDsl, ConflictTarget, FilteredTarget, IncompleteInsert,
     IncompleteOnConflict, Insert, InsertDefaults, InsertFragment, InsertFromSelect, InsertOrIgnore,
@@ -39,6 +38,7 @@ pub use where_clause::{And, AndFilter, Boxed, Target};
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use audit_core::CapturedContext;
 use diesel::expression::NonAggregate;
@@ -50,6 +50,7 @@ use crate::Delivery;
 use crate::connection::{AuditedConnection, RawConnection};
 use crate::delivery;
 use crate::model::AuditedModel;
+use crate::panics;
 use crate::recorder::{Recorder, own};
 
 /// A statement whose changes are recorded when it runs.
@@ -195,18 +196,27 @@ where
     if let Some(recorder) = Recorder::of(conn) {
         recorder.hold_panics();
     }
-    let result = match delivery {
+    // A panic of the user's code may go through all this, and the recorder has to know that it is over.
+    let result = catch_unwind(AssertUnwindSafe(|| match delivery {
         Delivery::AfterCommit => conn.run_statement(run),
         Delivery::Prepared | Delivery::Transactional => conn.run_with_records(run),
-    };
-    if result.is_err() && Recorder::of(conn).is_some_and(|r| r.is_doubtfully_aborted()) {
+    }));
+    let failed = !matches!(result, Ok(Ok(_)));
+    if failed && Recorder::of(conn).is_some_and(|r| r.is_doubtfully_aborted()) {
         // What answered may be a pooler, and the statement may have been done: without a record,
         // this transaction must not be committed. An aborted one has long refused everything.
         own(conn, C::spoil_transaction);
     }
     if let Some(recorder) = Recorder::of(conn) {
-        recorder.statement_ended(result.is_err());
-        recorder.go_on_with_panic();
+        recorder.statement_ended(failed);
     }
-    result.map_err(C::explained)
+    let held = Recorder::of(conn).and_then(Recorder::take_held_panic);
+    match (result, held) {
+        (Err(panic), held) => {
+            drop(held.map(panics::message));
+            resume_unwind(panic)
+        }
+        (Ok(_), Some(panic)) => resume_unwind(panic),
+        (Ok(result), None) => result.map_err(C::explained),
+    }
 }

@@ -95,7 +95,10 @@ impl World {
 
     pub(crate) fn list(&self, name: &str) -> Fallible<RedisQueue> {
         let key = format!("{}:{name}", self.database);
-        Ok(RedisQueue::builder(&*self.redis_url).key(key).build()?)
+        Ok(RedisQueue::builder(&*self.redis_url)
+            .key(key)
+            .owner("bench")
+            .build()?)
     }
 
     /// A connection with the auditor.

@@ -46,6 +46,7 @@ struct Settings {
 pub fn redis_queue(url: &str, key: &str) -> RedisQueue {
     RedisQueue::builder(url)
         .key(key)
+        .owner("chaos")
         .connect_timeout(Duration::from_millis(300))
         .io_timeout(Duration::from_millis(500))
         .build()

@@ -24,8 +24,16 @@ impl QueueStatus {
     /// Adds what another queue, or another part of this one, says of itself.
     pub fn merge(&mut self, other: Self) {
         self.workers.extend(other.workers);
-        self.journal = self.journal.take().or(other.journal);
-        self.memory = self.memory.take().or(other.memory);
+        self.journal = match (self.journal.take(), other.journal) {
+            (Some(Ok(one)), Some(Ok(other))) => Some(Ok(one.and(other))),
+            // What cannot be read must not look like nothing.
+            (Some(Err(error)), _) | (_, Some(Err(error))) => Some(Err(error)),
+            (one, other) => one.or(other),
+        };
+        self.memory = match (self.memory, other.memory) {
+            (Some(one), Some(other)) => Some(one.and(other)),
+            (one, other) => one.or(other),
+        };
     }
 }
 
@@ -87,6 +95,8 @@ pub struct Backlog {
     /// How long ago the oldest one was made, by this machine's clock. None where nothing waits, or
     /// where the oldest one cannot be read.
     pub oldest: Option<Duration>,
+    /// How many of them were carried on already, and stay until they are found in the database.
+    pub carried: u64,
 }
 
 impl Backlog {
@@ -96,7 +106,24 @@ impl Backlog {
             records,
             bytes,
             oldest: oldest.and_then(age),
+            carried: 0,
         }
+    }
+
+    /// What waits here and there.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            records: self.records.saturating_add(other.records),
+            bytes: self.bytes.saturating_add(other.bytes),
+            oldest: self.oldest.max(other.oldest),
+            carried: self.carried.saturating_add(other.carried),
+        }
+    }
+
+    /// How many records nobody has carried on yet.
+    pub fn left(&self) -> u64 {
+        self.records.saturating_sub(self.carried)
     }
 }
 
@@ -115,6 +142,7 @@ mod tests {
     use super::*;
     use crate::context::AuditContext;
     use crate::payload::Payload;
+    use crate::queue::QueueError;
     use crate::record::Record;
 
     #[test]
@@ -129,6 +157,40 @@ mod tests {
         let unreadable = Payload::from(vec![1, 2, 3]);
         assert_eq!(Backlog::new(1, 3, Some(&unreadable)).oldest, None);
         assert_eq!(Backlog::new(0, 0, None).oldest, None);
+    }
+
+    #[test]
+    fn two_parts_of_a_queue_are_added_up_and_neither_hides_the_other() {
+        let backlog = |records, seconds: Option<u64>| Backlog {
+            records,
+            bytes: records * 10,
+            oldest: seconds.map(Duration::from_secs),
+            carried: 1,
+        };
+        let status = |journal, memory| QueueStatus {
+            journal,
+            memory,
+            ..QueueStatus::default()
+        };
+        let unreadable = || QueueError::Unavailable {
+            queue: "the journal".to_owned(),
+            reason: "disk I/O error".to_owned(),
+        };
+        let mut sum = status(Some(Ok(backlog(1, Some(5)))), Some(backlog(2, None)));
+        sum.merge(status(
+            Some(Ok(backlog(3, Some(9)))),
+            Some(backlog(4, None)),
+        ));
+        let both = |records, oldest| Backlog {
+            carried: 2,
+            ..backlog(records, oldest)
+        };
+        assert_eq!(sum.journal, Some(Ok(both(4, Some(9)))));
+        assert_eq!(sum.memory, Some(both(6, None)));
+        sum.merge(status(Some(Err(unreadable())), None));
+        sum.merge(status(Some(Ok(backlog(1, None))), None));
+        assert_eq!(sum.journal, Some(Err(unreadable())));
+        assert_eq!(sum.memory, Some(both(6, None)));
     }
 
     #[test]

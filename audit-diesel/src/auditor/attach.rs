@@ -1,5 +1,8 @@
 //! Puts the auditor's recorder on connections.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
 use audit_core::{QueueOwner, Record};
 use diesel::connection::{Connection, Instrumentation, TransactionManager};
 
@@ -91,8 +94,10 @@ impl Auditor {
                 conn.set_instrumentation(Recorder::new(self.clone(), dialect, depth, chained));
             }
         }
-        if let Err(error) = conn.check_supported() {
-            tracing::error!(%error, "audited statements will fail on this connection");
+        if let Err(error) = conn.check_supported()
+            && self.shared.unsupported_said.is_due()
+        {
+            log!(error, %error, "audited statements will fail on this connection");
         }
         conn.attached();
         if depth == 0 {
@@ -137,12 +142,14 @@ impl Auditor {
             .collect())
     }
 
-    /// A pool gives a connection up, and `closes` it for sure unless somebody else takes it.
-    pub(super) fn released<C: AuditedConnection>(&self, conn: &mut C, closes: bool) {
+    /// A pool gives a connection up, which is closed as long as what is returned says so.
+    pub(super) fn released<C: AuditedConnection>(&self, conn: &mut C) -> Option<Arc<AtomicBool>> {
         match Recorder::of(conn.raw()) {
-            None => self.note_detached(),
-            Some(recorder) if closes => recorder.closes(),
-            Some(_) => {}
+            None => {
+                self.note_detached();
+                None
+            }
+            Some(recorder) => Some(recorder.closes()),
         }
     }
 

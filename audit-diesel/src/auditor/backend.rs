@@ -13,8 +13,8 @@ use diesel::sql_types::BigInt;
 #[cfg(feature = "postgres")]
 use diesel::sql_types::Nullable;
 
-use crate::recorder::Dialect;
-use crate::statement::StoredValues;
+use crate::dialect::Dialect;
+use crate::model::StoredValues;
 
 /// A Diesel backend that audited statements run on.
 pub trait AuditedBackend: StoredValues {

@@ -207,7 +207,6 @@ impl AuditorBuilder {
                 fates: Box::new(crate::consumer::PoolFates::new(pool.clone())),
                 judge: Box::new(crate::consumer::PoolJudge::new(pool.clone())),
                 database: Box::new(crate::consumer::PoolFates::new(pool.clone())),
-                grace: open::DEFAULT_CONFIRM_AFTER,
             });
         }
         self.judge = Some(Box::new(crate::consumer::PoolJudge::new(pool)));
@@ -262,8 +261,8 @@ impl AuditorBuilder {
     }
 
     /// Sets how large an encoded record may be, in bytes; 1,000,000 unless said. A larger record of
-    /// a change keeps the names of the fields, with sizes in place of values; a larger event is
-    /// refused. A queue that was built elsewhere has a bound of its own: let it be larger.
+    /// a change keeps the names of the fields, with sizes in place of values, and a larger event those of
+    /// its details. A queue that was built elsewhere has a bound of its own: let it be larger.
     pub fn max_record_bytes(mut self, max_bytes: usize) -> Self {
         self.max_record_bytes = Some(max_bytes);
         self

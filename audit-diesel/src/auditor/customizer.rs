@@ -1,4 +1,5 @@
 use std::fmt;
+use std::sync::atomic::Ordering;
 
 use diesel::r2d2::{CustomizeConnection, Error, R2D2Connection};
 
@@ -49,9 +50,13 @@ where
     }
 
     fn on_release(&self, mut conn: C) {
-        self.auditor.released(&mut conn, self.chained.is_none());
+        let closing = self.auditor.released(&mut conn);
         if let Some(chained) = &self.chained {
             chained.on_release(conn);
+            if let Some(closing) = closing {
+                // It is closed by now, unless the other one has kept it.
+                closing.store(false, Ordering::Relaxed);
+            }
         }
     }
 }

@@ -8,8 +8,9 @@ use crate::connection::AuditedConnection;
 use crate::delivery::{self, Delivery};
 
 impl Auditor {
-    /// Records an event at once, in the context in force, or the one where it was built. It goes to the queue in every mode, as
-    /// there is no connection to write it through.
+    /// Records an event at once, in the context in force, or the one where it was built. It goes to the
+    /// queue in every mode, as there is no connection to write it through. An event that is too large is
+    /// recorded with sizes in place of its details.
     ///
     /// # Errors
     ///
@@ -19,10 +20,7 @@ impl Auditor {
     pub fn record(&self, event: AuditEvent) -> Result<(), AuditError> {
         let _context = event.built_in().enter();
         self.check_queue()?;
-        let payload = self.encode_event(event)?;
-        self.shared.queue.push(&self.signed(&[payload]))?;
-        self.shared.counters.published(1);
-        Ok(())
+        Ok(self.push_one(&self.encode_event(event)?)?)
     }
 
     /// Records an event with the connection's transaction, in the auditor's delivery mode: if the

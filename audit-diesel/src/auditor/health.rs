@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use audit_core::{Backlog, Queue, QueueStatus, Warning, WorkerState, WorkerStatus};
+use audit_core::{Backlog, QueueStatus, Warning};
 
 use super::AuditorStats;
+use crate::consumer::health::of_worker;
 
 /// The longest that a record waits in a journal while all is well: the consumer's interval, which
 /// is half a minute unless said, and the time that Redis and the database are given, several times
@@ -26,33 +27,10 @@ pub(super) fn warnings(stats: &AuditorStats, status: &QueueStatus) -> Vec<Warnin
     warnings.extend(status.memory.as_ref().and_then(of_memory));
     warnings.extend(of_lost(stats.failed + stats.dropped));
     warnings.extend(of_nobody(stats.without_actor));
+    warnings.extend(of_detached(stats.detached));
+    warnings.extend(of_left(stats.left));
+    warnings.extend(of_panics(stats.panics));
     warnings
-}
-
-/// What a queue warns of. That it cannot be asked now is a warning like the others.
-pub(crate) fn warnings_of(queue: &dyn Queue) -> Vec<Warning> {
-    queue.warnings().unwrap_or_else(|error| {
-        let problem = format!("cannot be asked how it is set up: {error}");
-        let advice = "records wait until it can be reached; see that it runs, and that its address and \
-                      password are right";
-        vec![Warning::new(queue.name(), problem, advice)]
-    })
-}
-
-/// A thread that does not work.
-pub(crate) fn of_worker(worker: &WorkerStatus) -> Option<Warning> {
-    let advice = match worker.state {
-        WorkerState::Running => return None,
-        WorkerState::Stopped => "restart the application: its records wait until then",
-        _ => "records wait meanwhile; it goes on by itself once this is mended",
-    };
-    let said = worker.to_string();
-    let problem = said.strip_prefix(worker.name).unwrap_or(&said).trim_start();
-    Some(Warning::new(
-        format!("the thread {}", worker.name),
-        problem,
-        advice,
-    ))
 }
 
 fn of_journal(backlog: &Backlog) -> Option<Warning> {
@@ -103,11 +81,49 @@ fn of_nobody(times: u64) -> Option<Warning> {
     })
 }
 
+fn of_detached(connections: u64) -> Option<Warning> {
+    (connections > 0).then(|| {
+        Warning::new(
+            "the audit trail",
+            format!(
+                "lacks what {connections} connections did: `set_instrumentation` has taken the auditor \
+                 from them"
+            ),
+            "use `auditor.attach_chained(&mut conn, Some(…))` to add another instrumentation",
+        )
+    })
+}
+
+fn of_left(records: u64) -> Option<Warning> {
+    (records > 0).then(|| {
+        Warning::new(
+            "the audit trail",
+            format!(
+                "may lack {records} records whose connection was closed, or got another instrumentation, \
+                 inside of a transaction: nobody can be asked whether that was committed"
+            ),
+            "call `set_instrumentation` before the auditor is attached, or use `attach_chained`; end \
+             transactions before their connection",
+        )
+    })
+}
+
+fn of_panics(panics: u64) -> Option<Warning> {
+    (panics > 0).then(|| {
+        Warning::new(
+            "a queue",
+            format!("has panicked {panics} times: its records wait, or were counted as lost"),
+            "it is a defect: the log says in which call, and with which words",
+        )
+    })
+}
+
 #[cfg(test)]
+#[expect(clippy::panic, reason = "tests")]
 mod tests {
     use std::time::SystemTime;
 
-    use audit_core::QueueError;
+    use audit_core::{QueueError, WorkerState, WorkerStatus};
 
     use super::*;
 
@@ -196,6 +212,21 @@ mod tests {
         });
         assert!(said.contains("disk I/O error"), "{said}");
         assert!(said.contains("holds 3 records"), "{said}");
+    }
+
+    #[test]
+    fn connections_without_their_auditor_and_panics_are_named_with_what_to_do() {
+        let mut stats = AuditorStats::default();
+        (stats.detached, stats.left, stats.panics) = (2, 4, 3);
+        let found = warnings(&stats, &QueueStatus::default());
+        let said: Vec<_> = found.iter().map(ToString::to_string).collect();
+        let [detached, left, panics] = &said[..] else {
+            panic!("{said:?}");
+        };
+        assert!(detached.contains("2 connections"), "{detached}");
+        assert!(detached.contains("attach_chained"), "{detached}");
+        assert!(left.contains("4 records"), "{left}");
+        assert!(panics.contains("panicked 3 times"), "{panics}");
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Records that are written down before COMMIT, and what is done with them after it.
 
+use std::time::Duration;
+
 use audit_core::{Payload, QueueError, WorkerStatus};
 use uuid::Uuid;
 
@@ -41,6 +43,12 @@ pub(crate) trait PreparedRecords: Send + Sync {
 
     /// Hands the records on: the transaction is committed, and these are its records.
     fn release(&self, transaction: Uuid, payloads: &[Payload]) -> Result<(), QueueError>;
+
+    /// Waits until the database was asked about each transaction whose end nobody has noted.
+    fn settle(&self, timeout: Duration) -> Result<(), QueueError>;
+
+    /// How many transactions those are.
+    fn unsettled(&self) -> Result<u64, QueueError>;
 
     /// The thread that settles the others.
     fn worker(&self) -> WorkerStatus;

@@ -9,10 +9,6 @@ use super::{Auditor, PreparedFor, PreparedRecords};
 use crate::AuditError;
 use crate::failpoint::failpoint;
 use crate::log::log;
-use crate::panics;
-
-/// What a signature takes at most.
-const SIGNATURE_BYTES: usize = 256;
 
 impl Auditor {
     /// Hands records over whose change the database has kept. It must not fail the user's
@@ -21,15 +17,9 @@ impl Auditor {
         if payloads.is_empty() {
             return;
         }
-        let payloads = &*self.signed(payloads);
-        match self.shared.queue.push(payloads) {
+        match self.shared.queue.push(&self.signed(payloads)) {
             // One that is too large must not take the others along.
-            Err(QueueError::TooLarge { .. }) if payloads.len() > 1 => {
-                for payload in payloads.chunks(1) {
-                    self.publish(payload);
-                }
-            }
-            Err(QueueError::TooLarge { max_bytes, .. }) => self.publish_shrunk(payloads, max_bytes),
+            Err(QueueError::TooLarge { .. }) => payloads.iter().for_each(|it| self.publish_one(it)),
             Ok(()) => {
                 self.shared.counters.published(payloads.len());
                 failpoint!("publish.done");
@@ -38,22 +28,33 @@ impl Auditor {
         }
     }
 
-    /// Hands over what is left of one record where the queue takes only so many bytes.
-    fn publish_shrunk(&self, payloads: &[Payload], max_bytes: usize) {
-        self.shared.counters.oversized();
-        let signature = match &self.shared.settings.signing_key {
-            Some(_) => SIGNATURE_BYTES,
-            None => 0,
-        };
-        let room = max_bytes.saturating_sub(signature);
-        let shrunk: Vec<_> = payloads
-            .iter()
-            .map(|it| it.shrunk_to(room).unwrap_or_else(|| it.clone()))
-            .collect();
-        match self.shared.queue.push(&self.signed(&shrunk)) {
-            Ok(()) => self.shared.counters.published(shrunk.len()),
-            Err(error) => self.lost(shrunk.len(), &error),
+    fn publish_one(&self, payload: &Payload) {
+        if let Err(error) = self.push_one(payload) {
+            self.lost(1, &error);
         }
+    }
+
+    /// Hands over one record, or what is left of it where the queue takes only so many bytes.
+    pub(super) fn push_one(&self, payload: &Payload) -> Result<(), QueueError> {
+        let queue = &self.shared.queue;
+        let pushed = queue.push(&self.signed(std::slice::from_ref(payload)));
+        let pushed = match pushed {
+            Err(QueueError::TooLarge { max_bytes, .. }) => {
+                self.shared.counters.oversized();
+                queue.push(&[self.shrunk(payload, max_bytes)])
+            }
+            pushed => pushed,
+        };
+        pushed.map(|()| self.shared.counters.published(1))
+    }
+
+    fn shrunk(&self, payload: &Payload, max_bytes: usize) -> Payload {
+        let shrunk = match &self.shared.settings.signing_key {
+            Some(key) => key.sign_shrunk(payload, max_bytes),
+            None => payload.shrunk_to(max_bytes),
+        };
+        // What is no record is refused once more, and counted.
+        shrunk.unwrap_or_else(|| payload.clone())
     }
 
     fn lost(&self, records: usize, error: &QueueError) {
@@ -91,12 +92,18 @@ impl Auditor {
     /// Says that a connection was closed, or got another instrumentation, inside of a transaction
     /// with so many records.
     pub(crate) fn left_in_transaction(&self, records: usize, can_be_asked: bool) {
+        if !can_be_asked {
+            self.shared.counters.left(records);
+        }
         if !self.shared.left_said.is_due() {
             return;
         }
         let what = match can_be_asked {
             true => "whoever stores them asks the database what became of it",
-            false => "they are dropped, as a connection that closes rolls back",
+            false => {
+                "they are dropped, as a connection that closes rolls back, and nobody can be asked whether \
+                 the transaction was committed"
+            }
         };
         log!(
             warn,
@@ -142,19 +149,14 @@ impl Auditor {
 
     /// Does something with the prepared records, if the auditor has any, inside of the
     /// application's COMMIT: a panic must not get there.
-    fn with_prepared(
+    pub(super) fn with_prepared<T>(
         &self,
-        run: impl FnOnce(&dyn PreparedRecords) -> Result<(), QueueError>,
-    ) -> Option<Result<(), QueueError>> {
+        run: impl FnOnce(&dyn PreparedRecords) -> Result<T, QueueError>,
+    ) -> Option<Result<T, QueueError>> {
         let prepared = self.shared.prepared.as_deref()?;
-        let done = panics::caught(|| run(prepared));
-        Some(done.unwrap_or_else(|problem| {
-            self.shared.counters.delivery.panicked();
-            Err(QueueError::Unavailable {
-                queue: "the journal".to_owned(),
-                reason: format!("it panicked: {problem}"),
-            })
-        }))
+        let panics = &self.shared.counters.delivery.panics;
+        let name = || "the journal".to_owned();
+        Some(panics.contain(name, "prepare", || run(prepared)))
     }
 
     /// Removes prepared records that were rolled back, and says whether that was done.

@@ -1,9 +1,7 @@
 //! The end of a process: what it has recorded is carried on, or it is said what was left.
 
 use std::fmt;
-use std::time::Duration;
-
-use audit_core::Backlog;
+use std::time::{Duration, Instant};
 
 use super::Auditor;
 use crate::log::log;
@@ -14,8 +12,14 @@ use crate::log::log;
 pub struct ShutdownError {
     /// What kept the records.
     pub reason: String,
-    /// Records in the journal: they are safe, and are carried on by whoever opens it next.
+    /// Records in the journal that were not carried on: they are safe, and whoever opens it next does
+    /// that.
     pub in_journal: u64,
+    /// Why nobody can say how many those are.
+    pub journal_unreadable: Option<String>,
+    /// Transactions of mode [`Prepared`](crate::Delivery::Prepared) of which it is not known yet whether
+    /// they were committed. Their records are in the journal, safe, and whoever opens it next asks.
+    pub unsettled: u64,
     /// Records in memory: they are lost when the process ends.
     pub in_memory: u64,
 }
@@ -28,6 +32,17 @@ impl fmt::Display for ShutdownError {
             write!(
                 f,
                 "; {records} are in the journal, for its next user to carry on"
+            )?;
+        }
+        if let Some(reason) = &self.journal_unreadable {
+            write!(f, "; what is in the journal cannot be told now ({reason})")?;
+        }
+        if self.unsettled > 0 {
+            let transactions = self.unsettled;
+            write!(
+                f,
+                "; the journal has records of {transactions} transactions, of which the database is \
+                 still to be asked whether they were committed"
             )?;
         }
         if self.in_memory > 0 {
@@ -52,7 +67,7 @@ impl Auditor {
     ///
     /// ```
     /// use audit_diesel::{AuditEvent, Auditor, MemoryQueue};
-    /// use std::time::Duration;
+    /// use std::time::{Duration, Instant};
     ///
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// let auditor = Auditor::builder().queue(MemoryQueue::new()).build()?;
@@ -67,16 +82,25 @@ impl Auditor {
     /// [`ShutdownError`] says why not, how many records wait in the journal, where they are safe, and
     /// how many in memory, where they are not.
     pub fn shutdown(&self, timeout: Duration) -> Result<(), ShutdownError> {
-        let queue = &self.shared.queue;
-        let Err(error) = queue.settle(timeout) else {
+        let (queue, started) = (&self.shared.queue, Instant::now());
+        // Whose records the database lets go is carried on as well.
+        let resolved = self.with_prepared(|prepared| prepared.settle(timeout));
+        let carried = queue.settle(timeout.saturating_sub(started.elapsed()));
+        let Err(error) = resolved.unwrap_or(Ok(())).and(carried) else {
             return Ok(());
         };
+        let unsettled = self.with_prepared(|prepared| prepared.unsettled());
         let status = queue.status();
-        let records = |backlog: Option<Backlog>| backlog.map_or(0, |backlog| backlog.records);
+        let (in_journal, journal_unreadable) = match status.journal.transpose() {
+            Ok(backlog) => (backlog.map_or(0, |backlog| backlog.left()), None),
+            Err(error) => (0, Some(error.to_string())),
+        };
         let left = ShutdownError {
             reason: error.to_string(),
-            in_journal: records(status.journal.and_then(Result::ok)),
-            in_memory: records(status.memory),
+            in_journal,
+            journal_unreadable,
+            unsettled: unsettled.and_then(Result::ok).unwrap_or_default(),
+            in_memory: status.memory.map_or(0, |backlog| backlog.records),
         };
         log!(warn, "{left}");
         Err(left)

@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use audit_core::{Backlog, QueueError, QueueStatus, WorkerStatus};
 
+use crate::contained::Panics;
+
 /// What an auditor did since it was built, how its threads fare, and what waits on this machine.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
@@ -23,11 +25,17 @@ pub struct AuditorStats {
     /// Connections of a pool that had lost their auditor when they were closed:
     /// `set_instrumentation` was called on them, where `attach_chained` should have been.
     pub detached: u64,
+    /// Records that were dropped as their connection ended inside of a transaction that no database can
+    /// be asked about, as on SQLite. Where it was `set_instrumentation` that ended it, the transaction may
+    /// have been committed.
+    pub left: u64,
     /// Statements and events that ran without an actor in force.
     pub without_actor: u64,
     /// Records whose values were replaced by their sizes.
     pub oversized: u64,
-    /// Raw writes to audited tables that the guard noticed, in [`GuardMode::Record`](crate::GuardMode::Record).
+    /// Raw writes to audited tables that the guard noticed, in [`GuardMode::Record`](crate::GuardMode::Record),
+    /// and audited inserts whose rows a trigger had begun to route elsewhere; see
+    /// [`docs::relations`](crate::docs::relations).
     pub unaudited_writes: u64,
     /// Records that had left their queue without reaching the database, and that the journal
     /// delivered again; see [`confirm_in`](crate::AuditorBuilder::confirm_in).
@@ -55,13 +63,7 @@ pub struct AuditorStats {
 pub(crate) struct DeliveryCounters {
     sent_again: AtomicU64,
     dropped: AtomicU64,
-    panics: AtomicU64,
-}
-
-impl DeliveryCounters {
-    pub(crate) fn panicked(&self) {
-        self.panics.fetch_add(1, Relaxed);
-    }
+    pub(crate) panics: Arc<Panics>,
 }
 
 #[cfg(feature = "redis")]
@@ -83,6 +85,7 @@ pub(super) struct Counters {
     discarded: AtomicU64,
     in_doubt: AtomicU64,
     detached: AtomicU64,
+    left: AtomicU64,
     without_actor: AtomicU64,
     oversized: AtomicU64,
     unaudited_writes: AtomicU64,
@@ -119,6 +122,10 @@ impl Counters {
         self.detached.fetch_add(1, Relaxed) + 1
     }
 
+    pub(super) fn left(&self, records: usize) {
+        self.left.fetch_add(records as u64, Relaxed);
+    }
+
     pub(super) fn without_actor(&self) {
         self.without_actor.fetch_add(1, Relaxed);
     }
@@ -138,12 +145,13 @@ impl Counters {
             discarded: self.discarded.load(Relaxed),
             in_doubt: self.in_doubt.load(Relaxed),
             detached: self.detached.load(Relaxed),
+            left: self.left.load(Relaxed),
             without_actor: self.without_actor.load(Relaxed),
             oversized: self.oversized.load(Relaxed),
             unaudited_writes: self.unaudited_writes.load(Relaxed),
             sent_again: self.delivery.sent_again.load(Relaxed),
             dropped: self.delivery.dropped.load(Relaxed),
-            panics: self.delivery.panics.load(Relaxed),
+            panics: self.delivery.panics.count(),
             workers: status.workers,
             journal: status.journal,
             memory: status.memory,

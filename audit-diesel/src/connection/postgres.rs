@@ -1,5 +1,10 @@
 //! PostgreSQL: an error aborts the transaction.
 
+pub(crate) mod explain;
+mod relation;
+
+pub(crate) use relation::is_unique;
+
 use diesel::PgConnection;
 use diesel::connection::{
     AnsiTransactionManager, Connection, SimpleConnection, TransactionManager,
@@ -10,10 +15,8 @@ use diesel::result::{Error, QueryResult};
 use diesel::sql_types::Text;
 
 use super::atomic::{in_transaction, uncaught};
-use super::{AuditedConnection, EntriesToStore, RawConnection, RelationFacts};
+use super::{AuditedConnection, EntriesToStore, PlannedWrite, RawConnection, RelationFacts};
 use crate::recorder::{Recorder, RetryPoint, own};
-use crate::statement;
-use crate::statement::postgres::explain;
 use crate::store::postgres::insert;
 
 impl AuditedConnection for PgConnection {
@@ -80,8 +83,8 @@ impl RawConnection for PgConnection {
             .map(Some)
     }
 
-    fn relation(&mut self, table: &str, key: &[&str]) -> QueryResult<RelationFacts> {
-        statement::postgres::relation(table, key, self).map(RelationFacts)
+    fn relation(&mut self, write: &PlannedWrite) -> QueryResult<RelationFacts> {
+        relation::relation(write.table, write.key, self).map(RelationFacts)
     }
 
     fn is_stale_plan(error: &Error) -> bool {

@@ -1,6 +1,10 @@
 //! SQLite: a statement outside of a transaction gets one, and its changes are recorded while the
 //! database is still locked against other writers.
 
+mod relation;
+mod version;
+mod write_lock;
+
 use std::sync::Arc;
 
 use diesel::connection::SimpleConnection;
@@ -12,12 +16,10 @@ use diesel::sql_types::{Integer, Nullable, Text};
 use diesel::sqlite::SqliteConnection;
 
 use super::atomic::{in_transaction, uncaught, within_savepoint};
-use super::{
-    AuditedConnection, EntriesToStore, RawConnection, RelationFacts, Turns, sqlite_version,
-};
+use super::{AuditedConnection, EntriesToStore, PlannedWrite, RawConnection, RelationFacts};
 use crate::recorder::{Recorder, own};
-use crate::statement;
 use crate::store::sqlite::insert;
+use crate::turns::Turns;
 
 impl AuditedConnection for SqliteConnection {
     type Raw = Self;
@@ -63,7 +65,7 @@ impl RawConnection for SqliteConnection {
     }
 
     fn check_supported(&mut self) -> QueryResult<()> {
-        sqlite_version::check(self)
+        version::check(self)
     }
 
     fn store_records(&mut self, entries: &EntriesToStore) -> QueryResult<()> {
@@ -80,8 +82,13 @@ impl RawConnection for SqliteConnection {
         diesel::select(sql::<Nullable<Text>>(IDENTITY)).get_result(self)
     }
 
-    fn relation(&mut self, table: &str, _: &[&str]) -> QueryResult<RelationFacts> {
-        statement::sqlite::relation(table, self).map(RelationFacts)
+    fn before_questions(&mut self, write: &PlannedWrite) -> QueryResult<Option<i32>> {
+        write_lock::take(write, self)?;
+        relation::schema_version(write.table, self).map(Some)
+    }
+
+    fn relation(&mut self, write: &PlannedWrite) -> QueryResult<RelationFacts> {
+        relation::relation(write.table, self).map(RelationFacts)
     }
 
     /// SQLite prepares anew by itself.

@@ -52,7 +52,8 @@ pub trait Backend: Connection {
     /// As [`try_lock`](Self::try_lock), and looks for two records that may be stored already.
     fn begin(&mut self, key: i64, records: Option<[Uuid; 2]>) -> QueryResult<Begun>;
 
-    /// Who has the lock, in words, with what can be done about it.
+    /// Who has the lock, in words, with what can be done about it, or what was done: one that no bound of
+    /// the database's own ends is ended.
     fn at_work(&mut self, key: i64) -> QueryResult<Option<String>>;
 
     /// Inserts new rows the fastest way, into a table that [is as declared](Begun::is_as_declared); a

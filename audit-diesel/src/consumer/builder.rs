@@ -6,6 +6,7 @@ use diesel::r2d2::{ConnectionManager, Pool};
 
 use super::backend::AuditStore;
 use super::error::discreet;
+use super::refusal::is_outage;
 use super::store::StoreSink;
 use super::{Consumer, ConsumerError, Settings, Worker, checks};
 use crate::panics;
@@ -69,7 +70,8 @@ impl<C: AuditStore> ConsumerBuilder<C> {
     ///
     /// # Errors
     ///
-    /// [`ConsumerError`] where the database cannot be reached, where the migrations did not run,
+    /// [`ConsumerError`] where the database cannot be reached, where the migrations did not run, where
+    /// it does not say which database it is and the queue's list may be another one's,
     /// where the queue is configured wrongly, and for settings out of range.
     pub fn spawn(self) -> Result<Consumer, ConsumerError> {
         self.check_settings()?;
@@ -81,10 +83,7 @@ impl<C: AuditStore> ConsumerBuilder<C> {
             })?;
         C::check_tables(&mut conn)?;
         let database_warnings = C::warnings(&mut conn).unwrap_or_default();
-        if let Ok(Some(name)) = C::database_identity(&mut conn) {
-            let is_certain = true;
-            self.queue.belong_to(&QueueOwner { name, is_certain })?;
-        }
+        self.tell_owner(&mut conn)?;
         drop(conn);
         checks::say(&database_warnings);
         // A panic of it is seen again by the thread, which says so.
@@ -107,6 +106,26 @@ impl<C: AuditStore> ConsumerBuilder<C> {
             queue,
             database_warnings,
         })
+    }
+
+    /// Tells the queue which database its records are stored in. Where that is not found out, they may
+    /// be another one's.
+    fn tell_owner(&self, conn: &mut C) -> Result<(), ConsumerError> {
+        match C::database_identity(conn) {
+            Ok(Some(name)) => {
+                let is_certain = true;
+                Ok(self.queue.belong_to(&QueueOwner { name, is_certain })?)
+            }
+            Ok(None) => Ok(()),
+            Err(error) if is_outage(&error) => Err(ConsumerError::NoConnection {
+                reason: discreet(&error.to_string()),
+            }),
+            // Somebody has said whose it is.
+            Err(_) if !self.queue.wants_owner() => Ok(()),
+            Err(error) => Err(ConsumerError::NoIdentity {
+                reason: error.to_string(),
+            }),
+        }
     }
 
     fn check_settings(&self) -> Result<(), ConsumerError> {

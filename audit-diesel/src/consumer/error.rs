@@ -41,6 +41,17 @@ pub enum ConsumerError {
         /// The table, or `SCHEMA` and its name.
         object: String,
     },
+    /// The database does not say which one it is, and nobody else has.
+    #[error(
+        "the database does not say which one it is ({reason}), so that the queue's records may be \
+         another one's: let the role do what was refused, on PostgreSQL by `GRANT EXECUTE ON FUNCTION \
+         pg_control_system() TO …`, or name the owner in all that use the list, \
+         `RedisQueue::builder(url).owner(name)`"
+    )]
+    NoIdentity {
+        /// What the database said.
+        reason: String,
+    },
     /// The queue cannot be used as configured.
     #[error(transparent)]
     Queue(#[from] QueueError),

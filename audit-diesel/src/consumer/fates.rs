@@ -34,7 +34,7 @@ pub(crate) trait Fates: Send + 'static {
     /// The fates of the payloads, one each.
     fn of(&mut self, payloads: &[Payload]) -> Result<Vec<Fate>, String>;
 
-    /// Which database is asked, where it can say that.
+    /// Which database is asked, none where it has no name. That it cannot be asked now is an error.
     fn database(&mut self) -> Result<Option<String>, String>;
 }
 
@@ -56,7 +56,7 @@ impl<C: AuditStore> Fates for PoolFates<C> {
 
     fn database(&mut self) -> Result<Option<String>, String> {
         self.0
-            .run(|conn| Ok(conn.database_identity().unwrap_or_default()))
+            .run(|conn| conn.bounded(Backend::database_identity))
             .map_err(String::from)
     }
 }

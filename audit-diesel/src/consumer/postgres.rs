@@ -30,6 +30,21 @@ use crate::store::{AuditLog, EntryToStore, Refused};
 /// A piece of a payload that must not be recognised: less than anything on the way refuses.
 const COVERT_BYTES: usize = 4 << 10;
 
+/// Who holds a lock. One that is frozen in the middle of COPY is ended: no time-out of PostgreSQL's does
+/// that, as it waits for rows in a statement, and the kernel of a frozen process still answers.
+/// One that was slow only is cut off, and tries again with fewer rows.
+const HOLDER: &str = "
+    pid,
+    coalesce(CASE
+        WHEN usename = current_user AND state = 'active' AND wait_event = 'ClientRead'
+            AND query_start < clock_timestamp() - greatest(
+                current_setting('idle_in_transaction_session_timeout')::interval, interval '10s')
+        THEN pg_terminate_backend(pid) END, false)
+    FROM pg_locks JOIN pg_stat_activity USING (pid)
+    WHERE locktype = 'advisory' AND objsubid = 1 AND granted
+        AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+        AND (classid::bigint << 32) | objid::bigint = ";
+
 #[diesel::declare_sql_function]
 extern "SQL" {
     fn txid_status(xid: BigInt) -> Nullable<Text>;
@@ -127,19 +142,19 @@ impl Backend for PgConnection {
     }
 
     fn at_work(&mut self, key: i64) -> QueryResult<Option<String>> {
-        let holder = sql::<Integer>(
-            "(SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1 AND granted \
-             AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) \
-             AND (classid::bigint << 32) | objid::bigint = ",
-        )
-        .bind::<BigInt, _>(key)
-        .sql(" LIMIT 1)");
-        let pid: Option<i32> = diesel::select(holder.nullable()).get_result(self)?;
-        Ok(pid.map(|pid| {
-            format!(
+        let holder = sql::<(Integer, Bool)>(HOLDER)
+            .bind::<BigInt, _>(key)
+            .sql(" LIMIT 1");
+        let holder: Option<(i32, bool)> = diesel::select(holder).get_result(self).optional()?;
+        Ok(holder.map(|(pid, is_ended)| match is_ended {
+            true => format!(
+                "the consumer of PostgreSQL's backend {pid} (it was frozen while it sent rows, and \
+                 has been ended)"
+            ),
+            false => format!(
                 "the consumer of PostgreSQL's backend {pid} (it may be frozen, or its host gone: \
                  `SELECT pg_terminate_backend({pid})` ends it)"
-            )
+            ),
         }))
     }
 

@@ -6,10 +6,11 @@
 //! What such a statement writes stands next to its verb, so the rest of it needs no reading, in
 //! whatever SQL it is.
 
-use super::targets::{Target, targets};
+use super::targets::{Target, anywhere, targets};
+use super::texts::text_at;
 use super::tokens::{Kind, Token, tokens, without_literals};
 use super::{GuardedTables, RawWrite};
-use crate::recorder::Dialect;
+use crate::dialect::Dialect;
 use crate::sql::{Words, statements_that_run};
 
 /// The verbs that write rows.
@@ -21,13 +22,7 @@ const VERBS: [&str; 7] = [
 pub(super) fn raw_writes(sql: &str, tables: &GuardedTables, dialect: Dialect) -> Vec<RawWrite> {
     let mut writes = Vec::new();
     for statement in statements_that_run(sql) {
-        if !may_write(statement, tables) {
-            continue;
-        }
-        let found = match anonymous_block(statement, dialect) {
-            Some(code) => of_block(&code, tables, dialect),
-            None => audited(targets(&tokens(statement, dialect), dialect), tables),
-        };
+        let found = found(statement, tables, dialect);
         if found.is_empty() {
             continue;
         }
@@ -41,14 +36,20 @@ pub(super) fn raw_writes(sql: &str, tables: &GuardedTables, dialect: Dialect) ->
     writes
 }
 
-/// Whether a statement has to be read closely: a verb that writes and the name of an audited table
-/// are in it, or in the code of a `DO` block.
-fn may_write(statement: &str, tables: &GuardedTables) -> bool {
-    let may_write = |text: &str| has_verb(text) && Words::new(text).any(|w| names(w, tables));
+fn found(statement: &str, tables: &GuardedTables, dialect: Dialect) -> Vec<Found> {
     match is_block(statement) {
-        true => may_write(&without_quotes(statement)),
-        false => may_write(statement),
+        true => of_block(&code_of(statement, dialect), tables, dialect),
+        false if may_write(statement, tables) => {
+            audited(targets(&tokens(statement, dialect), dialect), tables)
+        }
+        false => Vec::new(),
     }
+}
+
+/// Whether a statement has to be read closely: a verb that writes and the name of an audited table
+/// are in it.
+fn may_write(statement: &str, tables: &GuardedTables) -> bool {
+    has_verb(statement) && Words::new(statement).any(|word| names(word, tables))
 }
 
 fn has_verb(text: &str) -> bool {
@@ -78,44 +79,46 @@ fn is_block(statement: &str) -> bool {
     first.is_some_and(|first| first.eq_ignore_ascii_case("do"))
 }
 
-fn without_quotes(code: &str) -> String {
-    code.replace(['$', '\''], " ")
-}
-
 /// The code of a `DO` block, which runs at once.
-fn anonymous_block(statement: &str, dialect: Dialect) -> Option<String> {
-    if !is_block(statement) {
-        return None;
-    }
-    let texts = tokens(statement, dialect);
-    let texts = texts.iter().filter(|token| token.kind == Kind::Text);
-    Some(texts.map(unquoted).collect::<Vec<_>>().join(" "))
+fn code_of(statement: &str, dialect: Dialect) -> String {
+    texts(&tokens(statement, dialect)).join(" ")
 }
 
-fn unquoted(token: &Token<'_>) -> String {
-    let text = token.text;
-    match text.as_bytes() {
-        [b'$', ..] => {
-            let tag = text[1..].find('$').map_or(0, |end| end + 2);
-            let code = text.get(tag..text.len() - tag);
-            code.unwrap_or_default().to_owned()
-        }
-        _ => text.trim_matches('\'').replace("''", "'"),
-    }
+/// What the texts among these tokens say.
+fn texts(tokens: &[Token<'_>]) -> Vec<String> {
+    let texts = tokens.iter().enumerate();
+    let texts = texts.filter(|(_, token)| token.kind == Kind::Text);
+    texts.map(|(at, _)| text_at(tokens, at)).collect()
 }
 
 /// Code in another language, whose statements can begin anywhere.
 fn of_block(code: &str, tables: &GuardedTables, dialect: Dialect) -> Vec<Found> {
     let read = tokens(code, dialect);
-    let mut found = audited(super::targets::anywhere(&read, dialect), tables);
-    // SQL that the code puts together cannot be read: that it may be about the table has to do.
-    if found.is_empty() && read.iter().any(|token| token.is_word("execute")) {
-        let words = without_quotes(code);
-        let is_verb = |verb: &&str| Words::new(&words).any(|w| w.eq_ignore_ascii_case(verb));
-        let verb = VERBS.into_iter().find(is_verb);
-        let parts = |word: &str| Target::named(verb.unwrap_or_default(), word);
-        let tables = Words::new(&words).filter_map(|word| tables.written_by(&parts(word)));
-        found.extend(verb.into_iter().zip(tables));
+    let mut found = audited(anywhere(&read, dialect), tables);
+    if read.iter().any(|token| token.is_word("execute")) {
+        for write in of_executed(&texts(&read), tables, dialect) {
+            if !found.contains(&write) {
+                found.push(write);
+            }
+        }
     }
     found
+}
+
+/// SQL that code puts together of texts. Where no text has a verb and its table side by side, it cannot
+/// be read: that the texts name both has to do.
+fn of_executed(texts: &[String], tables: &GuardedTables, dialect: Dialect) -> Vec<Found> {
+    let together = texts.join(" ");
+    let read = tokens(&together, dialect);
+    let found = audited(anywhere(&read, dialect), tables);
+    if !found.is_empty() {
+        return found;
+    }
+    let is_in = |verb: &&str| Words::new(&together).any(|word| word.eq_ignore_ascii_case(verb));
+    let verbs: Vec<_> = VERBS.into_iter().filter(is_in).collect();
+    let written = |word: &str| {
+        let mut writes = verbs.iter().map(|verb| Target::named(verb, word));
+        writes.find_map(|target| Some((target.verb, tables.written_by(&target)?)))
+    };
+    Words::new(&together).filter_map(written).collect()
 }

@@ -1,7 +1,7 @@
 //! Finds what a statement writes: a verb, and the table's name next to it.
 
 use super::tokens::{Kind, Token};
-use crate::recorder::Dialect;
+use crate::dialect::Dialect;
 
 /// What a statement writes.
 #[derive(Debug, PartialEq, Eq)]
@@ -360,7 +360,7 @@ fn is_off(token: &Token<'_>) -> bool {
 }
 
 /// What `U&"d\0061t\+000061"` stands for.
-fn unescaped(name: &str) -> String {
+pub(super) fn unescaped(name: &str) -> String {
     let mut pieces = name.split('\\');
     let mut unescaped = pieces.next().unwrap_or_default().to_owned();
     for piece in pieces {

@@ -1,6 +1,6 @@
 //! Cuts a statement into tokens, and shows it without what its literals say.
 
-use crate::recorder::Dialect;
+use crate::dialect::Dialect;
 use crate::sql::after_token;
 
 /// What kind of token it is.

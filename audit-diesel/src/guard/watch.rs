@@ -1,6 +1,6 @@
 use super::read::raw_writes;
 use super::{GuardedTables, RawWrite};
-use crate::recorder::Dialect;
+use crate::dialect::Dialect;
 use crate::sql::Words;
 
 /// What the guard has seen on one connection.

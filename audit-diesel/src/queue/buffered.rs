@@ -12,7 +12,6 @@ use audit_core::{
 use super::Target;
 use super::forward::{Aside, Forward, settings};
 use crate::auditor::DeliveryCounters;
-use crate::auditor::health::warnings_of;
 use crate::consumer::Worker;
 use crate::log::log;
 use crate::store::Refused;
@@ -195,11 +194,11 @@ impl Queue for BufferedQueue {
     }
 
     fn settle(&self, timeout: Duration) -> Result<(), QueueError> {
-        super::forward::settle(&self.forwarder, timeout, || self.name())
+        super::settle(&self.forwarder, timeout, || self.name())
     }
 
     fn warnings(&self) -> Result<Vec<Warning>, QueueError> {
-        Ok(warnings_of(&*self.target.queue))
+        self.target.queue.warnings()
     }
 
     fn status(&self) -> QueueStatus {

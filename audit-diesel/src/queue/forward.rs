@@ -8,7 +8,7 @@ use std::time::Duration;
 use audit_core::{Payload, Queue, QueueError, Warning};
 
 use super::Target;
-use crate::consumer::{Control, Delivery, Settings, Sink, Tally, Undelivered, Worker};
+use crate::consumer::{Control, Delivery, Settings, Sink, Tally, Undelivered};
 use crate::log::log;
 use crate::store::Refused;
 pub(in crate::queue) use fit::Fit;
@@ -30,20 +30,6 @@ pub(super) fn settings(name: &'static str) -> Settings {
         // The longest that a queue is back before this is noticed.
         longest_backoff: Duration::from_secs(2),
     }
-}
-
-/// Waits until what the forwarder found at the call is carried on.
-pub(super) fn settle(
-    forwarder: &Worker,
-    timeout: Duration,
-    name: impl Fn() -> String,
-) -> Result<(), QueueError> {
-    forwarder
-        .flush(timeout)
-        .map_err(|error| QueueError::Unavailable {
-            queue: name(),
-            reason: error.to_string(),
-        })
 }
 
 /// Carries payloads on.

@@ -1,5 +1,6 @@
 //! The queue as a SQLite file on this machine.
 
+mod beside;
 mod builder;
 mod checks;
 mod damage;
@@ -36,6 +37,16 @@ use room::Room;
 use segments::{Next, OpenSegment, Segments};
 #[cfg(feature = "redis")]
 pub(crate) use sent::Claim;
+
+/// What could not be looked for.
+#[cfg(feature = "redis")]
+fn unreadable(name: &str, error: &QueueError) -> Warning {
+    Warning::new(
+        name,
+        format!("cannot be read: {error}"),
+        "see that its folder and its disk can be used",
+    )
+}
 
 /// A queue in a SQLite file, which outlives the process and needs no server.
 ///
@@ -116,7 +127,16 @@ impl Journal {
         self.run(&self.0.reader, |connection| {
             let oldest = statements::peek(connection, 0..i64::MAX, 1, PEEK_BYTES)?;
             let (records, bytes) = (statements::len(connection)?, statements::bytes(connection)?);
-            Ok(Backlog::new(records, bytes, oldest.payloads.first()))
+            #[cfg_attr(
+                not(feature = "redis"),
+                expect(unused_mut, reason = "nothing is carried")
+            )]
+            let mut backlog = Backlog::new(records, bytes, oldest.payloads.first());
+            #[cfg(feature = "redis")]
+            {
+                backlog.carried = records.saturating_sub(sent::count_unsent(connection)?);
+            }
+            Ok(backlog)
         })
     }
 
@@ -342,7 +362,10 @@ impl Queue for Journal {
         warnings.extend(damage::warnings(&self.0.name, &self.0.path));
         warnings.extend(self.0.segments.warnings(&self.0.name));
         #[cfg(feature = "redis")]
-        warnings.extend(self.quarantine_warning()?);
+        match self.quarantine_warning() {
+            Ok(warning) => warnings.extend(warning),
+            Err(error) => warnings.push(unreadable(&self.0.name, &error)),
+        }
         if self.0.writer.is_damaged() {
             warnings.push(damage::in_use(&self.0.name));
         }

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::journal::{Journal, now_ms};
+use super::settle;
 use crate::auditor::{PreparedFor, PreparedRecords};
 use crate::consumer::{
     Delivery, Judge, Question, Ruling, Settings, Sink, Tally, Undelivered, Worker,
@@ -115,6 +116,14 @@ impl PreparedRecords for ReconciledJournal {
         self.journal.release_as(transaction, payloads)?;
         self.own.forget(transaction);
         Ok(())
+    }
+
+    fn settle(&self, timeout: Duration) -> Result<(), QueueError> {
+        settle(&self.reconciler, timeout, || self.journal.name())
+    }
+
+    fn unsettled(&self) -> Result<u64, QueueError> {
+        self.journal.count_unsettled()
     }
 
     fn worker(&self) -> WorkerStatus {
@@ -271,5 +280,66 @@ fn question(entry: &Entry) -> Question {
         xid: entry.xid,
         origin: entry.origin.clone(),
         is_old: age > FOREIGN_AFTER.as_millis() as i64,
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+
+    use audit_core::WorkerState;
+
+    use super::*;
+    use crate::consumer::TransactionStatus;
+
+    /// Panics at each question until it is mended; then everything is committed.
+    struct Panicking(Arc<AtomicBool>);
+
+    impl Judge for Panicking {
+        fn rule(&mut self, questions: Vec<Question>) -> Result<Vec<Ruling>, String> {
+            assert!(self.0.load(SeqCst), "no provider");
+            let committed = |_| Ruling::Committed { undone: Vec::new() };
+            Ok(questions.into_iter().map(committed).collect())
+        }
+
+        fn statuses(&mut self, ids: Vec<i64>) -> Result<HashMap<i64, TransactionStatus>, String> {
+            let committed = |id| (id, TransactionStatus::Committed);
+            Ok(ids.into_iter().map(committed).collect())
+        }
+
+        fn quarantine(&mut self, _: Vec<Refused>) -> Result<(), String> {
+            Err("there is none".to_owned())
+        }
+    }
+
+    #[test]
+    fn the_resolver_outlives_a_panic_of_what_it_asks_and_says_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = Journal::builder(folder.path().join("journal.db"));
+        let (journal, mended) = (journal.open().unwrap(), Arc::<AtomicBool>::default());
+        let judge = Box::new(Panicking(Arc::clone(&mended)));
+        let reconciled = ReconciledJournal::start(journal.clone(), judge).unwrap();
+        let transaction = Uuid::now_v7();
+        let owner = PreparedFor {
+            transaction,
+            xid: 7,
+            writer: 7,
+            origin: "here",
+        };
+        let payloads = [Payload::from(&b"a"[..])];
+        reconciled.prepare(&owner, 0, None, &payloads).unwrap();
+        reconciled.leave(transaction);
+        let resolver = &reconciled.reconciler;
+        let soon = Duration::from_millis(300);
+        reconciled.settle(soon).unwrap_err();
+        assert_eq!(reconciled.unsettled(), Ok(1));
+        let said = resolver.status().to_string();
+        assert!(said.contains("no provider"), "{said}");
+        mended.store(true, SeqCst);
+        reconciled.settle(Duration::from_secs(60)).unwrap();
+        assert_eq!(reconciled.unsettled(), Ok(0));
+        assert_eq!(journal.peek(9).unwrap().payloads, payloads);
+        assert_eq!(resolver.status().state, WorkerState::Running);
     }
 }

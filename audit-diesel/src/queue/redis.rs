@@ -124,12 +124,16 @@ impl RedisQueue {
     }
 
     /// Does something as the list's owner, where that is known, and makes the list its own where it
-    /// is nobody's.
+    /// is nobody's. Where it is not known yet, the list has to be nobody's.
     fn as_owner<T>(&self, run: impl Fn(&str) -> Result<T, Fault>) -> Result<T, Fault> {
-        let owner = self.0.ownership.name();
-        let owner = owner.as_deref().unwrap_or_default();
-        match run(owner) {
-            Err(Fault::Unclaimed) if self.claim_as(owner)? => run(owner),
+        let Some(owner) = self.0.ownership.name() else {
+            return run("").map_err(|fault| match fault {
+                Fault::Unclaimed => Fault::away(unknown(&self.0.owner_key)),
+                fault => fault,
+            });
+        };
+        match run(&owner) {
+            Err(Fault::Unclaimed) if self.claim_as(&owner)? => run(&owner),
             // A full server has to get empty all the same.
             Err(Fault::Unclaimed) => run(""),
             done => done,
@@ -219,20 +223,12 @@ impl RedisQueue {
         } = &*self.0;
         failpoint!("redis.before-push");
         let pushed = self.as_owner(|owner| {
-            if owner.is_empty() {
-                let mut command = redis::cmd("RPUSH");
-                command.arg(key);
-                for payload in payloads {
-                    command.arg(payload.as_bytes());
-                }
-                return links.run(|connection| command.exec(connection));
-            }
             let mut script = scripts.push.key(key);
             script.key(owner_key).arg(owner);
             for payload in payloads {
                 script.arg(payload.as_bytes());
             }
-            links.run(|connection| script.invoke(connection))
+            links.run(|connection| script.invoke::<()>(connection))
         });
         pushed.map_err(|fault| fault.while_sending(self.name()))?;
         failpoint!("redis.pushed");
@@ -369,6 +365,16 @@ impl Queue for RedisQueue {
     }
 }
 
+/// What is wrong where a list is somebody's, and nobody has said who this is.
+fn unknown(owner_key: &str) -> String {
+    format!(
+        "its records belong to the audit database that the key `{owner_key}` there names, and it is not \
+         known yet which one these are for: it is as soon as the auditor is attached to a connection, or \
+         a consumer starts; a process that has neither says `.owner(name)`, and so do all that use \
+         this list"
+    )
+}
+
 /// What is wrong with a list that is another one's.
 fn foreign(owner_key: &str, found: &str, owner: &str) -> String {
     let found: String = found.chars().take(100).collect();
@@ -483,6 +489,10 @@ impl RedisQueueBuilder {
     /// the name is PostgreSQL's identifier of the server with the number of the database, or a random
     /// one in a SQLite file. A copy of the server's files, or of that file, has the same one, so
     /// name the copy.
+    ///
+    /// Who does not know its database yet is refused as well where the list is somebody's, until it
+    /// does. A process that only records events has no connection to learn it from: name the owner there,
+    /// and in all that use the list.
     pub fn owner(mut self, name: impl Into<String>) -> Self {
         self.owner = Some(name.into());
         self

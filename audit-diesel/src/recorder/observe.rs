@@ -11,6 +11,7 @@ use super::transaction::{Answer, Ended};
 use super::{Dialect, Recorder};
 #[cfg(feature = "failpoints")]
 use crate::failpoint::failpoint;
+use crate::guard::RawWrite;
 use crate::{GuardMode, sql};
 
 /// How Diesel asks PostgreSQL for the number of a type, as it does between the beginning of the
@@ -37,11 +38,15 @@ impl Recorder {
                 }
                 if !self.failed {
                     let controls = std::mem::take(&mut self.running);
+                    let count = controls.len();
                     let was_run = match self.refused_whole {
                         true => WasRun::No,
                         false => WasRun::of(*error),
                     };
                     self.finished(&controls, answer, was_run);
+                    let in_transaction = self.transaction.is_open();
+                    let failed = answer != Answer::Done;
+                    self.relations.answered(failed, count, in_transaction);
                 }
                 self.failed |= answer != Answer::Done;
             }
@@ -79,11 +84,17 @@ impl Recorder {
             if self.looks_type_up {
                 return;
             }
+            let text = &*match dialect {
+                Dialect::Sqlite => sql::without_returns(text),
+                _ => text.into(),
+            };
             let relations = &mut self.relations;
             control::read(text, &mut self.running, |first, it| {
-                relations.note(first, it)
+                relations.note(first, it, in_transaction)
             });
-            self.retry_point = RetryPoint::after(text, &self.running);
+            if dialect == Dialect::Postgres {
+                self.retry_point = RetryPoint::after(text, &self.running);
+            }
             if let Some(tables) = guarded {
                 let bounds = control::bounds(&self.running);
                 let watch = &mut self.watch;
@@ -105,7 +116,10 @@ impl Recorder {
     /// Acts on what was read, before the query is sent.
     fn act(&mut self) {
         if self.running.iter().all(|it| *it == Control::CopyOut) {
-            self.exempt.count_statement();
+            // It is one and the same for all recorders of the connection.
+            if !self.is_retired {
+                self.exempt.count_statement();
+            }
         } else {
             // What a transaction wrote belongs to it, and it is about to end.
             self.record_raw_writes();
@@ -128,6 +142,14 @@ impl Recorder {
         self.auditor.unaudited_writes(&writes);
         let records: Vec<_> = writes.iter().map(|w| w.record(context.clone())).collect();
         self.record_noticed(records);
+    }
+
+    /// Leaves the trace of an audited write whose rows the database has not told.
+    pub(crate) fn record_unreturned(&mut self, table: &str, verb: &'static str) {
+        let write = RawWrite::unreturned(table, verb);
+        let record = write.record(self.auditor.context_or_unknown());
+        self.auditor.unaudited_writes(&[write]);
+        self.record_noticed(vec![record]);
     }
 
     fn is_own(&self) -> bool {

@@ -3,11 +3,18 @@
 use audit_core::{Payload, Unsettled};
 
 use super::Recorder;
+use super::relations::End;
 use super::transaction::{Ended, Open, Undone};
 use crate::failpoint::failpoint;
 
 impl Recorder {
     pub(super) fn settle(&mut self, ended: Option<Ended>) {
+        match &ended {
+            Some(Ended::Committed(_)) => self.relations.ended(End::Committed),
+            Some(Ended::RolledBack(_)) => self.relations.ended(End::RolledBack),
+            Some(Ended::InDoubt(_)) => self.relations.ended(End::Unknown),
+            Some(Ended::Undone(_)) | None => {}
+        }
         match ended {
             Some(Ended::Committed(transaction)) => {
                 failpoint!("transaction.committed");

@@ -14,17 +14,7 @@ use audit_core::Payload;
 use uuid::Uuid;
 
 use crate::AuditError;
-
-/// What differs between databases in how a transaction ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Dialect {
-    /// An error aborts the transaction; COMMIT then succeeds and rolls back. COMMIT always ends
-    /// the transaction, whatever it returns.
-    Postgres,
-    /// An error leaves the transaction as it was, also at COMMIT. A savepoint outside of a
-    /// transaction opens one.
-    Sqlite,
-}
+use crate::dialect::Dialect;
 
 /// Holds records back until their transaction has ended.
 #[derive(Debug)]
@@ -72,17 +62,26 @@ impl TransactionBuffer {
         self.open.as_ref().is_some_and(|open| open.xid.is_some())
     }
 
-    /// Whether the open transaction is known to hold the lock against other writers.
-    #[cfg(feature = "sqlite")]
-    pub(super) fn has_write_lock(&self) -> bool {
-        self.open.as_ref().is_some_and(|open| open.write_lock)
-    }
-
-    /// Notes that the open transaction holds the lock against other writers.
+    /// Notes that the open transaction began with the lock against other writers of all files.
     #[cfg(feature = "sqlite")]
     pub(super) fn note_write_lock(&mut self) {
         if let Some(open) = &mut self.open {
-            open.write_lock = true;
+            open.locks.all = true;
+        }
+    }
+
+    /// Whether the open transaction is known to hold the lock against other writers of this table.
+    #[cfg(feature = "sqlite")]
+    pub(super) fn has_lock_of(&self, table: &str) -> bool {
+        let locks = self.open.as_ref().map(|open| &open.locks);
+        locks.is_some_and(|locks| locks.all || locks.tables.contains(&table))
+    }
+
+    /// Notes that the open transaction holds the lock against other writers of this table.
+    #[cfg(feature = "sqlite")]
+    pub(super) fn note_lock_of(&mut self, table: &'static str) {
+        if let Some(open) = &mut self.open {
+            open.locks.tables.push(table);
         }
     }
 
@@ -119,12 +118,13 @@ impl TransactionBuffer {
         Some((open.id, open.xid?))
     }
 
-    /// From which place on prepared records could not be taken back.
+    /// The number from which on the journal could not be told yet that prepared records were rolled back.
     pub(super) fn stale_from(&self) -> Option<u32> {
         self.open.as_ref()?.stale_from
     }
 
-    /// Notes that prepared records could not be taken back, or that they were.
+    /// Notes from which number on the journal still has prepared records that were rolled back, or that it
+    /// has none.
     pub(super) fn set_stale_from(&mut self, from: Option<u32>) {
         if let Some(open) = &mut self.open {
             open.stale_from = match (open.stale_from, from) {
@@ -134,14 +134,14 @@ impl TransactionBuffer {
         }
     }
 
-    /// Notes that records are about to be written down.
+    /// Notes that records are about to be put into the journal before COMMIT.
     pub(super) fn set_has_prepared(&mut self) {
         if let Some(open) = &mut self.open {
             open.has_prepared = true;
         }
     }
 
-    /// Takes records that were written down.
+    /// Holds records that were put into the journal before COMMIT.
     pub(super) fn hold_prepared(&mut self, payloads: Vec<Payload>) {
         if let Some(open) = &mut self.open {
             open.bytes += payloads.iter().map(|p| p.as_bytes().len()).sum::<usize>();
@@ -150,8 +150,7 @@ impl TransactionBuffer {
         }
     }
 
-    /// Whether the open transaction is aborted as far as this side was told, and by nothing that
-    /// proves it.
+    /// Whether the open transaction was aborted by an error that a pooler in between may have made up.
     pub(super) fn is_doubtfully_aborted(&self) -> bool {
         let aborted = |open: &Open| open.aborted && !open.aborted_surely;
         self.open.as_ref().is_some_and(aborted)

@@ -10,10 +10,9 @@ use diesel::query_builder::{AstPass, QueryBuilder, QueryFragment, QueryId};
 use diesel::result::QueryResult;
 use diesel::sql_types::Untyped;
 
-use super::image::StoredValues;
 use super::texts::Texts;
 use crate::connection::RawConnection;
-use crate::model::AuditedRow;
+use crate::model::{AuditedRow, StoredValues};
 
 /// The columns of a model that a statement reads.
 #[derive(Debug)]

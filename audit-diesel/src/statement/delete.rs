@@ -6,9 +6,7 @@ use audit_core::{CapturedContext, ChangeKind};
 use diesel::backend::Backend;
 use diesel::deserialize::FromSqlRow;
 use diesel::dsl::{self, Filter, IntoBoxed, OrFilter};
-use diesel::query_builder::{
-    AstPass, DeleteStatement, IntoUpdateTarget, Query, QueryBuilder, QueryFragment,
-};
+use diesel::query_builder::{AstPass, DeleteStatement, IntoUpdateTarget, Query, QueryFragment};
 use diesel::query_dsl::methods::{BoxedDsl, FilterDsl, OrFilterDsl};
 use diesel::result::QueryResult;
 use diesel::sql_types::Untyped;
@@ -21,7 +19,7 @@ use super::recording::Recording;
 use super::row::Output;
 use super::{Audited, ChangeStatement, TargetTable, relation};
 use crate::connection::RawConnection;
-use crate::model::{AuditedBy, AuditedModel, AuditedRow};
+use crate::model::{AuditedBy, AuditedModel, AuditedRow, StoredValues};
 use crate::relation::Write;
 
 /// Deletes rows and records each of them; stands where `diesel::delete` stood.
@@ -140,9 +138,8 @@ where
     dsl::Returning<Self, ColumnsAnd<M, E>>: Query<SqlType = Untyped> + QueryFragment<Conn::Backend>,
 {
     fn run(self, extra: E, conn: &mut Conn) -> QueryResult<Vec<X>> {
-        let relation = relation::relation_of::<M, Conn>(|_| true, conn)?;
-        let filtered = !relation.may_hide_rows || is_filtered::<M, _, _>(&self)?;
-        relation::check::<M, Conn>(Write::Delete { filtered }, conn)?;
+        let filtered = is_filtered::<M, _, _>(&self)?;
+        relation::writable::<M, Conn>(Write::Delete { filtered }, |_| true, conn)?;
         let columns = Columns::of::<M, Conn>();
         let statement = Rc::new(self.returning(ColumnsAnd::new(columns, extra)));
         let mut recording = Recording::begin::<M, _>(conn)?;
@@ -194,12 +191,10 @@ fn is_filtered<M, DB, S>(statement: &S) -> QueryResult<bool>
 where
     M: AuditedModel,
     <M::Table as QuerySource>::FromClause: QueryFragment<DB>,
-    DB: Backend + Default,
-    DB::QueryBuilder: Default,
+    DB: StoredValues + Default,
     S: QueryFragment<DB>,
 {
-    let mut sql = DB::QueryBuilder::default();
-    statement.to_sql(&mut sql, &DB::default())?;
-    let table = relation::name_of::<M::Table, DB>()?;
-    Ok(sql.finish().trim_end() != format!("DELETE FROM {table}"))
+    let sql = rendered(statement)?;
+    let table = &relation::names_of::<M, DB>()?.table;
+    Ok(sql.trim_end().strip_prefix("DELETE FROM ") != Some(table))
 }

@@ -301,6 +301,8 @@ pub struct InsertReturning<S, C, R> {
     insert: S,
     conflict: C,
     returning: R,
+    /// How many rows come back at least, unless something is in the way, where that is known.
+    rows: Option<usize>,
     /// Whether to keep it prepared though Diesel would not: a new row with optional fields has
     /// several forms.
     prepare: bool,
@@ -340,6 +342,31 @@ where
     }
 }
 
+impl<M, E, S, C> InsertReturning<S, C, ColumnsAnd<M, E>> {
+    /// An insert that returns the model's columns and `extra`, and `rows` rows at least, where that is
+    /// known.
+    fn new(
+        insert: S,
+        conflict: C,
+        columns: &'static Columns,
+        extra: E,
+        rows: Option<usize>,
+    ) -> Self {
+        Self {
+            insert,
+            conflict,
+            returning: ColumnsAnd::new(columns, extra),
+            rows,
+            prepare: false,
+        }
+    }
+}
+
+/// Whether Diesel has rendered an insert of no rows: it makes a SELECT of that, which nothing may follow.
+fn is_of_no_rows(sql: &str) -> bool {
+    sql.starts_with("SELECT")
+}
+
 /// Bounds of an insert that is completed here: it renders, and what it returns loads.
 trait RunInsert<'query, Conn, M, E, X>: Sized {
     fn run_insert(self, conn: &mut Conn) -> QueryResult<Vec<X>>;
@@ -358,7 +385,9 @@ where
     Self: QueryFragment<Conn::Backend> + 'query,
 {
     fn run_insert(self, conn: &mut Conn) -> QueryResult<Vec<X>> {
-        relation::check::<M, Conn>(Write::Insert, conn)?;
+        let rows = self.rows;
+        let counted = rows.is_some();
+        relation::writable::<M, Conn>(Write::Insert { counted }, |_| true, conn)?;
         let insert = Rc::new(self);
         let mut recording = Recording::begin::<M, _>(conn)?;
         let outputs = run_planned::<M, _, _>(conn, |plan, conn| {
@@ -366,6 +395,9 @@ where
             recording.load::<M, E::SqlType, X, _, _>(ChangeKind::Insert, insert, conn)
         })?;
         recording.finish(conn)?;
+        if rows.is_some_and(|rows| outputs.len() < rows) {
+            relation::look_after_insert::<M, Conn>(conn);
+        }
         Ok(outputs)
     }
 }
@@ -389,13 +421,8 @@ where
     InsertReturning<Self, NoConflict, ColumnsAnd<M, E>>: RunInsert<'query, Conn, M, E, X>,
 {
     fn run(self, extra: E, conn: &mut Conn) -> QueryResult<Vec<X>> {
-        InsertReturning {
-            insert: self,
-            conflict: NoConflict,
-            returning: ColumnsAnd::new(Columns::of::<M, Conn>(), extra),
-            prepare: false,
-        }
-        .run_insert(conn)
+        let columns = Columns::of::<M, Conn>();
+        InsertReturning::new(self, NoConflict, columns, extra, Some(1)).run_insert(conn)
     }
 }
 
@@ -410,12 +437,9 @@ where
     M: AuditedModel + AuditedRow<DB>,
 {
     let columns = Columns::of::<M, DB::Connection>();
-    rendered(&InsertReturning {
-        insert,
-        conflict,
-        returning: ColumnsAnd::<M, _>::new(columns, extra),
-        prepare: false,
-    })
+    rendered(&InsertReturning::<_, _, ColumnsAnd<M, _>>::new(
+        insert, conflict, columns, extra, None,
+    ))
 }
 
 impl<T, Op, M, DB> ShowSql<DB, M> for InsertDefaults<T, Op>

@@ -12,14 +12,14 @@ use diesel::query_dsl::RunQueryDsl;
 use diesel::result::QueryResult;
 
 use crate::connection::RawConnection;
-use crate::recorder::{Recorder, own};
+use crate::recorder::{PlanVersion, Recorder, own};
 
 /// How a statement is prepared.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Plan {
     /// Whether the connection may keep one more form of the model's statements prepared.
     pub(super) is_kept: bool,
-    version: u64,
+    version: PlanVersion,
 }
 
 /// A statement that is prepared so. Shared, as it may have to run twice.
@@ -41,11 +41,11 @@ impl Plan {
         recorder.map_or(
             Self {
                 is_kept: false,
-                version: 0,
+                version: PlanVersion::default(),
             },
             |recorder| Self {
                 is_kept: recorder.may_keep_prepared::<M>(),
-                version: recorder.plan_version(),
+                version: recorder.plan_version::<M>(),
             },
         )
     }
@@ -81,8 +81,8 @@ where
 {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, DB>) -> QueryResult<()> {
         self.query.walk_ast(out.reborrow())?;
-        if self.plan.version != 0 {
-            out.push_sql(&format!(" /* {:x} */", self.plan.version));
+        if self.plan.version != PlanVersion::default() {
+            out.push_sql(&format!(" /* {} */", self.plan.version));
         }
         Ok(())
     }
@@ -108,7 +108,7 @@ where
         return result;
     }
     if let Some(recorder) = Recorder::of(conn) {
-        recorder.plan_was_stale(plan.version);
+        recorder.plan_was_stale::<M>(plan.version);
     }
     if !conn.go_back() {
         return result;

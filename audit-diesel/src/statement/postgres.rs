@@ -13,14 +13,10 @@
 //! writer has changed is another one in the statement's snapshot.
 //! PostgreSQL 18 has `RETURNING old.*`, which could take this file's place one day.
 
-pub(crate) mod explain;
 mod pruning;
-mod relation;
 mod sql;
 mod stored;
 mod unique_key;
-
-pub(crate) use relation::relation;
 
 use std::marker::PhantomData;
 use std::rc::Rc;
@@ -42,7 +38,7 @@ use super::debug::{ShowSql, rendered};
 use super::image::ReturnedRow;
 use super::plan::run_planned;
 use super::recording::{Recording, extra_of};
-use super::relation::{check, key_of, name_of, relation_of};
+use super::relation::{Names, names_of, writable};
 use super::row::Output;
 use super::row_changes::RowChange;
 use super::texts::Texts;
@@ -71,7 +67,9 @@ struct ModelSql {
     columns: &'static Columns,
     /// The end of the inner SELECT, and what the old columns are called.
     after_old: String,
-    /// The conditions by which rows are found again, without and with the catalog.
+    /// The condition by which rows are found again, and the proofs that it finds no others, without and
+    /// with the catalog.
+    pairs: String,
     by_primary_key: String,
     by_catalog: String,
     returning: String,
@@ -80,26 +78,39 @@ struct ModelSql {
 static MODELS: Texts<ModelSql> = Texts::new();
 
 impl ModelSql {
-    fn write<M: AuditedModel + AuditedRow<Pg>>(table: &str) -> Self {
+    fn write<M: AuditedModel + AuditedRow<Pg>>(Names { table, key }: &Names) -> QueryResult<Self> {
         let columns = Columns::of::<M, PgConnection>();
         let names = &columns.names;
-        let old = listed((0..names.len()).map(old));
-        let key = key_of::<M>();
-        // The derive sees to it that the key is among the model's columns.
-        let place = |column: &str| names.iter().position(|name| *name == column).unwrap_or(0);
-        let pairs = key.iter();
-        let pairs =
-            pairs.map(|column| format!("{} = {}", quoted::<Pg>(column), self::old(place(column))));
-        let pairs = pairs.collect::<Vec<_>>().join(" AND ");
-        let pairs_by = |by| format!("{pairs} AND {}", proof(by, table, &key));
-        Self {
-            after_old: format!(" FOR NO KEY UPDATE) AS \"audit old\"({old})"),
-            by_primary_key: pairs_by(KeyProof::PrimaryKey),
-            by_catalog: pairs_by(KeyProof::Catalog),
-            returning: format!(" RETURNING {old}, {}, ", columns.list),
+        let all_old = listed((0..names.len()).map(old));
+        let pairs = key.iter().map(|column| {
+            let place = names.iter().position(|name| name == column);
+            let old = old(place.ok_or_else(|| key_is_not_read(column))?);
+            Ok(format!("{} = {old}", quoted::<Pg>(column)))
+        });
+        let pairs = pairs.collect::<QueryResult<Vec<_>>>()?.join(" AND ");
+        Ok(Self {
+            after_old: format!(" FOR NO KEY UPDATE) AS \"audit old\"({all_old})"),
+            pairs,
+            by_primary_key: proof(KeyProof::PrimaryKey, table, key),
+            by_catalog: proof(KeyProof::Catalog, table, key),
+            returning: format!(" RETURNING {all_old}, {}, ", columns.list),
             columns,
+        })
+    }
+
+    fn proof(&self, by: KeyProof) -> &str {
+        match by {
+            KeyProof::PrimaryKey => &self.by_primary_key,
+            KeyProof::Catalog | KeyProof::None => &self.by_catalog,
         }
     }
+}
+
+/// The derive has each part of the key read; an implementation by hand may not.
+fn key_is_not_read(column: &str) -> Error {
+    let problem =
+        format!("`{column}` is a part of the model's key, and no column that the model reads");
+    Error::QueryBuilderError(problem.into())
 }
 
 fn listed(names: impl Iterator<Item = String>) -> String {
@@ -149,10 +160,9 @@ where
         } else {
             out.push_sql(" WHERE ");
         }
-        out.push_sql(match self.proof {
-            KeyProof::PrimaryKey => &self.sql.by_primary_key,
-            KeyProof::Catalog | KeyProof::None => &self.sql.by_catalog,
-        });
+        out.push_sql(&self.sql.pairs);
+        out.push_sql(" AND ");
+        out.push_sql(self.sql.proof(self.proof));
         out.push_sql(&self.sql.returning);
         self.extra.walk_ast(out.reborrow())
     }
@@ -172,17 +182,52 @@ where
     fn run(self, extra: E, conn: &mut PgConnection) -> QueryResult<Vec<X>> {
         let (update, extra) = (Rc::new(self), Rc::new(extra));
         match run_once::<T, W, C, M, E, X>(&update, &extra, conn) {
-            Err(error) if is_refuted(&error) => {
+            Err(Failed::AsRefuted) => {
                 // Another session has changed the table, or another one is meant by its name.
                 if let Some(recorder) = Recorder::of(conn) {
                     recorder.relations().forget::<M>();
                 }
-                match conn.go_back() {
+                let again = match conn.go_back() {
                     true => run_once::<T, W, C, M, E, X>(&update, &extra, conn),
-                    false => Err(key_not_unique::<M>()?),
+                    false => Err(Failed::AsRefuted),
+                };
+                match again {
+                    Err(Failed::AsRefuted) => Err(key_not_unique::<M>()?),
+                    Err(Failed::Otherwise(error)) => Err(error),
+                    Ok(outputs) => Ok(outputs),
                 }
             }
-            result => result,
+            Err(Failed::Otherwise(error)) => Err(error),
+            Ok(outputs) => Ok(outputs),
+        }
+    }
+}
+
+/// How an update has failed.
+enum Failed {
+    /// PostgreSQL does not vouch for the key, and has written nothing.
+    AsRefuted,
+    Otherwise(Error),
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        Self::Otherwise(error)
+    }
+}
+
+impl From<AuditError> for Failed {
+    fn from(error: AuditError) -> Self {
+        Self::Otherwise(error.into())
+    }
+}
+
+impl Failed {
+    fn of<S: QueryFragment<Pg>>(error: Error, statement: &S, proof: &str) -> Self {
+        let sql = rendered(statement).unwrap_or_default();
+        match is_refuted(&error, &sql, proof) {
+            true => Self::AsRefuted,
+            false => Self::Otherwise(error),
         }
     }
 }
@@ -213,7 +258,7 @@ fn run_once<'query, T, W, C, M, E, X>(
     update: &Rc<UpdateStatement<T, W, C>>,
     extra: &Rc<E>,
     conn: &mut PgConnection,
-) -> QueryResult<Vec<X>>
+) -> Result<Vec<X>, Failed>
 where
     T: Table + HasTable<Table = T>,
     T::FromClause: QueryFragment<Pg>,
@@ -224,10 +269,9 @@ where
     UpdateReturningOld<T, W, C, M, E>: QueryFragment<Pg> + 'query,
 {
     let filtered = !update.where_clause.is_noop(&Pg)?;
-    check::<M, _>(Write::Update { filtered }, conn)?;
-    let relation = relation_of::<M, _>(can_be_paired, conn)?;
+    let relation = writable::<M, _>(Write::Update { filtered }, can_be_paired, conn)?;
     if !can_be_paired(&relation) {
-        return Err(key_not_unique::<M>()?);
+        return Err(key_not_unique::<M>()?.into());
     }
     let sql = model_sql::<M>()?;
     let count = sql.columns.names.len();
@@ -254,7 +298,9 @@ where
             outputs.push(extra);
         }
         Ok(outputs)
-    })?;
+    });
+    let proof = sql.proof(relation.key);
+    let outputs = outputs.map_err(|error| Failed::of(error, &*statement, proof))?;
     recording.finish(conn)?;
     Ok(outputs)
 }
@@ -267,8 +313,9 @@ where
     match MODELS.known::<M>() {
         Some(sql) => Ok(sql),
         None => {
-            let table = name_of::<M::Table, Pg>()?;
-            Ok(MODELS.of::<M>(|| ModelSql::write::<M>(&table)))
+            let names = names_of::<M, Pg>()?;
+            let sql = ModelSql::write::<M>(names)?;
+            Ok(MODELS.of::<M>(|| sql))
         }
     }
 }
@@ -289,7 +336,10 @@ where
     M: AuditedModel,
     <M::Table as QuerySource>::FromClause: QueryFragment<Pg>,
 {
-    let table = name_of::<M::Table, Pg>()?;
-    let key = key_of::<M>().join(", ");
-    Ok(AuditError::KeyNotUnique { table, key }.into())
+    let Names { table, key } = names_of::<M, Pg>()?;
+    Ok(AuditError::KeyNotUnique {
+        table: table.clone(),
+        key: key.join(", "),
+    }
+    .into())
 }

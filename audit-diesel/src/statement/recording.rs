@@ -14,15 +14,16 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::columns::Columns;
-use super::image::{ReturnedRow, RowImage, StoredValues};
+use super::image::{ReturnedRow, RowImage};
 use super::row::{Mark, Output};
 use super::row_changes::RowChange;
+use super::texts::Texts;
 use crate::auditor::Auditor;
 use crate::connection::RawConnection;
 use crate::delivery;
 use crate::failpoint::failpoint;
-use crate::log::log;
-use crate::model::{AuditedModel, AuditedRow};
+use crate::log::{Seldom, log};
+use crate::model::{AuditedModel, AuditedRow, StoredValues};
 use crate::recorder::Recorder;
 use crate::{AuditError, Delivery};
 
@@ -39,6 +40,8 @@ pub(super) struct Recording {
     payloads: Vec<Payload>,
     /// How many values the types of the model could not read.
     unreadable: usize,
+    /// When that was said of the model.
+    unreadable_said: fn() -> &'static Seldom,
 }
 
 impl Recording {
@@ -61,6 +64,7 @@ impl Recording {
             xid: None,
             payloads: Vec::new(),
             unreadable: 0,
+            unreadable_said: || UNREADABLE_SAID.of::<M>(Seldom::default),
         })
     }
 
@@ -123,7 +127,7 @@ impl Recording {
     /// The statement has succeeded.
     pub(super) fn finish<C: RawConnection>(self, conn: &mut C) -> Result<(), AuditError> {
         failpoint!("statement.done");
-        if self.unreadable > 0 {
+        if self.unreadable > 0 && (self.unreadable_said)().is_due() {
             log!(
                 error,
                 resource = self.resource_type,
@@ -135,6 +139,8 @@ impl Recording {
         delivery::changes(conn, self.payloads, self.xid, self.delivery)
     }
 }
+
+static UNREADABLE_SAID: Texts<Seldom> = Texts::new();
 
 /// Says of a record that the row's old values are not known.
 static UNPAIRED: LazyLock<Map<String, Value>> =

@@ -6,8 +6,8 @@ use std::marker::PhantomData;
 
 use audit_core::{ChangeKind, ChangesWriter, IdWriter};
 
-use super::image::{RowImage, StoredValues, Written, is_same};
-use crate::model::{Decided, RecordedField, Shown};
+use super::image::{RowImage, Written, is_same};
+use crate::model::{Decided, RecordedField, Shown, StoredValues};
 
 /// What happened to one row.
 #[derive(Debug)]

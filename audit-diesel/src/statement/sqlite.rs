@@ -1,15 +1,13 @@
-//! SQLite: RETURNING cannot see the old row, so an update reads it first, holding the write lock.
+//! SQLite: RETURNING cannot see the old row, so an update reads it first, holding the write lock
+//! (`connection/sqlite/write_lock.rs`).
 
 mod kept;
-mod relation;
 mod stored;
-
-pub(crate) use relation::relation;
 
 use std::marker::PhantomData;
 use std::rc::Rc;
 
-use diesel::connection::{Connection, LoadConnection};
+use diesel::connection::LoadConnection;
 use diesel::deserialize::FromSqlRow;
 use diesel::expression::Expression;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
@@ -24,41 +22,15 @@ use super::columns::{Columns, RowOf, quoted};
 use super::debug::{ShowSql, rendered};
 use super::image::ReturnedRow;
 use super::recording::{Recording, extra_of};
-use super::relation::check;
+use super::relation::writable;
 use super::row::{Mark, Output};
 use super::row_changes::RowChange;
 use super::update::UpdateStatement;
 use crate::model::{AuditedModel, AuditedRow};
-use crate::recorder::{Recorder, own};
+use crate::recorder::own;
 use crate::relation::Write;
 use kept::key_of;
 pub(in crate::statement) use kept::{KeptAnd, KeptRow};
-
-/// `UPDATE t SET key = key WHERE 0`: takes the write lock, as the update itself would, before the
-/// old rows are read. A transaction that reads first and writes later could be refused the lock.
-#[derive(Debug)]
-struct TakeWriteLock<'a, F> {
-    from_clause: &'a F,
-    key: &'static str,
-}
-
-impl<F> QueryId for TakeWriteLock<'_, F> {
-    type QueryId = ();
-    const HAS_STATIC_QUERY_ID: bool = false;
-}
-
-impl<F: QueryFragment<Sqlite>> QueryFragment<Sqlite> for TakeWriteLock<'_, F> {
-    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
-        out.push_sql("UPDATE ");
-        self.from_clause.walk_ast(out.reborrow())?;
-        out.push_sql(" SET ");
-        out.push_identifier(self.key)?;
-        out.push_sql(" = ");
-        out.push_identifier(self.key)?;
-        out.push_sql(" WHERE 0");
-        Ok(())
-    }
-}
 
 /// Both statements of an update read the same one.
 type Shared<T, W, C> = Rc<UpdateStatement<T, W, C>>;
@@ -147,7 +119,7 @@ where
         if self.changes.is_noop(&Sqlite)? {
             return Err(Error::QueryBuilderError(Box::new(EmptyChangeset)));
         }
-        check::<M, _>(Write::Update { filtered: true }, conn)?;
+        writable::<M, _>(Write::Update { filtered: true }, |_| true, conn)?;
         let update = Rc::new(self);
         let mut recording = Recording::begin::<M, _>(conn)?;
         let outputs = own(conn, |conn| {
@@ -189,7 +161,6 @@ where
     M: AuditedModel<Table = T> + AuditedRow<Sqlite>,
     SelectOld<T, W, C, M>: QueryFragment<Sqlite> + 'query,
 {
-    take_write_lock::<M, _>(&update.from_clause, conn)?;
     let select = SelectOld::<T, W, C, M> {
         update: Rc::clone(update),
         columns: Columns::of::<M, SqliteConnection>(),
@@ -258,22 +229,6 @@ where
         sets_key |= sql.contains(&format!("{} = ", quoted::<Sqlite>(column)))
     });
     sets_key
-}
-
-fn take_write_lock<M, F>(from_clause: &F, conn: &mut SqliteConnection) -> QueryResult<()>
-where
-    M: AuditedModel,
-    F: QueryFragment<Sqlite>,
-{
-    if Recorder::of(conn).is_some_and(|recorder| recorder.has_write_lock()) {
-        return Ok(());
-    }
-    let mut key = None;
-    M::visit_key(&mut |column| key = key.or(Some(column)));
-    if let Some(key) = key {
-        conn.execute_returning_count(&TakeWriteLock { from_clause, key })?;
-    }
-    Ok(())
 }
 
 /// The rows before an update, by their keys.

@@ -14,7 +14,6 @@ impl<T> Texts<T> {
     }
 
     /// The text of the model `M`, where it was written before.
-    #[cfg(feature = "postgres")]
     pub(super) fn known<M: 'static>(&self) -> Option<&'static T> {
         let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
         known.get(&TypeId::of::<M>()).copied()

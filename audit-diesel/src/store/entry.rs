@@ -60,9 +60,10 @@ pub(crate) fn quarantine_id(payload: &Payload) -> Uuid {
 }
 
 impl EntryToStore {
-    /// Reads a payload.
+    /// Reads a payload: what is stored is read from the very bytes that a signature is checked for.
     pub(crate) fn read(payload: &Payload) -> Result<Self, Refused> {
-        let refuse = |reason: String| Refused::new(payload, &reason);
+        let payload = payload.before_put_off();
+        let refuse = |reason: String| Refused::new(&payload, &reason);
         if let Some(whole) = payload.whole() {
             return Err(refuse(beginning_only(whole)));
         }
@@ -72,10 +73,10 @@ impl EntryToStore {
             .ok_or_else(|| refuse("occurred_at is not between the years 1 and 9999".to_owned()))?;
         let extra = extra(&record).map_err(|e| refuse(e.to_string()))?;
         Ok(Self {
-            payload: payload.before_put_off(),
+            digest: payload.content_digest(),
+            payload,
             record,
             occurred_at,
-            digest: payload.content_digest(),
             extra,
         })
     }

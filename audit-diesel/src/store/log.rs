@@ -73,7 +73,8 @@ pub struct QuarantinedRecord {
     pub quarantined_at: DateTime<Utc>,
     /// Why.
     pub reason: String,
-    /// The record as it came.
+    /// The record as it came, without the mark of a queue that had put it off; or the beginning of an
+    /// entry that is longer than a record may be.
     pub payload: Vec<u8>,
 }
 

@@ -72,7 +72,7 @@ macro_rules! audit_tables {
                 quarantined_at -> $timestamp,
                 /// Why.
                 reason -> Text,
-                /// The record as it came.
+                /// The record as it came, or the beginning of an entry that is too long for one.
                 payload -> Binary,
             }
         }

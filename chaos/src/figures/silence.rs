@@ -89,7 +89,9 @@ fn auditor(servers: &Servers, path: PathBuf) -> Auditor {
 
 /// With the time-outs that it has unless said otherwise.
 fn redis(servers: &Servers) -> RedisQueue {
-    let builder = RedisQueue::builder(servers.redis_url()).key(&servers.key);
+    let builder = RedisQueue::builder(servers.redis_url())
+        .key(&servers.key)
+        .owner("chaos");
     builder.build().expect("a Redis queue")
 }
 

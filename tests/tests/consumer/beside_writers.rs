@@ -12,7 +12,7 @@ use audit_tests::LONG;
 use audit_tests::app::{NewAccount, accounts};
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
-use diesel::r2d2::{ConnectionManager, Pool};
+use diesel::r2d2::{self, ConnectionManager, CustomizeConnection, Pool};
 use diesel_migrations::MigrationHarness;
 
 type SqlitePool = Pool<ConnectionManager<SqliteConnection>>;
@@ -65,6 +65,30 @@ fn recorded(conn: &mut SqliteConnection, id: i32) -> QueryResult<()> {
     Ok(())
 }
 
+fn plain_writes(conn: &mut SqliteConnection, id: i32) -> QueryResult<()> {
+    use diesel::dsl::{insert_into, update};
+    let add = || accounts::balance.eq(accounts::balance + 1);
+    update(accounts::table.find(id)).set(add()).execute(conn)?;
+    conn.transaction(|conn| {
+        let row = NewAccount::new("b@example.com");
+        insert_into(accounts::table).values(row).execute(conn)?;
+        update(accounts::table.find(id)).set(add()).execute(conn)
+    })?;
+    Ok(())
+}
+
+fn recorded_writes(conn: &mut SqliteConnection, id: i32) -> QueryResult<()> {
+    use audited::{insert_into, update};
+    let add = || accounts::balance.eq(accounts::balance + 1);
+    update(accounts::table.find(id)).set(add()).execute(conn)?;
+    conn.transaction(|conn| {
+        let row = NewAccount::new("b@example.com");
+        insert_into(accounts::table).values(row).execute(conn)?;
+        update(accounts::table.find(id)).set(add()).execute(conn)
+    })?;
+    Ok(())
+}
+
 /// What came of some writers that never pause.
 #[derive(Debug, Default)]
 struct Outcome {
@@ -105,6 +129,68 @@ fn write(pool: &SqlitePool, writers: usize, round: Round, lasts: Duration) -> Ou
         }
     });
     outcome.into_inner().unwrap()
+}
+
+/// Waits for locks, as whoever has several writers sets it: without that plain Diesel fails as well.
+#[derive(Debug)]
+struct Patient;
+
+impl CustomizeConnection<SqliteConnection, r2d2::Error> for Patient {
+    fn on_acquire(&self, conn: &mut SqliteConnection) -> Result<(), r2d2::Error> {
+        let set = conn.batch_execute("PRAGMA busy_timeout = 120000; PRAGMA journal_mode = WAL");
+        set.map_err(r2d2::Error::QueryError)
+    }
+}
+
+/// Writers whose transactions write first, with and without a consumer, each with connections of its own
+/// that were never used before: how fast they are is said, and none may fail.
+fn patient(
+    writers: usize,
+    auditor: Option<&Auditor>,
+    with_consumer: bool,
+    round: Round,
+) -> Outcome {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("app.db").display().to_string();
+    let conn = &mut SqliteConnection::establish(&path).unwrap();
+    conn.batch_execute(ACCOUNTS).unwrap();
+    conn.run_pending_migrations(trail::MIGRATIONS).unwrap();
+    let manager = ConnectionManager::<SqliteConnection>::new(path);
+    let pool = Pool::builder().max_size(20).min_idle(Some(0));
+    let pool = match auditor {
+        Some(auditor) => pool
+            .connection_customizer(auditor.customizer().after(Box::new(Patient)))
+            .build(manager),
+        None => pool.connection_customizer(Box::new(Patient)).build(manager),
+    };
+    let pool = pool.unwrap();
+    let consumer = auditor.filter(|_| with_consumer).map(|auditor| {
+        let consumer = Consumer::builder(auditor.queue(), pool.clone()).interval(INTERVAL / 10);
+        consumer.spawn().unwrap()
+    });
+    let outcome = write(&pool, writers, round, Duration::from_secs(2));
+    if let Some(consumer) = consumer {
+        consumer.flush_within(LONG).unwrap();
+    }
+    outcome
+}
+
+#[test]
+fn transactions_that_write_first_fail_for_nobody_with_and_without_a_consumer() {
+    for writers in [2, 8] {
+        let plain = patient(writers, None, false, plain_writes);
+        assert_eq!(plain.failed, 0, "{plain:?}");
+        for with_consumer in [false, true] {
+            let auditor = Auditor::builder()
+                .queue(MemoryQueue::new())
+                .build()
+                .unwrap();
+            let recorded = patient(writers, Some(&auditor), with_consumer, recorded_writes);
+            let what = format!("{writers} writers, consumer: {with_consumer}");
+            assert_eq!(recorded.failed, 0, "{what}: {recorded:?}");
+            println!("{what}: {} rounds, plain {}", recorded.rounds, plain.rounds);
+        }
+    }
 }
 
 /// The README's own lines.

@@ -181,3 +181,69 @@ fn only_what_one_of_the_keys_has_signed_is_stored() {
         "{no_keys}"
     );
 }
+
+/// What no signature covers must not be able to say anything.
+#[test]
+fn a_signed_record_is_stored_as_it_was_signed_or_not_at_all() {
+    let app = app();
+    let key = SigningKey::new("k1", [7; 32]).unwrap();
+    let queue = MemoryQueue::new();
+    let consumer = builder(&app, queue.clone())
+        .verify_with([key.clone()])
+        .spawn()
+        .unwrap();
+    let in_front = |said: &str, payload: &Payload| {
+        let rest = std::str::from_utf8(&payload.as_bytes()[1..]).unwrap();
+        Payload::from(format!("{{{said},{rest}").into_bytes())
+    };
+    let uuid = uuid::Uuid::now_v7();
+    let by_mark = format!(
+        r#""put_off":"{}""#,
+        r#"","resource_id":"7","x":"34567890123"#
+    );
+    let by_mark_and_more = format!(r#""put_off":"{uuid}","resource_id":"7""#);
+    let forgeries = [
+        &*by_mark,
+        &by_mark_and_more,
+        r#""resource_id":"7""#,
+        r#""x":"""#,
+    ];
+    let forged: Vec<_> = (1..)
+        .zip(forgeries)
+        .map(|(n, said)| in_front(said, &key.sign(&payload(&format!("n.{n}")))))
+        .collect();
+    queue.push(&forged).unwrap();
+    let put_off = key.sign(&payload("n.0")).put_off();
+    queue.push(&[put_off]).unwrap();
+    consumer.flush().unwrap();
+    assert_eq!(stored(&app), ["n.0"]);
+    let quarantined = quarantined(&app);
+    assert_eq!(quarantined.len(), forgeries.len());
+    for row in quarantined {
+        assert!(row.reason.contains("signature is wrong"), "{}", row.reason);
+    }
+}
+
+/// As `docs/threats.md` says: a signature does not age.
+#[test]
+fn a_record_that_is_put_in_again_after_its_row_was_deleted_is_stored_again() {
+    let app = app();
+    let key = SigningKey::new("k1", [7; 32]).unwrap();
+    let queue = MemoryQueue::new();
+    let consumer = builder(&app, queue.clone())
+        .verify_with([key.clone()])
+        .spawn()
+        .unwrap();
+    let signed = [key.sign(&payload("n.0"))];
+    for round in 1..=2 {
+        queue.push(&signed).unwrap();
+        consumer.flush().unwrap();
+        assert_eq!(stored(&app), ["n.0"]);
+        assert_eq!(consumer.stats().stored, round);
+        let conn = &mut *app.pool.get().unwrap();
+        audit_diesel::exempt(conn, "retention", |conn| {
+            diesel::delete(audit_logs::table).execute(conn)
+        })
+        .unwrap();
+    }
+}

@@ -7,6 +7,9 @@ pub const REFUSE_BAD: &str = "
     CREATE TRIGGER refuse BEFORE INSERT ON audit_logs FOR EACH ROW
         WHEN (NEW.action LIKE 'bad%') EXECUTE FUNCTION refuse();";
 
+/// Makes up for the column that was dropped.
+pub const ADD_DIGEST: &str = "ALTER TABLE audit_logs ADD COLUMN digest bytea";
+
 /// Makes the table refuse whatever comes, and makes it take records again.
 pub const REFUSE_ALL: [(&str, &str); 2] = [
     (

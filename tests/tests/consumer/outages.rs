@@ -161,7 +161,7 @@ fn what_is_too_much_at_once_is_stored_in_smaller_batches() {
         consumer.flush_within(LONG).unwrap();
         assert_eq!(stored(&app), names(1_000));
         sql("DROP TRIGGER limited ON audit_logs");
-        queue.push(&payloads(20_000)).unwrap();
+        queue.push(&payloads(10_000)).unwrap();
         consumer.flush_within(LONG).unwrap();
         let batches = consumer.stats().batches;
         queue.push(&payloads(2_000)).unwrap();

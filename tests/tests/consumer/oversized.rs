@@ -22,6 +22,7 @@ fn push_letters(server: &RedisServer, letter: &str, bytes: usize) {
 
 fn list(url: String) -> RedisQueue {
     let queue = RedisQueue::builder(url)
+        .owner("tests")
         .connect_timeout(LONG)
         .io_timeout(LONG);
     queue.build().unwrap()
@@ -75,7 +76,7 @@ fn child() {
     };
     let (redis, postgres) = urls.split_once(' ').unwrap();
     // With the default time-outs: nobody knows beforehand that there is such an entry.
-    let queue = Arc::new(RedisQueue::builder(redis).build().unwrap());
+    let queue = Arc::new(RedisQueue::builder(redis).owner("tests").build().unwrap());
     let consumer = Consumer::builder(queue, pg_pool(postgres)).interval(NEVER);
     let consumer = consumer.spawn().unwrap();
     consumer.flush_within(LONG).unwrap();

@@ -101,7 +101,7 @@ fn the_first_and_the_last_are_found() {
 
 #[test]
 fn a_batch_of_nothing_else_is_found() {
-    poisoned_at(4, &[0, 1, 2, 3], END_ITSELF);
+    poisoned_at(2, &[0, 1], END_ITSELF);
 }
 
 /// The statement is fine, and COMMIT is what ends the connection.

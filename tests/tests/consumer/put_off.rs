@@ -27,7 +27,9 @@ fn of_transaction(xid: i64) -> Payload {
 }
 
 fn list(redis: &TestRedis) -> RedisQueue {
-    let builder = RedisQueue::builder(redis.url()).key(redis.key());
+    let builder = RedisQueue::builder(redis.url())
+        .key(redis.key())
+        .owner("tests");
     builder.io_timeout(LONG).build().unwrap()
 }
 
@@ -81,7 +83,9 @@ impl Full {
     fn new() -> Self {
         let (app, server) = (app(), RedisServer::start(&[]));
         let (transaction, xid) = running(&app);
-        let list = RedisQueue::builder(server.url()).io_timeout(LONG);
+        let list = RedisQueue::builder(server.url())
+            .owner("tests")
+            .io_timeout(LONG);
         let list = list.build().unwrap();
         list.push(&[of_transaction(xid), payload("n.1")]).unwrap();
         let full = Self {

@@ -28,6 +28,7 @@ fn auditor(redis: RedisQueue, folder: &tempfile::TempDir) -> Auditor {
 fn shared_redis(redis: &TestRedis) -> RedisQueue {
     RedisQueue::builder(redis.url())
         .key(redis.key())
+        .owner("tests")
         .io_timeout(LONG)
         .build()
         .unwrap()

@@ -4,8 +4,9 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use audit_diesel::{AuditEvent, Auditor, AuditorBuilder, Journal, Queue, Record, RedisQueue};
-use audit_tests::wait_until;
+use audit_diesel::{
+    AuditEvent, Auditor, AuditorBuilder, Journal, Queue, Record, RedisQueue, SigningKey,
+};
 use tracing::span::{Attributes, Id};
 use tracing::{Event, Metadata, Subscriber};
 
@@ -91,7 +92,7 @@ fn stalls_of_a_silent_redis() -> [Duration; 2] {
         .build()
         .unwrap();
     // With the time-outs that are usual.
-    let without = Auditor::builder().redis(setup.server.url());
+    let without = Auditor::builder().redis(setup.server.url()).owner(OWNER);
     let without = without.without_journal().build().unwrap();
     record(&with_journal, 0..100);
     record(&without, 100..200);
@@ -175,21 +176,36 @@ fn a_key_of_another_type_is_waited_for() {
     assert_eq!(setup.list().len(), Ok(5));
 }
 
-/// One that is too large is refused on its own, and opens nothing.
+/// It is recorded as what the queue takes, alone or signed, and opens nothing.
 #[test]
-fn an_oversized_record_holds_nothing_up() {
+fn an_event_is_never_refused_because_it_is_large() {
     let setup = Setup::new(&[]);
-    let small = RedisQueue::builder(setup.server.url()).max_record_bytes(1_000);
-    let auditor = Auditor::builder()
-        .redis_queue(small.build().unwrap())
-        .without_journal()
-        .build()
-        .unwrap();
-    let large = AuditEvent::new("n.0").with("text", "x".repeat(5_000));
-    auditor.record(large).unwrap_err();
-    record(&auditor, 0..1);
-    assert_eq!(setup.list().len(), Ok(1));
-    wait_until("nothing more", LONG, || setup.list().len() == Ok(1));
+    let small = RedisQueue::builder(setup.server.url())
+        .owner(OWNER)
+        .max_record_bytes(1_000);
+    let small = small.build().unwrap();
+    let key = SigningKey::new("k1", [7; 32]).unwrap();
+    let builder = || {
+        let builder = Auditor::builder().redis_queue(small.clone());
+        builder.without_journal()
+    };
+    let auditors = [
+        builder(),
+        builder().sign_with(key),
+        builder().max_record_bytes(900),
+    ]
+    .map(|builder| builder.build().unwrap());
+    let mut made = 0;
+    for auditor in &auditors {
+        for bytes in [0, 400, 700, 900, 1_000, 5_000, 300_000] {
+            let event = AuditEvent::new(format!("n.{made}")).with("text", "x".repeat(bytes));
+            auditor.record(event).unwrap();
+            made += 1;
+        }
+        assert_eq!(auditor.stats().failed, 0);
+        assert_eq!(auditor.stats().memory.unwrap().records, 0);
+    }
+    assert_eq!(listed(&setup), names(made));
 }
 
 /// A record may be as large as the auditor allows, also while Redis is away.
@@ -197,6 +213,7 @@ fn an_oversized_record_holds_nothing_up() {
 fn large_records_wait_in_memory_as_well() {
     let mut setup = Setup::new(&[]);
     let large = RedisQueue::builder(setup.server.url())
+        .owner(OWNER)
         .io_timeout(LONG)
         .max_record_bytes(32 << 20);
     let auditor = Auditor::builder()
@@ -218,6 +235,7 @@ fn a_record_without_a_bound_is_fine() {
     let setup = Setup::new(&[]);
     let auditor = Auditor::builder()
         .redis(setup.server.url())
+        .owner(OWNER)
         .journal(setup.path())
         .max_record_bytes(usize::MAX)
         .build()

@@ -217,7 +217,9 @@ fn what_the_last_process_carried_is_confirmed_by_the_next() {
 #[test]
 fn quarantined_and_shrunk_and_cut_records_leave_the_journal() {
     let setup = Setup::new(&[]);
-    let small = audit_diesel::RedisQueue::builder(setup.server.url()).max_record_bytes(1_000);
+    let small = audit_diesel::RedisQueue::builder(setup.server.url())
+        .owner(OWNER)
+        .max_record_bytes(1_000);
     let auditor = audit_diesel::Auditor::builder()
         .redis_queue(small.build().unwrap())
         .journal_queue(setup.journal())

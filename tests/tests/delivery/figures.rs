@@ -24,6 +24,7 @@ fn from_redis_is_back_to_queue_empty() {
         let mut setup = Setup::new(&["--appendonly", "yes"]);
         let builder = Auditor::builder()
             .redis(setup.server.url())
+            .owner(OWNER)
             .journal(setup.path());
         let auditor = match confirmed {
             true => builder.confirm_in(setup.app.pool.clone()),
@@ -71,7 +72,7 @@ fn from_redis_is_back_to_queue_empty() {
 fn from_stop_under_load_to_clean_exit() {
     for journal in [true, false] {
         let setup = Setup::new(&["--appendonly", "yes"]);
-        let builder = Auditor::builder().redis(setup.server.url());
+        let builder = Auditor::builder().redis(setup.server.url()).owner(OWNER);
         let auditor = match journal {
             true => builder
                 .journal(setup.path())

@@ -23,6 +23,7 @@ fn narrow() -> Setup {
 /// The list, for records of a size that its server does not take.
 fn wide(setup: &Setup) -> RedisQueue {
     RedisQueue::builder(setup.server.url())
+        .owner(OWNER)
         .max_record_bytes(4 << 20)
         .build()
         .unwrap()

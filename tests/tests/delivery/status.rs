@@ -174,6 +174,21 @@ fn a_shutdown_without_redis_ends_in_time_and_says_what_is_left_where() {
     );
 }
 
+/// What was carried on and waits to be confirmed is in the journal as well, and not left.
+#[test]
+fn a_shutdown_counts_what_was_not_carried_on_and_nothing_else() {
+    let mut setup = Setup::new(&[]);
+    let auditor = setup.confirmed().confirm_after(LONG).build().unwrap();
+    record(&auditor, 0..5);
+    auditor.queue().settle(LONG).unwrap();
+    assert_eq!(auditor.stats().journal.unwrap().unwrap().carried, 5);
+    setup.server.kill9();
+    record(&auditor, 5..8);
+    let left = auditor.shutdown(Duration::from_millis(10)).unwrap_err();
+    assert_eq!((left.in_journal, left.in_memory), (3, 0), "{left}");
+    assert_eq!(in_journal(&auditor), 8);
+}
+
 /// An application that has set up `log` and knows nothing of `tracing`.
 #[test]
 #[ignore = "a child process of another test"]

@@ -15,6 +15,7 @@ use super::support::*;
 fn builder(setup: &Setup) -> AuditorBuilder {
     Auditor::builder()
         .redis(setup.server.url())
+        .owner(OWNER)
         .journal_queue(setup.journal())
 }
 
@@ -171,7 +172,7 @@ fn damage(setup: &Setup) {
 fn a_journal_that_is_damaged_in_use_takes_no_more_and_is_set_aside_at_the_next_start() {
     let mut setup = Setup::new(&[]);
     let journal = setup.journal();
-    let builder = Auditor::builder().redis(setup.server.url());
+    let builder = Auditor::builder().redis(setup.server.url()).owner(OWNER);
     let auditor = builder.journal_queue(journal.clone()).build().unwrap();
     setup.server.stop();
     for n in 0..200 {

@@ -318,6 +318,33 @@ pub const POSTGRES: &[(u32, &[Case])] = &[
                 "DO $$ BEGIN DELETE FROM other WHERE id IN (SELECT id FROM users FOR UPDATE); END $$",
                 "",
             ),
+            // What a block puts together.
+            (
+                r"DO E'BEGIN \x55PDATE users SET a = E\'x\'; END'",
+                "UPDATE users",
+            ),
+            (r"DO E'BEGIN\nDELETE FROM \165sers;\nEND'", "DELETE users"),
+            (r"DO U&'BEGIN DELETE FROM \0075sers; END'", "DELETE users"),
+            (
+                r"DO $$ BEGIN EXECUTE E'UPDATE\tusers SET a = 1'; END $$",
+                "UPDATE users",
+            ),
+            (
+                "DO $$ BEGIN INSERT INTO log VALUES (1); EXECUTE 'UPDATE ' || 'users SET a = 1'; END $$",
+                "UPDATE users",
+            ),
+            (
+                "DO $$ BEGIN INSERT INTO log VALUES (1); EXECUTE format('DELETE FROM %I', 'users'); END $$",
+                "DELETE users",
+            ),
+            (
+                "DO $$ BEGIN INSERT INTO audit_logs SELECT * FROM old; EXECUTE format('DELETE FROM %I', 'audit_logs'); END $$",
+                "DELETE audit_logs",
+            ),
+            (
+                "DO $$ BEGIN INSERT INTO audit_logs SELECT * FROM old; EXECUTE 'DELETE FROM other'; END $$",
+                "",
+            ),
             (
                 "DO $$ BEGIN PERFORM 1 FROM users; RAISE NOTICE 'DELETE FROM users'; END $$",
                 "",

@@ -18,6 +18,7 @@ const SHORT: Duration = Duration::from_millis(400);
 
 fn builder(url: impl Into<String>, ca: &Authority) -> RedisQueueBuilder {
     RedisQueue::builder(url)
+        .owner("tests")
         .tls_ca(ca.pem())
         .connect_timeout(LONG)
         .io_timeout(LONG)

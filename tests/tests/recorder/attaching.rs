@@ -87,6 +87,43 @@ fn added_to(queue: &MemoryQueue) -> Vec<String> {
 }
 
 #[test]
+fn an_exempt_block_counts_each_statement_once_though_another_auditor_holds_records() {
+    let app = app();
+    let conn = &mut app.pool.get().unwrap();
+    let (other, queue) = another_auditor();
+    conn.transaction::<_, Error, _>(|conn| {
+        add!(conn, "first");
+        other.attach(conn);
+        audit_diesel::exempt(conn, "backfill", |conn| {
+            diesel::update(accounts::table)
+                .set(accounts::role.eq("admin"))
+                .execute(conn)
+        })
+        .map(drop)
+    })
+    .unwrap();
+    let records = queue.records().unwrap();
+    assert_eq!(records[0].extra["statements"], 1);
+}
+
+/// What the connection was asked once is not asked again for another auditor.
+#[test]
+fn an_auditor_that_takes_over_knows_what_the_connection_was_told() {
+    let app = app();
+    let conn = &mut app.pool.get().unwrap();
+    let (other, _) = another_auditor();
+    let log = Log::default();
+    app.auditor
+        .attach_chained(conn, Some(Box::new(log.clone())));
+    let asked = || log.count("sql: \"SELECT kind FROM (") + log.count("SELECT c.relkind AS kind");
+    add!(conn, "first");
+    let before = asked();
+    other.attach(conn);
+    add!(conn, "second");
+    assert_eq!(asked(), before, "{log:?}");
+}
+
+#[test]
 fn what_is_chained_sees_every_event_though_another_auditor_holds_records() {
     let app = app();
     let conn = &mut app.pool.get().unwrap();

@@ -5,7 +5,10 @@ use std::sync::Mutex;
 use audit_diesel::audited;
 use audit_tests::app::sqlite::{App, Conn, app};
 use audit_tests::app::{NewAccount, accounts};
-use diesel::connection::{InstrumentationEvent, SimpleConnection, set_default_instrumentation};
+use diesel::connection::{
+    AnsiTransactionManager, InstrumentationEvent, SimpleConnection, TransactionManager,
+    set_default_instrumentation,
+};
 use diesel::prelude::*;
 use diesel::result::Error;
 
@@ -328,4 +331,51 @@ fn a_comment_in_front_of_a_commit() {
     add!(conn, "a");
     conn.batch_execute("/* a /* b */ COMMIT").unwrap();
     assert_kept!(app, conn, ["a"]);
+}
+
+/// Nobody can be asked whether its transaction was committed.
+#[test]
+fn another_instrumentation_inside_a_transaction_is_noticed_and_named() {
+    let app = app();
+    let conn = &mut app.pool.get().unwrap();
+    conn.batch_execute("BEGIN").unwrap();
+    insert(conn, "a").unwrap();
+    insert(conn, "b").unwrap();
+    conn.set_instrumentation(None::<fn(InstrumentationEvent<'_>)>);
+    conn.batch_execute("COMMIT").unwrap();
+    assert_eq!(app.auditor.stats().left, 2);
+    let warnings = app.auditor.warnings();
+    let said: String = warnings.iter().map(ToString::to_string).collect();
+    assert!(said.contains("may lack 2 records"), "{said}");
+    assert!(said.contains("set_instrumentation"), "{said}");
+    insert(conn, "c").unwrap_err();
+}
+
+#[test]
+fn a_pooled_connection_that_lost_its_auditor_is_noticed_and_named() {
+    let app = app();
+    let mut conn = app.pool.get().unwrap();
+    conn.set_instrumentation(None::<fn(InstrumentationEvent<'_>)>);
+    // A pool gives up a connection that is in a transaction.
+    AnsiTransactionManager::begin_transaction(&mut *conn).unwrap();
+    drop(conn);
+    assert_eq!(app.auditor.stats().detached, 1);
+    let warnings = app.auditor.warnings();
+    let said: String = warnings.iter().map(ToString::to_string).collect();
+    assert!(said.contains("lacks what 1 connections did"), "{said}");
+}
+
+#[test]
+fn a_connection_that_its_pool_gives_up_inside_a_transaction_warns_of_nothing() {
+    let app = app();
+    let mut conn = app.pool.get().unwrap();
+    AnsiTransactionManager::begin_transaction(&mut *conn).unwrap();
+    insert(&mut conn, "gone").unwrap();
+    drop(conn);
+    let stats = app.auditor.stats();
+    assert_eq!((stats.left, stats.detached), (0, 0), "{stats:?}");
+    let warnings = app.auditor.warnings();
+    let said: String = warnings.iter().map(ToString::to_string).collect();
+    assert!(!said.contains("transaction"), "{said}");
+    assert!(app.records().is_empty());
 }

@@ -175,6 +175,33 @@ fn a_chained_instrumentation_that_panics_takes_no_record_away() {
     assert_kept!(app, conn, ["by itself", "in a transaction", "at commit"]);
 }
 
+/// The statement's own panic is over, and those of the chained instrumentation reach the application again.
+#[test]
+fn a_panic_inside_of_a_statement_hides_no_later_one() {
+    let app = app();
+    let conn = &mut app.pool.get().unwrap();
+    let armed = Arc::new(AtomicBool::new(false));
+    let is_armed = Arc::clone(&armed);
+    let chained = move |event: InstrumentationEvent<'_>| {
+        let panics = match event {
+            InstrumentationEvent::StartQuery { query, .. } => {
+                query.to_string().starts_with("INSERT INTO") && !is_armed.load(Ordering::SeqCst)
+            }
+            InstrumentationEvent::FinishQuery { .. } => is_armed.load(Ordering::SeqCst),
+            _ => false,
+        };
+        assert!(!panics, "of the chained instrumentation");
+    };
+    app.auditor.attach_chained(conn, Some(Box::new(chained)));
+    catch_unwind(AssertUnwindSafe(|| add!(conn, "not sent"))).unwrap_err();
+    armed.store(true, Ordering::SeqCst);
+    let raw = catch_unwind(AssertUnwindSafe(|| {
+        drop(diesel::sql_query("SELECT 1").execute(conn));
+    }));
+    armed.store(false, Ordering::SeqCst);
+    assert!(raw.is_err(), "the panic is the application's own");
+}
+
 #[test]
 fn the_consumer_outlives_a_queue_that_panics_and_says_since_when_it_fails() {
     let app = app();

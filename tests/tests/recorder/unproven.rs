@@ -193,6 +193,56 @@ fn an_error_at_a_savepoint_that_proves_nothing_drops_no_record() {
     }
 }
 
+/// Nobody can say whether it was done. What it may have taken back is recorded rather than lost, and
+/// what came before and after it is not touched.
+#[test]
+fn an_error_at_a_rollback_to_a_savepoint_that_proves_nothing_drops_no_record() {
+    for sqlstate in CODES {
+        let app = app();
+        let (proxy, mut conn) = through_proxy(&app);
+        let conn = &mut conn;
+        conn.batch_execute("BEGIN").unwrap();
+        insert(conn, "a").unwrap();
+        conn.batch_execute("SAVEPOINT s").unwrap();
+        insert(conn, "b").unwrap();
+        proxy.forge(Forgery {
+            query: "ROLLBACK TO SAVEPOINT s",
+            forwarded: None,
+            sqlstate,
+        });
+        conn.batch_execute("ROLLBACK TO SAVEPOINT s").unwrap_err();
+        insert(conn, "c").unwrap();
+        conn.batch_execute("COMMIT").unwrap();
+        assert_recorded_is_kept(&app, &["a", "b", "c"], sqlstate);
+    }
+}
+
+/// Diesel rolls the whole transaction back then, whatever its closure says.
+#[test]
+fn a_savepoint_of_diesels_whose_rollback_was_not_proven_keeps_table_and_trail_the_same() {
+    for forwarded in [None, Some("ROLLBACK TO SAVEPOINT diesel_savepoint_1")] {
+        let app = app();
+        let (proxy, mut conn) = through_proxy(&app);
+        let ended = conn.transaction::<_, Error, _>(|conn| {
+            insert(conn, "a")?;
+            let inner = conn.transaction::<(), Error, _>(|conn| {
+                insert(conn, "b")?;
+                proxy.forge(Forgery {
+                    query: "ROLLBACK TO SAVEPOINT diesel_savepoint_1",
+                    forwarded,
+                    sqlstate: "XX000",
+                });
+                Err(Error::RollbackTransaction)
+            });
+            inner.unwrap_err();
+            Ok(())
+        });
+        ended.unwrap_err();
+        drop(conn);
+        assert_recorded_is_kept(&app, &[], "of Diesel's");
+    }
+}
+
 /// An audited statement that may have been done, and that has no record, cannot be committed.
 #[test]
 fn an_audited_statement_whose_answer_was_taken_away_is_not_committed_without_a_record() {

@@ -200,6 +200,62 @@ fn a_transaction_that_changes_the_type_itself_goes_on() {
     assert_eq!(app.trail().len(), 10);
 }
 
+/// In whichever words this connection has another table, or other columns, take the place of those that
+/// its statements were prepared for.
+#[test]
+fn a_transaction_that_puts_another_table_in_its_place_goes_on() {
+    const WAYS: [&str; 5] = [
+        "ALTER TABLE things DROP name; ALTER TABLE things ADD name text NOT NULL DEFAULT 'x'",
+        "ALTER TABLE things RENAME TO old; ALTER TABLE new RENAME TO things",
+        "ALTER TABLE things SET SCHEMA away; ALTER TABLE new RENAME TO things",
+        "SET LOCAL search_path = away",
+        "CREATE TEMP TABLE things (id int PRIMARY KEY, name text NOT NULL, n bigint NOT NULL) ON COMMIT DROP",
+    ];
+    for way in WAYS {
+        let (app, mut conn) = prepared();
+        let conn = &mut conn;
+        conn.batch_execute(
+            "CREATE TABLE new (id int PRIMARY KEY, name text NOT NULL, n bigint NOT NULL);
+             CREATE SCHEMA away; CREATE TABLE away.things (LIKE new INCLUDING ALL)",
+        )
+        .unwrap();
+        if way.contains("SET SCHEMA") {
+            conn.batch_execute("DROP TABLE away.things").unwrap();
+        }
+        run_all(conn, 5);
+        conn.transaction(|conn| {
+            conn.batch_execute(way)?;
+            conn.batch_execute("INSERT INTO things (id, n, name) SELECT 1, 0, 'x' WHERE NOT EXISTS (SELECT FROM things WHERE id = 1)")?;
+            run_all(conn, 20);
+            run_all(conn, 20);
+            QueryResult::Ok(())
+        })
+        .unwrap_or_else(|error| panic!("{way}: {error}"));
+        assert_eq!(app.trail().len(), 7 + 3 + 6, "{way}");
+    }
+}
+
+/// A text that is prepared stays so for good, in Diesel and in PostgreSQL.
+#[test]
+fn tables_that_come_and_go_have_nothing_prepared_anew() {
+    let (_app, mut conn) = prepared();
+    let conn = &mut conn;
+    let prepared = |conn: &mut Conn| {
+        let count = diesel::dsl::sql::<diesel::sql_types::BigInt>(
+            "(SELECT count(*) FROM pg_prepared_statements)",
+        );
+        diesel::select(count).get_result::<i64>(conn).unwrap()
+    };
+    run_all(conn, 5);
+    let before = prepared(conn);
+    for _ in 0..10 {
+        conn.batch_execute("CREATE TEMP TABLE passing (type int); DROP TABLE passing")
+            .unwrap();
+        run_all(conn, 5);
+    }
+    assert_eq!(prepared(conn), before);
+}
+
 /// Where a transaction has done something before, PostgreSQL's error ends it, as with what Diesel keeps
 /// prepared itself. It happens once in a process, and not for good.
 #[test]
@@ -216,6 +272,48 @@ fn what_one_connection_runs_into_the_others_do_not() {
         QueryResult::Ok(())
     })
     .unwrap();
+}
+
+/// Plain Diesel's insert that returns its row, and its select, are kept prepared as ours are; its update
+/// is not, and is not refused.
+#[test]
+fn what_a_transaction_runs_into_plain_diesels_prepared_statements_run_into_as_well() {
+    const STALE: &str = "cached plan must not change result type";
+    type Statement = fn(&mut Conn, i32) -> QueryResult<usize>;
+    let statements: [Statement; 5] = [
+        |conn, _| {
+            things::table
+                .find(1)
+                .load::<Thing>(conn)
+                .map(|rows| rows.len())
+        },
+        |conn, id| {
+            let row = (things::id.eq(id), things::name.eq("x"), things::n.eq(0));
+            let insert = diesel::insert_into(things::table).values(row);
+            insert.get_result::<Thing>(conn).map(|_| 1)
+        },
+        insert,
+        |conn, _| update(conn),
+        |conn, id| {
+            diesel::sql_query(format!("INSERT INTO things VALUES ({id}, 'x', 0)")).execute(conn)?;
+            delete(conn, id)
+        },
+    ];
+    for statement in statements {
+        let (app, mut conn) = prepared();
+        let conn = &mut conn;
+        for id in 10..13 {
+            assert_eq!(statement(conn, id), Ok(1));
+        }
+        retype(&app);
+        let ended = conn.transaction(|conn| {
+            conn.batch_execute("INSERT INTO others VALUES (1)")?;
+            statement(conn, 20)
+        });
+        assert_eq!(ended.unwrap_err().to_string(), STALE);
+        let others = diesel::sql_query("SELECT 1 FROM others").execute(conn);
+        assert_eq!(others, Ok(0));
+    }
 }
 
 #[test]

@@ -46,6 +46,8 @@ fn prepared(conn: &mut Conn) -> i64 {
 
 /// A statement that is not prepared once and for all costs a second round trip each time. Inserts
 /// of structs are prepared each time, as Diesel's: which columns they leave to the database varies.
+/// Only where nothing else would tell that a trigger has begun to route rows, the relation is looked at
+/// once more: after an insert that skipped its row, and before one from a select.
 #[test]
 fn one_statement_prepared_once() {
     let app = app();
@@ -56,16 +58,17 @@ fn one_statement_prepared_once() {
         .set(accounts::role.eq("first"))
         .execute(conn)
         .unwrap();
-    let check = |conn: &mut Conn, run: &dyn Fn(&mut Conn, i32)| {
+    let check_looking = |conn: &mut Conn, looks: usize, run: &dyn Fn(&mut Conn, i32)| {
         let before = prepared(conn);
         for turn in 0..3 {
             let _ = queries.try_iter().count();
             run(conn, turn);
             let seen: Vec<_> = queries.try_iter().collect();
-            assert_eq!(seen.len(), 1, "{seen:?}");
+            assert_eq!(seen.len(), 1 + looks, "{seen:?}");
         }
         assert_eq!(prepared(conn), before + 1);
     };
+    let check = |conn: &mut Conn, run: &dyn Fn(&mut Conn, i32)| check_looking(conn, 0, run);
     check(conn, &|conn, turn| {
         let balance = i64::from(turn);
         audited::update(accounts::table.find(1))
@@ -91,7 +94,7 @@ fn one_statement_prepared_once() {
             .execute(conn)
             .unwrap();
     });
-    check(conn, &|conn, turn| {
+    check_looking(conn, 1, &|conn, turn| {
         let email = format!("new {turn}");
         audited::insert_into(accounts::table)
             .values((accounts::email.eq(&email), accounts::balance.eq(1)))
@@ -99,7 +102,7 @@ fn one_statement_prepared_once() {
             .execute(conn)
             .unwrap();
     });
-    check(conn, &|conn, turn| {
+    check_looking(conn, 1, &|conn, turn| {
         let email = format!("select {turn}");
         let values = accounts::table
             .find(1)

@@ -12,10 +12,10 @@ use super::{AuditorBuilder, ConfigError, DeliveryCounters};
 use crate::auditor::PreparedRecords;
 #[cfg(feature = "journal")]
 use crate::consumer::say;
+#[cfg(all(feature = "redis", feature = "journal"))]
+use crate::queue::ForwardedQueue;
 #[cfg(feature = "redis")]
 use crate::queue::{BufferedQueue, Target};
-#[cfg(all(feature = "redis", feature = "journal"))]
-use crate::queue::{Confirmation, ForwardedQueue};
 
 #[cfg(feature = "redis")]
 const DEFAULT_BUFFER_BYTES: usize = 64 << 20;
@@ -25,7 +25,7 @@ const DEFAULT_BUFFER_BYTES: usize = 64 << 20;
 const CALLERS_TIMEOUT: std::time::Duration = std::time::Duration::from_millis(250);
 
 #[cfg(all(feature = "redis", feature = "journal"))]
-pub(super) const DEFAULT_CONFIRM_AFTER: std::time::Duration = std::time::Duration::from_secs(5);
+const DEFAULT_CONFIRM_AFTER: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// What a record may grow by after the auditor has measured it.
 #[cfg(any(feature = "redis", feature = "journal"))]
@@ -46,14 +46,11 @@ impl AuditorBuilder {
             (Some(target), Some(journal)) => {
                 say(&journal.warnings().unwrap_or_default());
                 let spill_bytes = self.memory_bytes();
-                let confirmation = self.confirm.map(|asked| Confirmation {
-                    grace: self.confirm_after.unwrap_or(asked.grace),
-                    ..asked
-                });
                 started(ForwardedQueue::start(
                     journal,
                     target,
-                    confirmation,
+                    self.confirm,
+                    self.confirm_after.unwrap_or(DEFAULT_CONFIRM_AFTER),
                     counters.clone(),
                     spill_bytes,
                 ))

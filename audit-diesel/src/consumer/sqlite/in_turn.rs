@@ -8,8 +8,9 @@ use diesel::SqliteConnection;
 use diesel::connection::{AnsiTransactionManager, SimpleConnection, TransactionManager};
 use diesel::result::{DatabaseErrorKind, Error, QueryResult};
 
-use crate::connection::{ConsumerTurn, Turns, busy_timeout, turns_of};
+use crate::connection::{busy_timeout, turns_of};
 use crate::recorder::Recorder;
+use crate::turns::{ConsumerTurn, Turns};
 
 /// How long a consumer tries to get the file's lock before it says that it cannot.
 const PATIENCE: Duration = Duration::from_secs(2);

@@ -55,13 +55,15 @@ impl Fit {
     }
 
     fn shrunk(&self, payload: &Payload, max_bytes: usize) -> Option<Payload> {
-        let mut shrunk = payload.shrunk_to(max_bytes)?;
         // What was not signed, or wrongly, does not become genuine here.
-        if let Some(key) = &self.signing_key
-            && SigningKey::verify(std::slice::from_ref(key), payload).is_ok()
-        {
-            shrunk = key.sign(&shrunk);
-        }
+        let signed_by = |key: &&SigningKey| {
+            let key = std::slice::from_ref(*key);
+            SigningKey::verify(key, payload).is_ok()
+        };
+        let shrunk = match self.signing_key.as_ref().filter(signed_by) {
+            Some(key) => key.sign_shrunk(payload, max_bytes),
+            None => payload.shrunk_to(max_bytes),
+        }?;
         (shrunk.as_bytes().len() <= max_bytes).then_some(shrunk)
     }
 }

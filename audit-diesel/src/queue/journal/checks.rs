@@ -85,7 +85,7 @@ mod owners {
 
     use audit_core::Warning;
 
-    use crate::queue::journal::file::{BESIDE, beside};
+    use crate::queue::journal::beside::{BESIDE, beside};
 
     /// Others may write into a folder with this mode, also what they do not own.
     const WRITABLE_BY_ALL: u32 = 0o002;

@@ -2,13 +2,13 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use audit_core::Warning;
 
 use super::Fault;
-
+use super::beside::beside;
 use crate::log::log;
 
 /// What SQLite writes at the start of a write-ahead log, in either byte order.
@@ -32,12 +32,6 @@ fn start(path: &Path) -> Vec<u8> {
         let _ = file.take(100).read_to_end(&mut start);
     }
     start
-}
-
-fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
 }
 
 fn now_ms() -> u128 {

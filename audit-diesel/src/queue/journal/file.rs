@@ -10,6 +10,7 @@ use diesel::connection::{InstrumentationEvent, SimpleConnection};
 use diesel::prelude::*;
 use diesel::result::Error;
 
+use super::beside::{BESIDE, beside};
 use super::{Fault, Fsync, damage, fault, prepared, segments, statements};
 
 /// The form of the tables that this crate writes, and the newest that it reads.
@@ -254,16 +255,6 @@ fn usable(path: &Path) -> Result<PathBuf, Fault> {
         ))),
         _ => refuse_links(&path).map(|()| path),
     }
-}
-
-/// What stands beside the file, or will.
-pub(super) const BESIDE: [&str; 4] = ["", "-wal", "-shm", "-segments"];
-
-/// The path with this behind it.
-pub(super) fn beside(path: &Path, ending: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(ending);
-    PathBuf::from(name)
 }
 
 /// Whoever can put a symbolic link at the journal's place has records written to a place of theirs, or

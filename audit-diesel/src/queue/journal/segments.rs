@@ -74,7 +74,7 @@ impl Segments {
     /// The segments of the journal in this file. None is written to before
     /// [`renew`](Self::renew).
     pub(super) fn beside(journal: &Path, fsync: Fsync, max_bytes: u64) -> Result<Self, Fault> {
-        let folder = super::file::beside(journal, "-segments");
+        let folder = super::beside::beside(journal, "-segments");
         make(&folder).map_err(|error| {
             let folder = folder.display();
             Fault::wrong(format!("the folder {folder} cannot be made: {error}"))

@@ -61,14 +61,7 @@ impl Journal {
     /// How many payloads were not carried on yet.
     pub(crate) fn count_unsent(&self) -> Result<u64, QueueError> {
         self.0.collect()?;
-        self.run(&self.0.reader, |connection| {
-            // They are numbered without gaps: to count would read all of them.
-            let first = sent_to(connection)?;
-            let last: Option<i64> = audit_journal::table
-                .select(diesel::dsl::max(audit_journal::seq))
-                .first(connection)?;
-            Ok(last.map_or(0, |last| (last + 1 - first).max(0) as u64))
-        })
+        self.run(&self.0.reader, count_unsent)
     }
 
     /// Puts payloads that the journal holds at its end, where they are carried on again. They
@@ -131,6 +124,16 @@ fn claim(
     } else {
         Claim::Refused
     })
+}
+
+/// How many payloads were not carried on yet. They are numbered without gaps: to count would read all
+/// of them.
+pub(super) fn count_unsent(connection: &mut SqliteConnection) -> QueryResult<u64> {
+    let first = sent_to(connection)?;
+    let last: Option<i64> = audit_journal::table
+        .select(diesel::dsl::max(audit_journal::seq))
+        .first(connection)?;
+    Ok(last.map_or(0, |last| (last + 1 - first).max(0) as u64))
 }
 
 fn sent_to(connection: &mut SqliteConnection) -> QueryResult<i64> {

@@ -6,10 +6,11 @@ use redis::Script;
 /// and whoever acknowledges meanwhile. Of an entry that is too long for a record it returns the
 /// beginning, the size and a digest, and nothing behind it: to acknowledge means to look at it again.
 ///
-/// Nothing is returned of a list that belongs to somebody else. It gets by with five arguments: who
-/// has not logged in may send ten words, and learns from the answer to them that a password is missing.
+/// Nothing is returned of a list that belongs to somebody else, or to anybody where it is not known
+/// who asks. It gets by with five arguments: who has not logged in may send ten words, and learns from
+/// the answer to them that a password is missing.
 const PEEK: &str = r"
-if ARGV[5] ~= '' and redis.call('GET', KEYS[2]) ~= ARGV[5] then
+if (redis.call('GET', KEYS[2]) or '') ~= ARGV[5] then
   return redis.error_reply('AUDITUNCLAIMED it is not the owner')
 end
 local limit, budget, from = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
@@ -34,9 +35,10 @@ end
 return found
 ";
 
-/// An RPUSH to a list that belongs to nobody else.
+/// An RPUSH to a list that belongs to nobody else. Who does not know yet whose records these are says
+/// nothing, and that is the owner of a list that is nobody's.
 const PUSH: &str = r"
-if redis.call('GET', KEYS[2]) ~= ARGV[1] then
+if (redis.call('GET', KEYS[2]) or '') ~= ARGV[1] then
   return redis.error_reply('AUDITUNCLAIMED it is not the owner')
 end
 return redis.call('RPUSH', KEYS[1], unpack(ARGV, 2))

@@ -186,7 +186,7 @@ impl TransactionBuffer {
         };
         match open.doubt {
             None => {}
-            // Should it have ended by itself, then its records are gone as well.
+            // Had it ended, it was rolled back: its records go in either case.
             Some(Doubt::RolledBack) if sqlite => {}
             Some(_) => return None,
         }
@@ -214,7 +214,8 @@ impl TransactionBuffer {
         self.dialect != Dialect::Sqlite && aborted
     }
 
-    /// Of these statements one failed, and nobody says which; those before it may have been run.
+    /// A text of several statements failed. Which of them did is not known, and those before that one may
+    /// have been run.
     pub(in crate::recorder) fn batch_failed(
         &mut self,
         controls: &[Control],

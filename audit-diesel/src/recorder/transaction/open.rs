@@ -11,13 +11,14 @@ pub(in crate::recorder) struct Open {
     pub(in crate::recorder) id: Uuid,
     pub(in crate::recorder) xid: Option<i64>,
     pub(in crate::recorder) payloads: Vec<Payload>,
-    /// Those that are written down already.
+    /// The records of the mode `prepared`, which are in the journal already.
     pub(in crate::recorder) prepared: Vec<Payload>,
-    /// Whether any record of it was written down, though it may be taken back by now.
+    /// Whether any of its records was put into the journal before COMMIT, be it taken back by now or not.
     pub(in crate::recorder) has_prepared: bool,
-    /// From which place on the prepared ones could not be taken back yet.
+    /// The journal could not be told yet that its prepared records from this number on were rolled back.
     pub(super) stale_from: Option<u32>,
-    /// Whether something in it failed: then what is said of its end may be wrong.
+    /// Whether a query of it failed. Then an answer to COMMIT or ROLLBACK alone proves nothing about its
+    /// prepared records, and the database is asked.
     pub(in crate::recorder) had_failure: bool,
     pub(super) bytes: usize,
     /// How many records there are, those included that are not held here.
@@ -27,18 +28,26 @@ pub(in crate::recorder) struct Open {
     pub(super) unsure_of_savepoints: bool,
     /// PostgreSQL refuses everything until a rollback, and turns COMMIT into one.
     pub(super) aborted: bool,
-    /// And that is sure: the database itself has said so.
+    /// It is aborted, and by an error that only the database itself can have given.
     pub(super) aborted_surely: bool,
-    /// What was asked last may have failed since it was answered.
+    /// A `COPY … TO` is pending. Its failure while the rows are read is never reported.
     pub(super) unheard: bool,
     /// SQLite: opened by a savepoint, so releasing that one commits.
     pub(super) opened_by_savepoint: bool,
-    /// SQLite: it began with the lock against other writers, of all files, and only its end gives
-    /// that back.
     #[cfg(feature = "sqlite")]
-    pub(super) write_lock: bool,
-    /// Set while it may have ended unseen, and how it has ended then.
+    pub(super) locks: WriteLocks,
+    /// Set where a query may have ended the transaction without an answer that says so: how it ended then.
     pub(super) doubt: Option<Doubt>,
+}
+
+/// SQLite: which locks against other writers it holds. Only its end gives them back.
+#[cfg(feature = "sqlite")]
+#[derive(Debug, Clone, Default)]
+pub(super) struct WriteLocks {
+    /// The locks of all files, as it was begun by BEGIN IMMEDIATE.
+    pub(super) all: bool,
+    /// The tables whose files' locks it has taken since.
+    pub(super) tables: Vec<&'static str>,
 }
 
 #[derive(Debug)]
@@ -71,7 +80,7 @@ impl Open {
             unheard: false,
             opened_by_savepoint,
             #[cfg(feature = "sqlite")]
-            write_lock: false,
+            locks: WriteLocks::default(),
             doubt: None,
         }
     }
@@ -117,7 +126,7 @@ impl Open {
             aborted_surely: self.aborted_surely,
             unheard: self.unheard,
             #[cfg(feature = "sqlite")]
-            write_lock: self.write_lock,
+            locks: self.locks.clone(),
             doubt: self.doubt.map(Doubt::without_records),
             ..Self::new(self.opened_by_savepoint)
         }

@@ -10,7 +10,7 @@ use diesel::query_builder::{AstPass, QueryFragment};
 use diesel::result::QueryResult;
 
 use super::on_conflict::{DoNothing, InsertFragment, OnConflictDoNothing};
-use super::{InsertReturning, InsertValues, NoConflict, RunInsert, shown};
+use super::{InsertReturning, InsertValues, NoConflict, RunInsert, is_of_no_rows, shown};
 use crate::model::{AuditedModel, AuditedRow};
 use crate::statement::ChangeStatement;
 use crate::statement::columns::{Columns, ColumnsAnd};
@@ -59,6 +59,7 @@ where
             },
             conflict: NoConflict,
             returning: ColumnsAnd::new(Columns::of::<M, PgConnection>(), extra),
+            rows,
             prepare: rows == Some(1),
         }
         .run_insert(conn)
@@ -77,18 +78,20 @@ where
 {
     fn run(self, extra: E, conn: &mut PgConnection) -> QueryResult<Vec<X>> {
         let insert = self.insert.into_fragment();
-        // Diesel renders an insert of no rows as a SELECT, which no conflict clause may follow.
-        if rendered(&insert)?.starts_with("SELECT") {
+        let sql = rendered(&insert)?;
+        if is_of_no_rows(&sql) {
             return Ok(Vec::new());
         }
-        InsertReturning {
-            insert,
-            conflict: DoNothing(self.target),
-            returning: ColumnsAnd::new(Columns::of::<M, PgConnection>(), extra),
-            prepare: false,
-        }
-        .run_insert(conn)
+        let columns = Columns::of::<M, PgConnection>();
+        let rows = is_of_one_row(&sql).then_some(1);
+        InsertReturning::new(insert, DoNothing(self.target), columns, extra, rows).run_insert(conn)
     }
+}
+
+/// Whether an insert surely has a single row. Of several it may skip some, and a select may have any
+/// number: how many come back says nothing then.
+fn is_of_one_row(sql: &str) -> bool {
+    sql.contains(") VALUES (") && !sql.contains("), (")
 }
 
 impl<T, V, M> ShowSql<Pg, M> for InsertValues<T, V>
@@ -122,7 +125,7 @@ where
 {
     fn show(&self, extra: &dyn QueryFragment<Pg>) -> QueryResult<String> {
         let insert = self.insert.clone().into_fragment();
-        if rendered(&insert)?.starts_with("SELECT") {
+        if is_of_no_rows(&rendered(&insert)?) {
             return Ok(String::new());
         }
         shown::<M, Pg>(&insert, &DoNothing(&self.target), extra)

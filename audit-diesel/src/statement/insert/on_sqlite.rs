@@ -20,7 +20,7 @@ use diesel::sqlite::Sqlite;
 use diesel::{QuerySource, SelectableExpression, SqliteConnection, Table};
 
 use super::on_conflict::{DoNothing, InsertFragment, OnConflictDoNothing};
-use super::{InsertOrIgnore, InsertReturning, InsertValues, NoConflict};
+use super::{InsertOrIgnore, InsertReturning, InsertValues, NoConflict, is_of_no_rows};
 use crate::model::{AuditedModel, AuditedRow};
 use crate::recorder::own;
 use crate::relation::Write;
@@ -58,7 +58,7 @@ where
     ReturningRows<T, V, M, E>: Query + LoadQuery<'query, SqliteConnection, Rows<M, X, E>>,
 {
     fn run(self, extra: E, conn: &mut SqliteConnection) -> QueryResult<Vec<X>> {
-        relation::check::<M, _>(Write::Insert, conn)?;
+        relation::writable::<M, _>(Write::Insert { counted: true }, |_| true, conn)?;
         let columns = Columns::of::<M, SqliteConnection>();
         let statement = diesel::insert_into(self.table)
             .values(self.records)
@@ -126,7 +126,7 @@ where
     for<'conn> I: ExecuteDsl<Completing<'conn, C, ColumnsAnd<M, E>, Rows<M, X, E>>, Sqlite>,
     for<'conn> Completing<'conn, C, ColumnsAnd<M, E>, Rows<M, X, E>>: Connection<Backend = Sqlite>,
 {
-    relation::check::<M, _>(Write::Insert, conn)?;
+    relation::writable::<M, _>(Write::Insert { counted: true }, |_| true, conn)?;
     let columns = Columns::of::<M, SqliteConnection>();
     let rows = own(conn, |conn| {
         let mut completing = Completing {
@@ -186,14 +186,14 @@ where
     where
         T: QueryFragment<Sqlite> + QueryId,
     {
-        // Diesel renders an insert of no rows as a SELECT, which no conflict clause may follow.
-        if rendered(source)?.starts_with("SELECT") {
+        if is_of_no_rows(&rendered(source)?) {
             return Ok(0);
         }
         let completed: Completed<'_, C, R> = InsertReturning {
             insert: source,
             conflict: &self.conflict,
             returning: &self.returning,
+            rows: None,
             prepare: false,
         };
         let rows = completed.load(self.conn)?;

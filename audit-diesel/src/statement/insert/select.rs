@@ -167,13 +167,8 @@ where
     InsertReturning<Self, NoConflict, ColumnsAnd<M, E>>: RunInsert<'query, Conn, M, E, X>,
 {
     fn run(self, extra: E, conn: &mut Conn) -> QueryResult<Vec<X>> {
-        InsertReturning {
-            insert: self,
-            conflict: NoConflict,
-            returning: ColumnsAnd::new(Columns::of::<M, Conn>(), extra),
-            prepare: false,
-        }
-        .run_insert(conn)
+        let columns = Columns::of::<M, Conn>();
+        InsertReturning::new(self, NoConflict, columns, extra, None).run_insert(conn)
     }
 }
 

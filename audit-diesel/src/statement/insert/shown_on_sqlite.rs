@@ -14,7 +14,7 @@ use diesel::sqlite::Sqlite;
 use diesel::{SqliteConnection, Table};
 
 use super::on_conflict::{DoNothing, InsertFragment, OnConflictDoNothing};
-use super::{InsertOrIgnore, InsertValues, NoConflict};
+use super::{InsertOrIgnore, InsertValues, NoConflict, is_of_no_rows};
 use crate::model::{AuditedModel, AuditedRow};
 use crate::statement::columns::{Columns, ColumnsAnd};
 use crate::statement::debug::{ShowSql, rendered};
@@ -110,8 +110,7 @@ impl Connection for Transcript {
         T: QueryFragment<Sqlite> + QueryId,
     {
         let mut sql = rendered(source)?;
-        // Diesel renders an insert of no rows as a SELECT.
-        if !sql.starts_with("SELECT") {
+        if !is_of_no_rows(&sql) {
             sql.push_str(&self.ending);
             self.statements.push(sql);
         }

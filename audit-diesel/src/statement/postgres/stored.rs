@@ -3,8 +3,7 @@
 use diesel::pg::{Pg, PgValue};
 use diesel::row::{Field, Row};
 
-use crate::model::Shown;
-use crate::statement::image::StoredValues;
+use crate::model::{Shown, StoredValues};
 use crate::statement::json::{self, is_number, is_same_number, same_value, write_string};
 
 /// The numbers by which PostgreSQL knows its own types.

@@ -13,8 +13,9 @@
 //! The proof by the catalog reads the table's indexes once a run.
 
 use diesel::pg::Pg;
-use diesel::result::{DatabaseErrorKind, Error};
+use diesel::result::{DatabaseErrorInformation, DatabaseErrorKind, Error};
 
+use crate::connection::postgres::is_unique;
 use crate::relation::KeyProof;
 use crate::statement::columns::quoted;
 use crate::statement::postgres::sql::literal;
@@ -22,23 +23,9 @@ use crate::statement::postgres::sql::literal;
 /// What the error of a failed proof says, whichever language the server speaks.
 const REFUTED: &str = "audit-diesel: the key does not tell rows apart";
 
-/// Whether a unique index over some of the columns `$key` that is never deferred and compares as the
-/// columns themselves do, none of which may be null, tells the rows of the relation `c` apart.
-pub(super) fn is_unique(key: &str) -> String {
-    format!(
-        "(c.relkind = 'p' OR c.relkind = 'r' \
-             AND NOT EXISTS (SELECT FROM pg_catalog.pg_inherits WHERE inhparent = c.oid)) \
-         AND EXISTS (SELECT FROM pg_catalog.pg_index x \
-             WHERE x.indrelid = c.oid AND x.indisunique AND x.indisvalid AND x.indimmediate \
-             AND x.indpred IS NULL AND x.indexprs IS NULL \
-             AND NOT EXISTS (SELECT FROM pg_catalog.generate_series(0, x.indnkeyatts - 1) AS place \
-                 JOIN pg_catalog.pg_attribute a \
-                     ON a.attrelid = c.oid AND a.attnum = x.indkey[place] \
-                 JOIN pg_catalog.pg_opclass o ON o.oid = x.indclass[place] \
-                 WHERE NOT (a.attnotnull AND a.attname = ANY ({key}) AND o.opcdefault \
-                     AND a.attcollation = x.indcollation[place])))"
-    )
-}
+/// The type that this is no value of. Hardly a column has it, so that hardly a value of the user's is
+/// taken for one.
+const PROOF_TYPE: &str = "pg_lsn";
 
 /// The conditions of an update of `table`, as it stands in SQL, which hold or fail as a whole.
 pub(super) fn proof(proof: KeyProof, table: &str, key: &[&str]) -> String {
@@ -51,7 +38,7 @@ pub(super) fn proof(proof: KeyProof, table: &str, key: &[&str]) -> String {
             format!(
                 "CASE WHEN tableoid = {oid} \
                      OR (SELECT pg_catalog.pg_get_partkeydef({oid}) IS NOT NULL) \
-                 THEN true ELSE (SELECT {refuted}::text)::boolean END \
+                 THEN true ELSE (SELECT {refuted}::text)::pg_catalog.{PROOF_TYPE} IS NOT NULL END \
                  AND (true OR EXISTS (SELECT ctid FROM {table} GROUP BY {key}))"
             )
         }
@@ -60,20 +47,134 @@ pub(super) fn proof(proof: KeyProof, table: &str, key: &[&str]) -> String {
             let is_unique = is_unique(&format!("ARRAY[{}]::text[]", key.join(", ")));
             let table = literal(table);
             format!(
-                "(SELECT CASE WHEN {is_unique} THEN 'true' ELSE {refuted} END \
-                 FROM pg_catalog.pg_class c WHERE c.oid = {table}::pg_catalog.regclass)::boolean"
+                "(SELECT CASE WHEN {is_unique} THEN '0/0' ELSE {refuted} END \
+                 FROM pg_catalog.pg_class c WHERE c.oid = {table}::pg_catalog.regclass \
+                 )::pg_catalog.{PROOF_TYPE} IS NOT NULL"
             )
         }
     }
 }
 
-/// Whether PostgreSQL has refused an update as its proof failed.
-pub(super) fn is_refuted(error: &Error) -> bool {
+/// Whether PostgreSQL has refused the statement `sql` as the proof that stands in it failed: either it
+/// could not be read, as is said by a place in the text, or it was found to be false, which is an error
+/// that no value of the user's makes.
+pub(super) fn is_refuted(error: &Error, sql: &str, proof: &str) -> bool {
     let Error::DatabaseError(DatabaseErrorKind::Unknown, info) = error else {
         return false;
     };
+    match info.statement_position() {
+        Some(position) => is_inside(position, sql, proof),
+        None => is_found_false(&**info),
+    }
+}
+
+/// Whether a place, which PostgreSQL counts in characters and from 1 on, is inside of the proof.
+fn is_inside(position: i32, sql: &str, proof: &str) -> bool {
+    let Some(start) = sql.rfind(proof) else {
+        return false;
+    };
+    let first = sql[..start].chars().count();
+    let after = first + proof.chars().count();
+    usize::try_from(position).is_ok_and(|position| (first + 1..=after).contains(&position))
+}
+
+/// `invalid input syntax for type pg_lsn: "…"`, in any language.
+fn is_found_false(info: &dyn DatabaseErrorInformation) -> bool {
     let message = info.message();
-    // `column "users.ctid" must appear in the GROUP BY clause`, in any language; `ctid` alone where the
-    // relation has none.
-    message.contains(REFUTED) || message.contains("ctid") || message.contains("tableoid")
+    let quoted = message.trim_end_matches(|c: char| !c.is_alphanumeric());
+    let is_of_row = info.table_name().is_some() || info.constraint_name().is_some();
+    quoted.ends_with(REFUTED) && message.contains(PROOF_TYPE) && !is_of_row
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Info(&'static str, Option<i32>);
+
+    impl DatabaseErrorInformation for Info {
+        fn message(&self) -> &str {
+            self.0
+        }
+
+        fn details(&self) -> Option<&str> {
+            None
+        }
+
+        fn hint(&self) -> Option<&str> {
+            None
+        }
+
+        fn table_name(&self) -> Option<&str> {
+            None
+        }
+
+        fn column_name(&self) -> Option<&str> {
+            None
+        }
+
+        fn constraint_name(&self) -> Option<&str> {
+            None
+        }
+
+        fn statement_position(&self) -> Option<i32> {
+            self.1
+        }
+    }
+
+    const SQL: &str = "UPDATE \"ä\" SET x = 1 WHERE the proof RETURNING x";
+
+    fn is_refuted_by(message: &'static str, position: Option<i32>) -> bool {
+        let error = Error::DatabaseError(
+            DatabaseErrorKind::Unknown,
+            Box::new(Info(message, position)),
+        );
+        is_refuted(&error, SQL, "the proof")
+    }
+
+    #[test]
+    fn an_error_inside_of_the_proof_refutes_it() {
+        let first = SQL.chars().take_while(|c| *c != 't').count() as i32 + 1;
+        for (position, refutes) in [
+            (first, true),
+            (first + 8, true),
+            (first - 1, false),
+            (first + 9, false),
+            (0, false),
+        ] {
+            assert_eq!(
+                is_refuted_by("anything", Some(position)),
+                refutes,
+                "{position}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_only_speaks_of_the_proof_does_not_refute_it() {
+        for (message, refutes) in [
+            (
+                "invalid input syntax for type pg_lsn: \"audit-diesel: the key does not tell rows apart\"",
+                true,
+            ),
+            (
+                "ungültige Eingabesyntax für Typ pg_lsn: »audit-diesel: the key does not tell rows apart«",
+                true,
+            ),
+            (
+                "invalid input syntax for type integer: \"audit-diesel: the key does not tell rows apart\"",
+                false,
+            ),
+            (
+                "no pg_lsn: audit-diesel: the key does not tell rows apart, they say",
+                false,
+            ),
+            (
+                "column \"productid\" of relation \"ctid\" and tableoid",
+                false,
+            ),
+        ] {
+            assert_eq!(is_refuted_by(message, None), refutes, "{message}");
+        }
+    }
 }

@@ -11,6 +11,9 @@ use super::stored::Stored;
 use crate::model::{AuditedRow, Decided, RecordedField};
 use crate::statement::image::{ReturnedRow, RowImage, Written};
 
+/// Room for the JSON of a usual value.
+const USUAL_BYTES: usize = 16;
+
 /// A row as it was when it was read: what the database had in each column, and the JSON of it.
 #[derive(Debug)]
 pub(in crate::statement) struct KeptRow {
@@ -28,11 +31,12 @@ impl KeptRow {
         M: AuditedRow<Sqlite>,
         R: Row<'a, Sqlite>,
     {
+        let columns = row.field_count();
         let row = ReturnedRow { row, first: 0 };
         let mut kept = Self {
-            stored: Vec::new(),
-            written: Vec::new(),
-            json: Vec::new(),
+            stored: Vec::with_capacity(columns),
+            written: Vec::with_capacity(columns),
+            json: Vec::with_capacity(columns * USUAL_BYTES),
             key: key_of::<M, _>(&row),
         };
         M::visit::<R>(&mut |field| {

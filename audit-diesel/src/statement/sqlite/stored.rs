@@ -5,8 +5,7 @@ use std::borrow::Cow;
 use diesel::row::{Field, Row};
 use diesel::sqlite::{Sqlite, SqliteType, SqliteValue};
 
-use crate::model::Shown;
-use crate::statement::image::StoredValues;
+use crate::model::{Shown, StoredValues};
 use crate::statement::json::{is_rounded, is_same_number, same_value, write_string, write_text};
 
 /// A value that is not NULL.
@@ -53,13 +52,12 @@ fn with_value<T>(
             then(Some(&Stored::Real(value.read_double())))
         }
         Some(SqliteType::Text) => {
-            // What is no UTF-8 is read with a replacement in its place.
-            let is_utf8 = !value.read_text().contains(char::REPLACEMENT_CHARACTER);
-            let bytes = match is_utf8 {
-                true => value.read_text().as_bytes(),
-                false => value.read_blob(),
-            };
-            then(Some(&Stored::Text(Cow::Borrowed(bytes))))
+            let text = value.read_text();
+            if !text.contains(char::REPLACEMENT_CHARACTER) {
+                return then(Some(&Stored::Text(Cow::Borrowed(text.as_bytes()))));
+            }
+            // What is no UTF-8 was read with a replacement in its place.
+            then(Some(&Stored::Text(Cow::Borrowed(value.read_blob()))))
         }
         Some(SqliteType::Binary) => then(Some(&Stored::Blob(Cow::Borrowed(value.read_blob())))),
         Some(_) => then(Some(&Stored::Integer(value.read_long()))),

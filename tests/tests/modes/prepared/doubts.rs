@@ -2,10 +2,12 @@
 
 use std::thread;
 
+use audit_diesel::{Auditor, Delivery};
 use audit_tests::{PostgresServer, TestDatabase, wait_until};
 use diesel::connection::SimpleConnection;
 use diesel::dsl::sql;
 use diesel::prelude::*;
+use diesel::r2d2::{ConnectionManager, Pool};
 use diesel::result::Error;
 use diesel::sql_types::BigInt;
 
@@ -44,6 +46,44 @@ fn the_recorder_is_taken_away() {
         conn.batch_execute(end).unwrap();
     }
     setup.assert_trail(&auditor, &["kept"]);
+}
+
+/// Nobody has seen the end of its transaction.
+fn leave_committed(setup: &Setup, auditor: &Auditor) {
+    let mut conn = setup.connection(auditor);
+    conn.batch_execute("BEGIN").unwrap();
+    insert(&mut conn, "ada").unwrap();
+    conn.set_instrumentation(|_: diesel::connection::InstrumentationEvent<'_>| ());
+    conn.batch_execute("COMMIT").unwrap();
+}
+
+#[test]
+fn a_shutdown_settles_what_nobody_saw_the_end_of() {
+    let setup = Setup::new();
+    let auditor = setup.auditor();
+    leave_committed(&setup, &auditor);
+    auditor.shutdown(LONG).unwrap();
+    assert_eq!(setup.prepared(), 0);
+    setup.assert_trail(&auditor, &["ada"]);
+}
+
+#[test]
+fn a_shutdown_names_what_it_could_not_settle() {
+    let setup = Setup::new();
+    let nowhere = ConnectionManager::<PgConnection>::new("postgres://127.0.0.1:1/nowhere");
+    let auditor = Auditor::builder()
+        .journal(setup.journal_path())
+        .confirm_in(Pool::builder().max_size(1).build_unchecked(nowhere))
+        .delivery(Delivery::Prepared)
+        .build()
+        .unwrap();
+    leave_committed(&setup, &auditor);
+    let soon = std::time::Duration::from_millis(300);
+    let left = auditor.shutdown(soon).unwrap_err();
+    assert_eq!((left.unsettled, left.in_journal, left.in_memory), (1, 0, 0));
+    assert!(left.to_string().contains("1 transactions"), "{left}");
+    drop(auditor);
+    setup.assert_trail(&setup.auditor(), &["ada"]);
 }
 
 fn commit_and_lose(setup: &Setup, conn: &mut Conn) {

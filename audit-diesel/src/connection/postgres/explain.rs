@@ -55,16 +55,40 @@ const RULE: &str = "a rule makes another write of it, so what is written cannot 
     was: write the table that the rows end up in, or run Diesel's own statement inside \
     `audit_diesel::exempt(conn, \"why\", |conn| …)`";
 
+const NO_CALL: &str = "an audited statement calls this function of PostgreSQL's, which everybody may call \
+    unless that was revoked: nothing was written. GRANT EXECUTE on it, or run Diesel's own statement \
+    inside `audit_diesel::exempt(conn, \"why\", |conn| …)`";
+
+/// What else than the columns an audited statement needs rights for, and the plain one does not.
+const CALLED: [&str; 9] = [
+    "clock_timestamp",
+    "concat",
+    "concat_ws",
+    "generate_series",
+    "has_table_privilege",
+    "pg_get_partkeydef",
+    "row_security_active",
+    "to_regclass",
+    "txid_current",
+];
+
+/// What is particular about an audited statement. Rights on a schema, a sequence, a type or the
+/// application's own functions are needed by the plain statement as well: there the error says it all.
 fn particular(message: &str) -> Option<&'static str> {
-    if message.contains("row-level security policy") {
-        Some(HIDDEN_ROW)
-    } else if message.starts_with("permission denied for ") {
-        Some(NO_SELECT)
-    } else if message.starts_with("cannot perform ") && message.contains(" RETURNING on relation ")
-    {
-        Some(RULE)
-    } else {
-        None
+    if message.starts_with("new row violates row-level security policy") {
+        return Some(HIDDEN_ROW);
+    }
+    if message.starts_with("cannot perform ") && message.contains(" RETURNING on relation ") {
+        return Some(RULE);
+    }
+    let what = message.strip_prefix("permission denied for ")?;
+    let (kind, name) = what.rsplit_once(' ')?;
+    match kind {
+        "table" | "view" | "materialized view" | "foreign table" | "column" | "relation" => {
+            Some(NO_SELECT)
+        }
+        "function" => CALLED.contains(&name).then_some(NO_CALL),
+        _ => None,
     }
 }
 
@@ -127,8 +151,34 @@ mod tests {
     }
 
     #[test]
+    fn a_right_that_the_plain_statement_needs_as_well_is_not_explained() {
+        for (what, is_explained) in [
+            ("table users", true),
+            ("view users", true),
+            ("column email", true),
+            ("foreign table users", true),
+            ("function txid_current", true),
+            ("function my_own", false),
+            ("sequence users_id_seq", false),
+            ("schema private", false),
+            ("type mood", false),
+            ("table", false),
+        ] {
+            let message = format!("permission denied for {what}");
+            let explained = explained(refused(&message)).to_string();
+            assert_eq!(explained != message, is_explained, "{explained}");
+            assert_eq!(
+                explained.contains("SELECT on"),
+                is_explained && !what.starts_with("function")
+            );
+        }
+    }
+
+    #[test]
     fn other_errors_stay_as_they_are() {
         for message in [
+            "the row-level security policy says no",
+            "permission denied",
             "division by zero",
             "deadlock detected",
             "relation \"t\" does not exist",

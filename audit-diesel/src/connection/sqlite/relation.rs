@@ -2,8 +2,10 @@
 
 use diesel::dsl::sql;
 use diesel::prelude::*;
+use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::result::QueryResult;
-use diesel::sql_types::Text;
+use diesel::sql_types::{Integer, Text};
+use diesel::sqlite::Sqlite;
 
 use crate::relation::{Obstacle, Relation, RelationKind};
 
@@ -16,9 +18,42 @@ fn of_schema(schema: &str, place: u8) -> String {
     )
 }
 
+/// Stays prepared, as Diesel's `sql` does not.
+struct SchemaVersion(String);
+
+impl QueryId for SchemaVersion {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl Query for SchemaVersion {
+    type SqlType = Integer;
+}
+
+impl<Conn> RunQueryDsl<Conn> for SchemaVersion {}
+
+impl QueryFragment<Sqlite> for SchemaVersion {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
+        out.push_sql("PRAGMA ");
+        out.push_sql(&self.0);
+        out.push_sql(".schema_version");
+        Ok(())
+    }
+}
+
+/// A number that is another one whenever somebody has changed a table, view or trigger of the schema
+/// that holds this table. What this connection does to its temporary ones is seen as it is sent.
+pub(super) fn schema_version(table: &str, conn: &mut SqliteConnection) -> QueryResult<i32> {
+    let schema = match table.split_once("`.`") {
+        Some((schema, _)) => format!("{schema}`"),
+        None => "main".to_owned(),
+    };
+    SchemaVersion(schema).get_result(conn)
+}
+
 /// Asks what the relation of this name is, which stands in backticks, behind its schema's where it has
 /// one. Temporary tables shadow others.
-pub(crate) fn relation(table: &str, conn: &mut SqliteConnection) -> QueryResult<Relation> {
+pub(super) fn relation(table: &str, conn: &mut SqliteConnection) -> QueryResult<Relation> {
     let (schema, name) = names(table);
     let schemas = match schema {
         Some(schema) => of_schema(&schema, 0),
