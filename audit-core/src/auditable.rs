@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::ChangesWriter;
+use crate::changes::ChangesWriter;
 
 /// A type that knows which of its fields differ between two states of a row.
 ///

@@ -5,7 +5,7 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 use uuid::fmt::Hyphenated;
 
-use crate::Payload;
+use crate::payload::Payload;
 
 /// SHA-256 of what a record says.
 pub type ContentDigest = [u8; 32];
@@ -132,7 +132,9 @@ pub(crate) fn is_key_id(id: &[u8]) -> bool {
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
-    use crate::{AuditContext, Record, SigningKey, Unsettled};
+    use crate::context::AuditContext;
+    use crate::record::{Record, Unsettled};
+    use crate::signature::SigningKey;
 
     #[test]
     fn what_is_put_around_a_record_does_not_change_its_content() {

@@ -7,13 +7,15 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 use uuid::fmt::Hyphenated;
 
+use crate::auditable::Auditable;
+use crate::changes::{ChangeKind, ChangesWriter};
+use crate::context::AuditContext;
+use crate::event::Outcome;
+use crate::payload::Payload;
 use crate::record::micros_now;
+use crate::record::{Record, TransactionRef, Unsettled};
 use crate::storable::{self, is_ordinary, recorded_id, recorded_kind};
 use crate::wire::WIRE_VERSION;
-use crate::{
-    AuditContext, Auditable, ChangeKind, ChangesWriter, Outcome, Payload, Record, TransactionRef,
-    Unsettled,
-};
 
 /// Encodes the records of one statement: what they have in common is written once, and each takes
 /// no memory but its payload.

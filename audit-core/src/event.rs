@@ -1,9 +1,35 @@
 //! Events that touch no table: logins, exports, failed attempts.
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::context::CapturedContext;
 use crate::secret::{Extra, mask_text, mask_word};
-use crate::{CapturedContext, Outcome};
+
+/// How an action ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Outcome {
+    /// It was done.
+    #[default]
+    Success,
+    /// It was tried and failed.
+    Failure,
+    /// It was refused: the actor was not allowed to.
+    Denied,
+}
+
+impl Outcome {
+    /// The outcome as it stands in the record.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Failure => "failure",
+            Self::Denied => "denied",
+        }
+    }
+}
 
 /// Something worth recording that changes no row, such as a failed login. It belongs to the context
 /// that is in force where it is recorded, or else to the one where it was built.

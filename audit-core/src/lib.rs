@@ -11,9 +11,11 @@ mod content;
 mod context;
 mod encode;
 mod event;
+mod payload;
 mod queue;
 mod record;
 mod secret;
+mod shrunk;
 mod signature;
 mod storable;
 mod wire;
@@ -26,12 +28,13 @@ pub use context::{
     Wrap,
 };
 pub use encode::{ChangeEncoder, EncodedRow};
-pub use event::AuditEvent;
+pub use event::{AuditEvent, Outcome};
+pub use payload::{Payload, Whole};
 pub use queue::{
-    Backlog, Batch, MemoryQueue, Payload, Queue, QueueError, QueueOwner, QueueStatus, Warning,
-    Whole, WorkerState, WorkerStatus,
+    Backlog, Batch, MemoryQueue, Queue, QueueError, QueueOwner, QueueStatus, Warning, WorkerState,
+    WorkerStatus,
 };
-pub use record::{Outcome, Record, TransactionRef, Unsettled};
+pub use record::{Record, TransactionRef, Unsettled};
 pub use secret::{EXTRA_SECRET_WORDS, SECRET_WORDS, looks_secret, names_one_of, names_secret};
 pub use signature::{KeyError, SignatureError, SigningKey};
 pub use storable::{recorded_id, recorded_kind};

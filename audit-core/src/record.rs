@@ -6,33 +6,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
+use crate::auditable::Auditable;
+use crate::changes::{ChangeKind, Changes, ChangesWriter};
+use crate::context::AuditContext;
+use crate::event::{AuditEvent, Outcome};
 use crate::secret::{add_detail, mask};
-use crate::{AuditContext, AuditEvent, Auditable, ChangeKind, Changes, ChangesWriter};
-
-/// How an action ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum Outcome {
-    /// It was done.
-    #[default]
-    Success,
-    /// It was tried and failed.
-    Failure,
-    /// It was refused: the actor was not allowed to.
-    Denied,
-}
-
-impl Outcome {
-    /// The outcome as it stands in the record.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Success => "success",
-            Self::Failure => "failure",
-            Self::Denied => "denied",
-        }
-    }
-}
 
 /// Which transaction a record belongs to, and its place in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

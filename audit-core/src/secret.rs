@@ -2,6 +2,8 @@
 //! because of it.
 
 mod extra;
+#[cfg(test)]
+mod growth;
 mod lists;
 mod masking;
 mod name;

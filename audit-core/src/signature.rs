@@ -5,8 +5,8 @@ use std::fmt;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-use crate::Payload;
 use crate::content::{HEX_BYTES, Parts, SIGNATURE, SIGNATURE_END, Signature, is_key_id};
+use crate::payload::Payload;
 
 /// A key that records are signed with and checked by: HMAC with SHA-256.
 ///
@@ -199,7 +199,8 @@ fn bytes(hex: &[u8]) -> Vec<u8> {
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
-    use crate::{AuditContext, Record, Unsettled};
+    use crate::context::AuditContext;
+    use crate::record::{Record, Unsettled};
 
     const SECRET: &[u8] = b"a secret of 32 bytes, as it says";
 

@@ -95,12 +95,17 @@ fn bounded(text: &str, max_bytes: usize) -> Cow<'_, str> {
     if escaped.len() <= max_bytes {
         return escaped;
     }
-    let digest = Uuid::new_v5(&DIGEST, text.as_bytes()).simple();
+    let digest = digest(text.as_bytes());
     let mut end = max_bytes;
     while !escaped.is_char_boundary(end) {
         end -= 1;
     }
     Cow::Owned(format!("{}…#{digest}", &escaped[..end]))
+}
+
+/// A digest of what is left out.
+pub(crate) fn digest(bytes: &[u8]) -> Simple {
+    Uuid::new_v5(&DIGEST, bytes).simple()
 }
 
 fn escaped(text: &str) -> Cow<'_, str> {
@@ -229,6 +234,13 @@ impl Write for Room {
     }
 }
 
+/// What stands in the place of a value that was left out.
+pub(crate) fn omitted(bytes: usize) -> Map<String, Value> {
+    [("omitted_bytes".to_owned(), bytes.into())]
+        .into_iter()
+        .collect()
+}
+
 /// Replaces values by their sizes, the largest first, until all fits; then it leaves out what comes
 /// last, and says how much that was.
 pub(crate) fn fit(extra: &mut Map<String, Value>, max_bytes: usize) {
@@ -245,7 +257,7 @@ pub(crate) fn fit(extra: &mut Map<String, Value>, max_bytes: usize) {
         if total <= max_bytes {
             return;
         }
-        let marker = Value::Object(crate::wire::omitted(bytes));
+        let marker = Value::Object(omitted(bytes));
         total = total.saturating_sub(bytes) + size_of(&marker);
         extra.insert(key, marker);
     }

@@ -1,17 +1,12 @@
 //! A record on its way: JSON with a version, readable with `redis-cli lrange audit:queue 0 0`.
 
-use std::collections::BTreeMap;
-
-use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
+use serde::Deserialize;
 use uuid::Uuid;
 use uuid::fmt::Hyphenated;
 
-use serde_json::Map;
-
 use crate::content::{PUT_OFF, PUT_OFF_END, after_put_off};
-use crate::storable::{fit, short};
-use crate::{Changes, Payload, Record, Unsettled};
+use crate::payload::Payload;
+use crate::record::{Record, Unsettled};
 
 /// The version of the format that this crate writes, and the newest that it reads.
 pub const WIRE_VERSION: u32 = 1;
@@ -58,60 +53,9 @@ impl Record {
         }
         serde_json::from_slice(payload).map_err(DecodeError::Malformed)
     }
-
-    /// Replaces values so that the record fits `max_bytes`, leaving `{"omitted_bytes":n}` where a
-    /// value stood. Which fields changed stays readable; nothing is cut without saying so.
-    ///
-    /// Where that does not do, because there are very many fields or the bound is very small, all
-    /// changes and details go, and then texts are cut. A record of about 1,000 bytes is left of any.
-    #[must_use]
-    pub fn shrunk_to(mut self, max_bytes: usize) -> Self {
-        self = self.with_small_values(max_bytes);
-        if self.encoded_bytes() <= max_bytes {
-            return self;
-        }
-        let changes = self.changes.as_ref().map_or(0, |it| it.as_json().len());
-        self.changes = self.changes.map(|_| Changes::none());
-        self.extra = match changes {
-            0 => Map::new(),
-            bytes => omitted(bytes),
-        };
-        self.context = self.context.with_extra_within(0);
-        if self.encoded_bytes() <= max_bytes {
-            return self;
-        }
-        self.action = short(&self.action);
-        self.resource_type = self.resource_type.as_deref().map(short);
-        self.resource_id = self.resource_id.as_deref().map(short);
-        self.context = self.context.shortest();
-        self
-    }
-
-    fn encoded_bytes(&self) -> usize {
-        self.encode_as_it_is()
-            .map_or(0, |payload| payload.as_bytes().len())
-    }
-
-    fn with_small_values(mut self, max_bytes: usize) -> Self {
-        // Half is left to everything that is no value.
-        let budget = max_bytes / 2;
-        if let Some(changes) = self.changes.take() {
-            self.changes = Some(shrink_changes(changes, budget));
-        }
-        fit(&mut self.extra, budget / 2);
-        self.context = self.context.with_extra_within(budget / 4);
-        self
-    }
 }
 
 impl Payload {
-    /// The payload's record [with fewer values](Record::shrunk_to), or none where it is no record.
-    #[must_use]
-    pub fn shrunk_to(&self, max_bytes: usize) -> Option<Self> {
-        let record = Record::decode(self.as_bytes()).ok()?;
-        record.shrunk_to(max_bytes).encode_as_it_is().ok()
-    }
-
     /// Marks the payload's record as [`Unsettled`], without decoding it.
     #[must_use]
     pub fn unsettled(&self, unsettled: &Unsettled) -> Self {
@@ -162,63 +106,12 @@ impl Payload {
     }
 }
 
-pub(crate) fn omitted(bytes: usize) -> serde_json::Map<String, serde_json::Value> {
-    [("omitted_bytes".to_owned(), bytes.into())]
-        .into_iter()
-        .collect()
-}
-
-/// A field of a record that was too large. What is kept is not read: not every number in it has a
-/// form that could be written again as it was.
-#[derive(Serialize)]
-#[serde(untagged)]
-enum Shrunk<'a> {
-    Kept(&'a RawValue),
-    Omitted(serde_json::Map<String, serde_json::Value>),
-}
-
-/// Keeps small fields as they are and replaces the largest until the rest fits.
-fn shrink_changes(changes: Changes, budget: usize) -> Changes {
-    type Fields<'a> = BTreeMap<String, &'a RawValue>;
-    let Ok(fields) = serde_json::from_str::<Fields<'_>>(changes.as_json()) else {
-        return changes;
-    };
-    let share = budget / (fields.len() + 1);
-    let fields = fields.into_iter().map(|(name, value)| {
-        let value = match value.get().len() {
-            bytes if bytes > share => Shrunk::Omitted(omitted(bytes)),
-            _ => Shrunk::Kept(value),
-        };
-        (name, value)
-    });
-    match serde_json::value::to_raw_value(&fields.collect::<BTreeMap<_, _>>()) {
-        Ok(raw) => Changes::from_raw(raw),
-        Err(_) => changes,
-    }
-}
-
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
-    use crate::{AuditContext, AuditEvent, ChangeKind, ChangesWriter};
-
-    #[test]
-    fn what_is_kept_of_a_large_record_is_as_it_was() {
-        let mut writer = ChangesWriter::new(ChangeKind::Update);
-        writer.field("count", Some(&u128::MAX), Some(&(u128::MAX - 1)));
-        writer.field("rate", Some(&0.1), Some(&-0.0));
-        let small = writer.finish().unwrap().fields();
-        let mut writer = ChangesWriter::new(ChangeKind::Update);
-        writer.field("count", Some(&u128::MAX), Some(&(u128::MAX - 1)));
-        writer.field("rate", Some(&0.1), Some(&-0.0));
-        writer.field("text", Some(""), Some(&*"x".repeat(5_000)));
-        let mut record = Record::new("update", AuditContext::default());
-        record.changes = writer.finish();
-        let fields = record.shrunk_to(2_000).changes.unwrap().fields();
-        assert_eq!(fields[..2], small);
-        assert!(fields[2].1.contains_key("omitted_bytes"), "{fields:?}");
-    }
+    use crate::context::AuditContext;
+    use crate::event::AuditEvent;
 
     #[test]
     fn numbers_of_details_come_back_as_they_were() {

@@ -164,7 +164,9 @@ pub mod audited {
 /// What generated code refers to. Not part of the public API.
 #[doc(hidden)]
 pub mod __private {
-    pub use crate::model::{UNREADABLE, load, load_as, write};
+    pub use crate::model::{
+        FitsNowhere, Probe, ReadAs, UNREADABLE, fits_column, load, load_as, write,
+    };
     pub use crate::schema::macros as schema;
     pub use diesel;
 

@@ -1,9 +1,11 @@
 //! What the derive tells about a model: its columns, its key, its table.
 
+mod fit;
 mod row;
 mod stored;
 
-pub use row::{AuditedRow, RecordedField, UNREADABLE, load, load_as, write};
+pub use fit::{FitsNowhere, Probe, ReadAs, fits_column, load, load_as};
+pub use row::{AuditedRow, RecordedField, UNREADABLE, write};
 pub(crate) use row::{ReadOutcome, Shown};
 pub(crate) use stored::StoredValues;
 

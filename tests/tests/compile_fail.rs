@@ -42,6 +42,8 @@ fn messages() {
         "not_yet",
         "aggregates",
         "globs",
+        "not_loaded",
+        "not_queryable",
     ] {
         cases.compile_fail(format!("ui/{case}.rs"));
     }

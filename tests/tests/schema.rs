@@ -33,7 +33,7 @@ mod models {
     #[diesel(table_name = users)]
     #[audit(embedded)]
     pub struct Address {
-        pub city: String,
+        pub city: Option<String>,
         #[audit(redact)]
         pub door_pin: String,
     }

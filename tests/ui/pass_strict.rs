@@ -11,7 +11,7 @@ mod renamed {
 
 mod schema {
     #![allow(missing_docs, unused_qualifications, unreachable_pub, elided_lifetimes_in_paths)]
-    diesel::table! { users (id) { id -> Integer, r#type -> Text, secret -> Text, note -> Text, bytes -> Binary } }
+    diesel::table! { users (id) { id -> Integer, r#type -> Nullable<Text>, secret -> Text, note -> Nullable<Text>, bytes -> Nullable<Binary> } }
     diesel::table! { orders (id) { id -> Integer, city -> Text, r#match -> Text } }
 }
 
@@ -69,7 +69,7 @@ macro_rules! model {
     ($table:ident, $name:ident { $($field:ident: $ty:ty),* }) => {
         mod tables {
             #![allow(missing_docs, unused_qualifications, unreachable_pub, elided_lifetimes_in_paths)]
-            diesel::table! { $table (id) { id -> Integer, body -> Nullable<Text> } }
+            diesel::table! { $table (id) { id -> Integer, body -> Nullable<Binary> } }
         }
 
         #[derive(audit_diesel::Auditable)]

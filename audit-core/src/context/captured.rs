@@ -220,7 +220,7 @@ fn approximate_bytes(value: &Value) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Actor;
+    use crate::context::Actor;
 
     fn user(id: u64) -> AuditContext {
         AuditContext::new(Actor::user(id.to_string()))

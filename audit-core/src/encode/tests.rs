@@ -1,7 +1,9 @@
 use super::*;
 use serde_json::json;
 
-use crate::{Actor, AuditEvent, AuditFields, Source};
+use crate::auditable::AuditFields;
+use crate::context::{Actor, Source};
+use crate::event::AuditEvent;
 
 #[derive(Serialize)]
 struct Versioned<'a> {

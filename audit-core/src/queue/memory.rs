@@ -1,8 +1,10 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Backlog, Batch, Payload, Queue, QueueError, QueueStatus};
-use crate::{DecodeError, Record};
+use super::{Backlog, Batch, Queue, QueueError, QueueStatus};
+use crate::payload::Payload;
+use crate::record::Record;
+use crate::wire::DecodeError;
 
 /// A queue in memory, for tests: what it holds ends with the process.
 ///

@@ -3,6 +3,9 @@
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
+use crate::payload::Payload;
+use crate::record::Record;
+
 /// How a [`Queue`](super::Queue) fares.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
@@ -98,7 +101,7 @@ pub struct Backlog {
 
 impl Backlog {
     /// What waits, of which `oldest` is the payload that has waited longest.
-    pub fn new(records: u64, bytes: u64, oldest: Option<&super::Payload>) -> Self {
+    pub fn new(records: u64, bytes: u64, oldest: Option<&Payload>) -> Self {
         Self {
             records,
             bytes,
@@ -126,8 +129,8 @@ impl Backlog {
 
 /// How long ago a record was made: its id says when, by the clock of the machine that made it. That
 /// is this machine, as records wait in its journal and in its memory only.
-fn age(payload: &super::Payload) -> Option<Duration> {
-    let record = crate::Record::decode(payload.as_bytes()).ok()?;
+fn age(payload: &Payload) -> Option<Duration> {
+    let record = Record::decode(payload.as_bytes()).ok()?;
     let (seconds, nanos) = record.id.get_timestamp()?.to_unix();
     let made = SystemTime::UNIX_EPOCH + Duration::new(seconds, nanos);
     // A clock that was set back has made it in the future.
@@ -137,7 +140,10 @@ fn age(payload: &super::Payload) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{AuditContext, Payload, QueueError, Record};
+    use crate::context::AuditContext;
+    use crate::payload::Payload;
+    use crate::queue::QueueError;
+    use crate::record::Record;
 
     #[test]
     fn the_age_of_a_backlog_is_that_of_its_oldest_record() {

@@ -66,7 +66,7 @@ pub(super) fn extend_where(generics: &mut Generics, bounds: impl Iterator<Item =
 }
 
 /// Whether the tokens name a type or const parameter of the struct.
-fn is_generic(model: &Model<'_>, tokens: TokenStream) -> bool {
+pub(super) fn is_generic(model: &Model<'_>, tokens: TokenStream) -> bool {
     tokens.into_iter().any(|token| match token {
         TokenTree::Group(group) => is_generic(model, group.stream()),
         TokenTree::Ident(ident) => model.generics.params.iter().any(|param| match param {

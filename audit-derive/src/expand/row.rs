@@ -25,7 +25,9 @@ pub(super) fn row_impl(model: &Model<'_>, usable: bool) -> TokenStream {
     let impl_generics = static_lifetimes(model, impl_generics.to_token_stream());
     let ty = static_lifetimes(model, model.generics.split_for_impl().1.to_token_stream());
     let visits = parts.iter().map(|part| &part.visit);
+    let fits = parts.iter().map(|part| &part.fit);
     quote! {
+        #(#fits)*
         #[automatically_derived]
         impl #impl_generics #krate::AuditedRow<__DB> for #ident #ty #where_clause {
             fn visit<'__a, __R: #krate::__private::diesel::row::Row<'__a, __DB>>(
@@ -41,6 +43,8 @@ pub(super) fn row_impl(model: &Model<'_>, usable: bool) -> TokenStream {
 struct FieldPart {
     /// What its type has to be.
     bound: Option<WherePredicate>,
+    /// Whether its type fits its column, as a constant, and what refuses one that does not.
+    fit: TokenStream,
     visit: TokenStream,
 }
 
@@ -52,6 +56,7 @@ fn part(model: &Model<'_>, field: &Field<'_>) -> Option<FieldPart> {
         let bound = quote_spanned!(span=> #ty: #krate::AuditedRow<__DB>);
         return (!field.has("skip")).then(|| FieldPart {
             bound: Some(parse_quote!(#bound)),
+            fit: TokenStream::new(),
             visit: quote_spanned! {span=>
                 <#ty as #krate::AuditedRow<__DB>>::visit::<__R>(__visit);
             },
@@ -67,6 +72,7 @@ fn part(model: &Model<'_>, field: &Field<'_>) -> Option<FieldPart> {
     if let Treatment::Redacted = field.treatment() {
         return Some(FieldPart {
             bound: None,
+            fit: TokenStream::new(),
             visit: quote!(__visit(&#krate::RecordedField::redacted(#name)#renamed #key);),
         });
     }
@@ -75,10 +81,12 @@ fn part(model: &Model<'_>, field: &Field<'_>) -> Option<FieldPart> {
     let formed_mark = hidden.then(|| quote!(.formed()));
     let ty = static_type(model, field.ty);
     let decided = format_ident!("{}", decided(field));
-    let (bound, read) = read(model, field, column, &form);
+    let fit = Fit::of(model, field, column);
+    let (bound, read) = read(model, field, column, &form, &fit.known);
     let sql_type = sql_type(model, column, span);
     Some(FieldPart {
         bound: Some(bound),
+        fit: fit.check,
         visit: quote_spanned! {span=>
             __visit(
                 &#krate::RecordedField::new::<#ty, #sql_type>(
@@ -97,6 +105,7 @@ fn read(
     field: &Field<'_>,
     column: &Ident,
     form: &Form<'_>,
+    fit: &TokenStream,
 ) -> (WherePredicate, TokenStream) {
     let span = type_span(field);
     let krate = crate_at(model, span);
@@ -106,11 +115,12 @@ fn read(
     let (loaded, load) = match &field.deserialize_as {
         Some(by) => {
             let by = static_type(model, by);
-            let load = quote_spanned!(span=> #private::load_as::<#sql_type, #by, #ty, __DB, __R>);
+            let load =
+                quote_spanned!(span=> #private::load_as::<#sql_type, #by, #ty, __DB, __R, #fit>);
             (by, load)
         }
         None => {
-            let load = quote_spanned!(span=> #private::load::<#sql_type, #ty, __DB, __R>);
+            let load = quote_spanned!(span=> #private::load::<#sql_type, #ty, __DB, __R, #fit>);
             (ty, load)
         }
     };
@@ -129,7 +139,7 @@ fn read(
         }
     };
     let bound = quote_spanned! {span=>
-        #loaded: #private::diesel::deserialize::FromSqlRow<#sql_type, __DB>
+        #loaded: #private::ReadAs<#sql_type, __DB, #fit>
     };
     let read = quote_spanned! {span=>
         |__row, __at, __out| match #load(__row, __at) {
@@ -141,6 +151,47 @@ fn read(
         }
     };
     (parse_quote!(#bound), read)
+}
+
+/// Whether the field's type can be loaded from its column on any backend that is built in.
+struct Fit {
+    /// Where the constant stands that says so.
+    known: TokenStream,
+    check: TokenStream,
+}
+
+impl Fit {
+    fn of(model: &Model<'_>, field: &Field<'_>, column: &Ident) -> Self {
+        let loaded = field.deserialize_as.as_ref().unwrap_or(field.ty);
+        // What is put in for a parameter is known only where it is, and what borrows is loaded by nobody.
+        let borrows =
+            static_type(model, loaded).to_string() != loaded.to_token_stream().to_string();
+        if borrows || generics::is_generic(model, loaded.to_token_stream()) {
+            return Self {
+                known: quote!(true),
+                check: TokenStream::new(),
+            };
+        }
+        let span = type_span(field);
+        let private = crate_at(model, span);
+        let private = quote_spanned!(span=> #private::__private);
+        let (ty, sql_type) = (static_type(model, loaded), sql_type(model, column, span));
+        let known = format_ident!("__FITS_{}", column.unraw());
+        let check = quote_spanned! {span=>
+            #[allow(non_upper_case_globals)]
+            const #known: bool = {
+                #[allow(unused_imports)]
+                use #private::FitsNowhere as _;
+                <#private::Probe<#ty, #sql_type>>::ON_POSTGRES
+                    || <#private::Probe<#ty, #sql_type>>::ON_SQLITE
+            };
+            const _: () = #private::fits_column::<#ty, #sql_type, #known>();
+        };
+        Self {
+            known: quote!(#known),
+            check,
+        }
+    }
 }
 
 /// The SQL type of a column.

@@ -19,11 +19,14 @@ pub(crate) struct Reader {
     /// Where a mistake in a file is shown: the compiler knows no place in it.
     span: Span,
     complete: bool,
-    /// The macros that take what Diesel's `table!` takes.
-    table_macros: Vec<String>,
+    /// The macros that take what Diesel's `table!` takes, and whether they make views of it.
+    table_macros: Vec<(String, bool)>,
     /// Macros of the files by the name of Diesel's, which nobody vouches for. One message was
     /// enough.
     unknown_macros: Vec<String>,
+    /// Names of Diesel's macros that are those of other macros, or only of a table's own type
+    /// `table`: which, is known when all tables are.
+    namesakes: Vec<Import>,
     /// What the files have from elsewhere.
     imports: Vec<Import>,
     /// The modules that were read.
@@ -52,8 +55,12 @@ impl Reader {
             root,
             span,
             complete: true,
-            table_macros,
+            table_macros: table_macros
+                .into_iter()
+                .map(|name| (name.clone(), name == "view"))
+                .collect(),
             unknown_macros: Vec::new(),
+            namesakes: Vec::new(),
             imports: Vec::new(),
             modules: Vec::new(),
             files: Vec::new(),
@@ -78,6 +85,11 @@ impl Reader {
             modules: self.modules.clone(),
             tables: self.tables.iter().map(names).collect(),
         };
+        for import in std::mem::take(&mut self.namesakes) {
+            if !import.is_in_table(path, &known) {
+                self.unknown_macro(import.name, &import.file, errors);
+            }
+        }
         for import in std::mem::take(&mut self.imports) {
             if import.may_bring_tables(path, &known) {
                 self.fail(unknown_import(&import), errors);
@@ -128,7 +140,7 @@ impl Reader {
         // A name holds in the whole module, also before the line that brings it.
         for item in &items {
             match item {
-                Item::Use(item) => self.imports_of(item, place, errors),
+                Item::Use(item) => self.imports_of(item, place),
                 Item::Macro(item) if item.mac.path.is_ident("macro_rules") => {
                     self.macro_rules(item, place, errors);
                 }
@@ -144,12 +156,12 @@ impl Reader {
         }
     }
 
-    fn imports_of(&mut self, item: &ItemUse, place: &Place<'_>, errors: &mut Errors) {
+    fn imports_of(&mut self, item: &ItemUse, place: &Place<'_>) {
         for import in imports::of(item, place.file, &place.modules) {
-            if import.is_diesels_macro() {
-                self.table_macros.push(import.name);
+            if let Some(is_view) = import.diesels_macro() {
+                self.table_macros.push((import.name, is_view));
             } else if import.hides_diesels_macro() {
-                self.unknown_macro(import.name, place, errors);
+                self.namesakes.push(import);
             } else {
                 self.imports.push(import);
             }
@@ -236,20 +248,19 @@ impl Reader {
         };
         let is_diesels = matches!(name.as_str(), "table" | "view");
         if is_diesels || writes_tables(item.mac.tokens.clone()) {
-            self.unknown_macro(name, place, errors);
+            self.unknown_macro(name, place.file, errors);
         }
     }
 
     /// Refuses a macro that may write tables, unless somebody vouches for it.
-    fn unknown_macro(&mut self, name: String, place: &Place<'_>, errors: &mut Errors) {
-        if self.table_macros.contains(&name) || self.unknown_macros.contains(&name) {
+    fn unknown_macro(&mut self, name: String, file: &str, errors: &mut Errors) {
+        if self.vouched(&name).is_some() || self.unknown_macros.contains(&name) {
             return;
         }
         let message = format!(
-            "the macro `{name}!` of {} writes tables, which cannot be seen from outside: write each \
+            "the macro `{name}!` of {file} writes tables, which cannot be seen from outside: write each \
              `diesel::table!` out there, or, if it takes what `diesel::table!` takes, one table a \
-             call, vouch for it with `table_macros: [{name}]` here",
-            place.file
+             call, vouch for it with `table_macros: [{name}]` here"
         );
         self.unknown_macros.push(name);
         self.fail(message, errors);
@@ -264,17 +275,31 @@ impl Reader {
         match name.as_str() {
             "macro_rules" => {}
             _ if !is_path && self.unknown_macros.contains(&name) => {}
+            "include" => self.include(item, place, errors),
+            // By its path, `diesel::table!` is Diesel's whatever else has the name.
+            _ if self.vouched(&name).is_some()
+                && !(is_path && matches!(name.as_str(), "table" | "view")) =>
+            {
+                let is_view = self.vouched(&name) == Some(true);
+                self.table(item, place, is_view, errors);
+            }
             "table" => self.table(item, place, false, errors),
             "view" => self.table(item, place, true, errors),
-            "include" => self.include(item, place, errors),
-            _ if self.table_macros.contains(&name) => self.table(item, place, false, errors),
             _ if writes_tables(item.mac.tokens.clone())
                 || item.mac.parse_body::<TableDecl>().is_ok() =>
             {
-                self.unknown_macro(name, place, errors);
+                self.unknown_macro(name, place.file, errors);
             }
             _ => {}
         }
+    }
+
+    /// Whether what is written by this macro is known, and a view.
+    fn vouched(&self, name: &str) -> Option<bool> {
+        let mut macros = self.table_macros.iter();
+        macros
+            .find(|(known, _)| known == name)
+            .map(|(_, is_view)| *is_view)
     }
 
     fn table(&mut self, item: &ItemMacro, place: &Place<'_>, is_view: bool, errors: &mut Errors) {
@@ -283,6 +308,14 @@ impl Reader {
                 let mut table = Table::new(decl, &place.modules, is_view);
                 table.cfgs = with_cfgs(place, &item.attrs);
                 self.tables.push(table);
+            }
+            Err(_)
+                if self
+                    .namesakes
+                    .iter()
+                    .any(|import| item.mac.path.is_ident(&import.name)) =>
+            {
+                // Not Diesel's macro, as is said in the end.
             }
             Err(error) => {
                 let head: Vec<_> = item.mac.tokens.clone().into_iter().take(6).collect();

@@ -99,12 +99,13 @@ impl Line<'_> {
 }
 
 impl Import {
-    /// Whether this is Diesel's `table!` or `view!`, by this name or another.
-    pub(crate) fn is_diesels_macro(&self) -> bool {
-        self.is_of(&["diesel"]) && self.names_table_macro()
+    /// Whether this is Diesel's `table!` or `view!`, by this name or another, and a view's.
+    pub(crate) fn diesels_macro(&self) -> Option<bool> {
+        let is_view = self.path.last().is_some_and(|name| name == "view");
+        (self.is_of(&["diesel"]) && self.names_table_macro()).then_some(is_view)
     }
 
-    /// Whether this is another macro by the name of Diesel's.
+    /// Whether this may be another macro by the name of Diesel's.
     pub(crate) fn hides_diesels_macro(&self) -> bool {
         matches!(self.name.as_str(), "table" | "view")
             && self.names_table_macro()
@@ -150,6 +151,13 @@ impl Import {
         let inside = target.split_last().map(|(_, module)| module);
         let is_known = known.is(&target) || (!self.is_glob && inside.is_some_and(|m| known.is(m)));
         !(is_known && (from_here || known.is(begin)))
+    }
+
+    /// Whether this is something that Diesel puts into a table: `users::table`. `root` is the schema's
+    /// own path.
+    pub(crate) fn is_in_table(&self, root: &[String], known: &Known) -> bool {
+        let target = self.in_schema(root).unwrap_or_default();
+        known.tables.iter().any(|table| target.starts_with(table))
     }
 
     /// The path within the schema, where it is one.

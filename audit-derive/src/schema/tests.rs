@@ -90,6 +90,7 @@ fn no_way_of_naming_hides_a_table() {
         [
             "local = local: id",
             "renamed = renamed: id",
+            "view shown = shown: id",
             "vouched = vouched: id",
             "public::users = users: id",
             "public::inner::by_path = by_path: id",
@@ -100,6 +101,7 @@ fn no_way_of_naming_hides_a_table() {
             "inline::deep::in_folder = in_folder: id",
             "plain::part = part: id",
             "plain::of_part::of_part = of_part: id",
+            "of_types::beside_types = beside_types: id",
         ]
     );
 }

@@ -4,7 +4,6 @@
 use std::any::TypeId;
 
 use diesel::backend::Backend;
-use diesel::deserialize::FromSqlRow;
 use diesel::row::Row;
 use diesel::sql_types::{
     BigInt, Bool, Date, Double, Float, Integer, Nullable, Numeric, SmallInt, Time, Timestamp,
@@ -206,17 +205,6 @@ const fn can_hold_text<T>() -> bool {
     std::mem::needs_drop::<T>() || size_of::<T>() > size_of::<i32>()
 }
 
-/// Loads the column at this place of the row.
-#[doc(hidden)]
-pub fn load<'a, ST, T, DB, R>(row: &R, at: usize) -> Option<T>
-where
-    DB: Backend,
-    R: Row<'a, DB>,
-    T: FromSqlRow<ST, DB>,
-{
-    T::build_from_row(&row.partial_row(at..at + 1)).ok()
-}
-
 /// Writes a form of a value as JSON.
 #[doc(hidden)]
 pub fn write<T: Serialize + ?Sized>(json: &mut Vec<u8>, form: &T) -> ReadOutcome {
@@ -224,18 +212,6 @@ pub fn write<T: Serialize + ?Sized>(json: &mut Vec<u8>, form: &T) -> ReadOutcome
         Ok(()) => ReadOutcome::Written,
         Err(_) => ReadOutcome::Unserializable,
     }
-}
-
-/// Loads the column at this place of the row as `X`, and makes a `T` of it: Diesel's
-/// `deserialize_as`.
-#[doc(hidden)]
-pub fn load_as<'a, ST, X, T, DB, R>(row: &R, at: usize) -> Option<T>
-where
-    DB: Backend,
-    R: Row<'a, DB>,
-    X: FromSqlRow<ST, DB> + TryInto<T>,
-{
-    load::<ST, X, DB, R>(row, at)?.try_into().ok()
 }
 
 /// What a field says that cannot be read.

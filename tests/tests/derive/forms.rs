@@ -18,6 +18,8 @@ impl std::fmt::Debug for Shown {
     }
 }
 
+type_of_columns!(Shown: diesel::sql_types::Integer, diesel::sql_types::Text);
+
 mod forms_of {
     pub(crate) fn length(text: &Option<String>) -> Option<usize> {
         text.as_ref().map(String::len)

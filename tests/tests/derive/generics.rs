@@ -99,7 +99,7 @@ mod generic_embedding {
     #[diesel(table_name = parcels)]
     #[audit(embedded)]
     pub(crate) struct Label {
-        pub(crate) label: &'static str,
+        pub(crate) label: std::borrow::Cow<'static, str>,
     }
 
     #[derive(Auditable)]
@@ -132,7 +132,7 @@ fn a_parameter_may_be_what_is_embedded_and_a_skipped_key_is_the_id() {
     let parcel = Parcel {
         id: 1,
         weight: Weight { weight: 2 },
-        label: Some(Label { label: "l" }),
+        label: Some(Label { label: "l".into() }),
         code: Code { code: Panics },
     };
     assert_eq!(

@@ -9,6 +9,8 @@ enum Role {
     Admin,
 }
 
+type_of_columns!(Role: diesel::sql_types::Text);
+
 #[derive(Clone, Auditable)]
 #[diesel(table_name = users)]
 struct User {

@@ -5,6 +5,8 @@ use super::support::*;
 #[derive(Clone, PartialEq, Serialize)]
 struct ThingId(Uuid);
 
+type_of_columns!(ThingId: diesel::sql_types::Uuid);
+
 /// Diesel's default table name: snake case with an `s`.
 #[derive(Clone, Auditable)]
 struct EveryThing {
@@ -13,10 +15,12 @@ struct EveryThing {
     large: i64,
     document: Value,
     maybe: Option<String>,
+    #[diesel(deserialize_as = Option<String>)]
     twice: Option<Option<String>>,
     born: NaiveDate,
     labels: Vec<String>,
     r#type_: String,
+    #[diesel(deserialize_as = Vec<i32>)]
     matrix: [i32; 2],
 }
 
@@ -96,8 +100,11 @@ struct Blob<'a> {
     id: Vec<u8>,
     vec: std::vec::Vec<u8>,
     option: Option<Vec<u8>>,
+    #[diesel(deserialize_as = Option<Vec<u8>>)]
     double: Option<Option<Vec<u8>>>,
+    #[diesel(deserialize_as = Vec<u8>)]
     array: [u8; 3],
+    #[diesel(deserialize_as = Vec<u8>)]
     boxed: Box<[u8]>,
     cow: Cow<'a, [u8]>,
     slice: Option<&'a [u8]>,

@@ -1,6 +1,10 @@
 use serde_json::{Value, json};
 
-use crate::{Actor, AuditContext, AuditEvent, Record, Source};
+use crate::secret::growth::assert_grows_with_length;
+
+use crate::context::{Actor, AuditContext, Source};
+use crate::event::AuditEvent;
+use crate::record::Record;
 
 fn with(key: &str, value: Value) -> Value {
     let event = AuditEvent::new("login").with(key, value.clone());
@@ -291,14 +295,11 @@ fn a_list_of_names_stays_a_list_of_names() {
 
 #[test]
 fn a_hostile_list_takes_time_that_grows_with_its_length() {
-    for part in ["Cookie", "a", "[", "token-token"] {
-        let list: Vec<_> = std::iter::repeat_n(part, 30_000).collect();
-        let begin = std::time::Instant::now();
-        with("fields", json!(list));
-        with("x", json!(json!(list).to_string()));
-        assert!(
-            begin.elapsed() < std::time::Duration::from_secs(20),
-            "{part}"
-        );
+    for part in ["Cookie ", "a ", "[ ", "token-token "] {
+        assert_grows_with_length(part, |text| {
+            let list: Vec<_> = text.split(' ').collect();
+            with("fields", json!(list));
+            with("x", json!(json!(list).to_string()));
+        });
     }
 }

@@ -1,7 +1,13 @@
 //! Both lists: the names that say secret, and those that do not.
 
+use proptest::prelude::*;
+
 use super::{names_one_of, names_secret, names_secret_detail};
-use crate::secret::words::{EXTRA_SECRET_WORDS, SECRET_WORDS};
+use crate::secret::growth::assert_grows_with_length;
+use crate::secret::words::{
+    EXTRA_SECRET_WORDS, LEAD_ON, SAY_OTHERWISE_AT_FIRST, SAY_OTHERWISE_BEFORE,
+    SAY_OTHERWISE_BEHIND, SECRET_WORDS,
+};
 
 #[test]
 fn names_that_say_secret() {
@@ -326,7 +332,63 @@ fn keys_of_free_details_say_more() {
 #[test]
 fn a_name_of_any_length_is_read_in_time_that_grows_with_it() {
     for part in ["token_", "a_", "tokenCount", "password", "pas", "is_", "s"] {
-        let name = part.repeat(1 << 16) + "count";
-        names_secret_detail(&name);
+        assert_grows_with_length(part, |text| {
+            names_secret_detail(&format!("{text}count"));
+        });
+    }
+}
+
+#[test]
+fn each_word_that_says_otherwise_does_so_at_its_place_only() {
+    for word in SAY_OTHERWISE_BEHIND {
+        for name in [
+            format!("password_{word}"),
+            format!("password_{word}_2"),
+            format!("password_{word}s"),
+        ] {
+            assert!(!names_secret(&name), "{name}");
+        }
+        for lead in LEAD_ON {
+            let name = format!("password_{word}_{lead}_login");
+            assert!(!names_secret(&name), "{name}");
+        }
+        assert!(
+            names_secret(&format!("{word}_secret")) || says_before(word),
+            "{word}"
+        );
+        assert!(names_secret(&format!("password_{word}_x")), "{word}");
+    }
+    for word in SAY_OTHERWISE_BEFORE {
+        for name in [format!("{word}_password"), format!("user_{word}_password")] {
+            assert!(!names_secret(&name), "{name}");
+        }
+        assert!(names_secret(&format!("password_{word}")), "{word}");
+    }
+    for word in SAY_OTHERWISE_AT_FIRST {
+        assert!(!names_secret(&format!("{word}_password")), "{word}");
+        assert!(names_secret(&format!("user_{word}_password")), "{word}");
+    }
+}
+
+fn says_before(word: &str) -> bool {
+    SAY_OTHERWISE_BEFORE.contains(&word) || SAY_OTHERWISE_AT_FIRST.contains(&word)
+}
+
+proptest! {
+    /// However a name is written, it says the same.
+    #[test]
+    fn case_and_signs_do_not_count(words in prop::collection::vec("[a-z]{2,6}|token|count|is", 1..5)) {
+        let snake = words.join("_");
+        let says = names_secret_detail(&snake);
+        prop_assert_eq!(names_secret_detail(&words.join("-")), says);
+        prop_assert_eq!(names_secret_detail(&words.join(".")), says);
+        prop_assert_eq!(names_secret_detail(&snake.to_uppercase()), says);
+    }
+
+    #[test]
+    fn any_text_may_be_a_name(name in r"([a-zA-Z0-9_ -]|token|ß|İ|ǆ|🦀|٣){0,20}") {
+        let says = names_secret(&name);
+        // What says secret as a column does so in free details.
+        prop_assert!(!says || names_secret_detail(&name));
     }
 }
