@@ -28,15 +28,31 @@ impl Panics {
         call: &'static str,
         run: impl FnOnce() -> Result<T, QueueError>,
     ) -> Result<T, QueueError> {
-        caught(run).unwrap_or_else(|problem| {
-            self.count.fetch_add(1, Relaxed);
-            let queue = queue();
-            if self.said.is_due() {
-                log!(error, queue, call, problem, "a queue panicked");
-            }
-            let reason = format!("its `{call}` panicked: {problem}");
-            Err(QueueError::Unavailable { queue, reason })
+        caught(run).unwrap_or_else(|problem| Err(self.note(queue(), call, &problem)))
+    }
+
+    /// As [`contain`](Self::contain), and makes the call once more where it panics: what is done twice
+    /// by that has to do no harm.
+    pub(crate) fn contain_and_retry<T>(
+        &self,
+        queue: impl Fn() -> String,
+        call: &'static str,
+        run: impl Fn() -> Result<T, QueueError>,
+    ) -> Result<T, QueueError> {
+        caught(&run).unwrap_or_else(|problem| {
+            self.note(queue(), call, &problem);
+            self.contain(queue, call, run)
         })
+    }
+
+    /// Counts a panic and says it; the error that it is.
+    fn note(&self, queue: String, call: &'static str, problem: &str) -> QueueError {
+        self.count.fetch_add(1, Relaxed);
+        if self.said.is_due() {
+            log!(error, queue, call, problem, "a queue panicked");
+        }
+        let reason = format!("its `{call}` panicked: {problem}");
+        QueueError::Unavailable { queue, reason }
     }
 }
 
@@ -141,5 +157,39 @@ impl Queue for ContainedQueue {
     fn status(&self) -> QueueStatus {
         self.contain("status", |queue| Ok(queue.status()))
             .unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::panic, reason = "it is what is tested")]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    /// A call that panics so many times, and then answers how often it was made.
+    fn after(panics: u32) -> (Result<u32, QueueError>, u64) {
+        let (counted, calls) = (Panics::default(), Cell::new(0));
+        let answer = counted.contain_and_retry(
+            || "a queue".to_owned(),
+            "push",
+            || {
+                calls.set(calls.get() + 1);
+                match calls.get() > panics {
+                    true => Ok(calls.get()),
+                    false => panic!("no provider"),
+                }
+            },
+        );
+        (answer, counted.count())
+    }
+
+    #[test]
+    fn a_call_that_panics_is_made_once_more_and_not_again() {
+        assert_eq!(after(0), (Ok(1), 0));
+        assert_eq!(after(1), (Ok(2), 1));
+        let (answer, counted) = after(2);
+        assert!(matches!(answer, Err(QueueError::Unavailable { .. })));
+        assert_eq!(counted, 2);
     }
 }

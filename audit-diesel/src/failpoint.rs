@@ -18,6 +18,7 @@ pub(crate) use failpoint;
 
 #[cfg(feature = "failpoints")]
 mod armed {
+    use std::cell::Cell;
     use std::process::Command;
     use std::sync::OnceLock;
     use std::sync::atomic::{AtomicU64, Ordering};
@@ -26,7 +27,8 @@ mod armed {
     /// `name:n` ends the process when it passes the point for the nth time.
     const ENDS: &str = "AUDIT_FAILPOINT";
 
-    /// `name:n` panics each nth time that the point is passed, as a library that is called there may.
+    /// `name:n` panics each nth time that the point is passed, as a library that is called there may; not
+    /// twice in a row on one thread: what panics at each try is as if it were not there.
     const PANICS: &str = "AUDIT_PANICPOINT";
 
     struct Armed {
@@ -43,9 +45,15 @@ mod armed {
         if nth(ENDING.get_or_init(|| read(ENDS))) {
             end();
         }
-        if nth(PANICKING.get_or_init(|| read(PANICS))) {
+        let panicking = PANICKING.get_or_init(|| read(PANICS));
+        if panicking.as_ref().is_some_and(|it| it.panics_at(name)) {
             panic_here(name);
         }
+    }
+
+    thread_local! {
+        /// Whether this thread has panicked when it passed the point the last time.
+        static PANICKED: Cell<bool> = const { Cell::new(false) };
     }
 
     impl Armed {
@@ -53,6 +61,15 @@ mod armed {
         fn is_nth(&self, name: &str) -> bool {
             self.name == name
                 && (self.passed.fetch_add(1, Ordering::SeqCst) + 1).is_multiple_of(self.nth)
+        }
+
+        fn panics_at(&self, name: &str) -> bool {
+            if self.name != name {
+                return false;
+            }
+            let panics = self.is_nth(name) && !PANICKED.get();
+            PANICKED.set(panics);
+            panics
         }
     }
 

@@ -135,7 +135,9 @@ impl Queue for ForwardedQueue {
 
     fn push(&self, payloads: &[Payload]) -> Result<(), QueueError> {
         let (journal, panics) = (&self.journal, &self.counters.panics);
-        let pushed = panics.contain(|| journal.name(), "push", || journal.push(payloads));
+        // Twice: what goes past the journal is lost where Redis loses it, and a record that the journal
+        // has twice is stored once.
+        let pushed = panics.contain_and_retry(|| journal.name(), "push", || journal.push(payloads));
         let Err(refused) = pushed else {
             return Ok(());
         };
