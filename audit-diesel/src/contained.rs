@@ -33,6 +33,7 @@ impl Panics {
 
     /// As [`contain`](Self::contain), and makes the call once more where it panics: what is done twice
     /// by that has to do no harm.
+    #[cfg(all(feature = "redis", feature = "journal"))]
     pub(crate) fn contain_and_retry<T>(
         &self,
         queue: impl Fn() -> String,
@@ -160,7 +161,7 @@ impl Queue for ContainedQueue {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "redis", feature = "journal"))]
 #[expect(clippy::panic, reason = "it is what is tested")]
 mod tests {
     use std::cell::Cell;
