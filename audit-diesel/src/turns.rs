@@ -39,6 +39,8 @@ struct State {
     /// Whether a consumer stores, or is about to.
     consumer: bool,
     missed: u32,
+    /// How many threads sleep until something changes: to wake nobody costs a call of the system.
+    asleep: usize,
 }
 
 impl Turns {
@@ -69,8 +71,7 @@ impl Turns {
         state.waiting = state.waiting.saturating_sub(1);
         state.first = state.first.saturating_sub(1);
         state.open += 1;
-        drop(state);
-        self.changed.notify_all();
+        self.wake(state);
         OpenTurn(Arc::clone(self))
     }
 
@@ -112,10 +113,21 @@ impl Turns {
             if left.is_zero() {
                 break;
             }
+            state.asleep += 1;
             let waited = self.changed.wait_timeout(state, left);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            state.asleep -= 1;
         }
         state
+    }
+
+    /// Has those look again who wait for a change of the state.
+    fn wake(&self, state: MutexGuard<'_, State>) {
+        let is_waited_for = state.asleep > 0;
+        drop(state);
+        if is_waited_for {
+            self.changed.notify_all();
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -139,8 +151,7 @@ impl Drop for OpenTurn {
     fn drop(&mut self) {
         let mut state = self.0.lock();
         state.open = state.open.saturating_sub(1);
-        drop(state);
-        self.0.changed.notify_all();
+        self.0.wake(state);
     }
 }
 
@@ -153,8 +164,7 @@ impl Drop for ConsumerTurn {
         let mut state = self.0.lock();
         state.consumer = false;
         state.first = state.waiting;
-        drop(state);
-        self.0.changed.notify_all();
+        self.0.wake(state);
     }
 }
 
